@@ -1,0 +1,32 @@
+/**
+ * An ordered, reliable, message-preserving connection between two processes. Messages arrive in the order sent or not at all;
+ * when the channel closes, what was not delivered is lost and the fate of what was sent is unknown.
+ * `M` is the message type (the brick protocol's `Message`).
+ */
+export interface Channel<M> {
+  /** For logs: the address of the other end. */
+  readonly remote: string;
+  readonly closed: boolean;
+  /**
+   * Queues a message. After `close` it does nothing. The channel may keep a reference to binary payloads until they are
+   * written: the caller does not change them afterwards.
+   */
+  send(message: M): void;
+  /** Bytes queued here and not yet taken by the operating system. */
+  readonly queuedBytes: number;
+  /** Set once, before the first turn of the event loop after the channel was handed out. A payload is only valid during the call unless it is copied. */
+  onMessage: (message: M) => void;
+  /** Called once, also when closed by this side. */
+  onClose: (reason: string) => void;
+  close(reason: string): void;
+}
+
+/** `tcp` host and port, or a unix socket path on this machine. */
+export type Address = { host: string; port: number } | { path: string };
+
+export interface Network<M> {
+  /** Rejects with LostError when no connection is made within `timeoutMs`. */
+  connect(address: Address, timeoutMs: number): Promise<Channel<M>>;
+  /** Accepts until closed. The returned address has the port that was chosen when 0 was asked for. */
+  listen(address: Address, accept: (channel: Channel<M>) => void): Promise<{ address: Address; close(): Promise<void> }>;
+}

@@ -1,0 +1,43 @@
+import type { BrickId, View } from '../fops/view.js';
+import type { ViewChange } from './view.js';
+
+/** What a brick asks of the one who keeps the views (its gluond, over the cluster store). */
+export interface Authority {
+  /**
+   * Asks for a change of the view that has `epoch`. Resolves with the view in force afterwards, whether or not it was this change that made it;
+   * rejects with LostError when the authority cannot say (no quorum of the cluster store, gluond down): ask again later.
+   */
+  change(epoch: number, change: ViewChange): Promise<View>;
+}
+
+/** What a brick tells of itself: the source of `volume status`, `heal info` and `volume status clients`. */
+export interface ReplicaStatus {
+  brick: BrickId;
+  view: View;
+  role: 'primary' | 'member' | 'catchingUp' | 'absent' | 'stopped';
+  /** Only at the primary: true once it serves. */
+  serving: boolean;
+  /** Only at the primary, one for each brick that is not in sync. */
+  heals: HealStatus[];
+  clients: ClientStatus[];
+}
+
+export interface HealStatus {
+  brick: BrickId;
+  state: 'absent' | 'walking' | 'copying' | 'done';
+  /** Keys that still differ or may differ. */
+  keysLeft: number;
+  bytesLeft: number;
+  bytesDone: number;
+  /** Paths from the volume's root (byte strings) of inodes with keys left, at most 1,000. */
+  paths: string[];
+}
+
+export interface ClientStatus {
+  session: string;
+  remote: string;
+  bytesRead: number;
+  bytesWritten: number;
+  opens: number;
+  locks: number;
+}

@@ -1,0 +1,126 @@
+/**
+ * What the replica needs of the directory that holds its copy. Implemented over a real directory by brick/, and in memory by the
+ * simulator. All methods are synchronous unless they say otherwise: one call is one atomic step of the brick process.
+ *
+ * Failures are FsError with the errno of the system call. The store is the only one who changes the tree.
+ */
+import type { Gfid, Name } from '../base/ids.js';
+import type { Time } from '../base/time.js';
+import type { Attr, DirEntry, InodeState } from '../fops/fields.js';
+import type { Args, MutationName, Result } from '../fops/ops.js';
+
+/** What the primary decided for one mutation, equal on every brick. */
+export interface Stamp {
+  time: Time;
+  /** Identity of the inode that the mutation creates; '' when it creates none. */
+  gfid: Gfid | '';
+  /** An inode that loses its last name goes at once (nobody has it open); otherwise it stays as an orphan until `purge`. */
+  purge: boolean;
+}
+
+/** Mutations that change the directory; opens, locks and fsync are the replica's own. */
+export type StoreOp = Exclude<MutationName, 'open' | 'release' | 'fsync' | 'setLock' | 'dropLocks'>;
+
+export interface Child {
+  gfid: Gfid;
+  /** S_IFMT bits. */
+  type: number;
+}
+
+/** Digest of one 64 KiB block: 16 bytes. A block of zeros, in a hole or not, has an all-zero digest. */
+export const BLOCK_BYTES = 65_536;
+export const DIGEST_BYTES = 16;
+
+export interface Store {
+  // --- reads; ESTALE where the gfid is unknown, ENOTDIR where a directory is needed
+  lookup(parent: Gfid, name: Name): Attr;
+  /** Also for orphans (nlink 0). */
+  getattr(gfid: Gfid): Attr;
+  readlink(gfid: Gfid): string;
+  /** See OPS.readdir. */
+  readdir(gfid: Gfid, after: Name | '', limit: number, attributes: boolean): { entries: DirEntry[]; end: boolean };
+  statfs(): Result<'statfs'>;
+  getxattr(gfid: Gfid, name: string): Uint8Array;
+  listxattr(gfid: Gfid): string[];
+  lseek(gfid: Gfid, offset: number, whence: number): number;
+  /** From the page cache when it is there, otherwise a promise (thread pool). The result is the caller's. */
+  read(gfid: Gfid, offset: number, size: number): Uint8Array | Promise<Uint8Array>;
+
+  // --- mutations
+  /**
+   * Carries out one mutation; the same state and stamp give the same state and result on every brick.
+   * Either all of it happened or, when it throws, nothing (a write that meets a full disk may have changed the bytes of its range).
+   */
+  apply<K extends StoreOp>(op: K, args: Args<K>, stamp: Stamp): Result<K>;
+  /** Removes an orphan for good; nothing happens when it is not an orphan or gone. */
+  purge(gfid: Gfid): void;
+  /** Inodes without a name that are kept. */
+  orphans(): Gfid[];
+  /** On return, everything applied to the inode before the call is on stable storage, with the names that lead to it. */
+  fsync(gfid: Gfid, dataOnly: boolean): Promise<void>;
+  /** On return, everything applied before the call is on stable storage. */
+  sync(): Promise<void>;
+
+  // --- resync: reading at the source
+  child(parent: Gfid, name: Name): Child | undefined;
+  /** Where a directory is: undefined for the root and for unknown inodes. */
+  directoryPlace(gfid: Gfid): { parent: Gfid; name: Name } | undefined;
+  describe(gfid: Gfid): InodeState | undefined;
+  /** Digests of the blocks of one region (1 MiB), up to the end of file. Empty when there is no such file or region. */
+  digests(gfid: Gfid, region: number): Uint8Array;
+  /** Byte ranges of one region that hold data (not holes), as [offset, length], absolute. */
+  dataRanges(gfid: Gfid, region: number): [number, number][];
+
+  // --- resync: changing the target; idempotent
+  /**
+   * Makes the name refer to this inode, or to nothing. What was there before goes to `aside/` (directories) or loses this name (others).
+   * A directory that exists elsewhere (or in `aside/`) is moved, else created; another inode that does not exist is created empty.
+   * ENOENT when the parent does not exist.
+   */
+  place(parent: Gfid, name: Name, child: Child | undefined, target?: string): void;
+  /** Creates the inode as an orphan if it does not exist (not for directories: ENOENT), then sets attributes, size and xattrs. */
+  putInode(state: InodeState): void;
+  /** Writes bytes without touching times; extends the file when needed. */
+  patch(gfid: Gfid, offset: number, data: Uint8Array): void;
+  /** Makes a range a hole without touching size and times. */
+  punch(gfid: Gfid, offset: number, length: number): void;
+  /** Removes an inode that has no names left; nothing happens otherwise. */
+  forget(gfid: Gfid): void;
+  /** Removes what `aside/` still holds: the resync is complete. */
+  clearAside(): void;
+
+  /** Drops every cache that could answer instead of the directory (tests, and after an outside change). */
+  dropCaches(): void;
+  close(): void;
+}
+
+/** Small durable state of a brick beside the tree. */
+export interface BrickMeta {
+  formatVersion: number;
+  volumeId: string;
+  brickId: string;
+  /** Number of the last checkpoint at which this brick synced its disk. */
+  checkpoint: number;
+  /** The journal generations present cover every change since this checkpoint was complete on the whole set. */
+  base: number;
+  /** Epoch promised to (sealed): lower epochs are refused. */
+  sealedEpoch: number;
+  /** Kernel boot id when the meta was written: unsynced data survived if it is still the same. */
+  bootId: string;
+  /** True while this copy may hold less than an in-sync member: set before a resync starts from a whole-tree walk. */
+  incomplete: boolean;
+}
+
+/** The change journal's files and the brick's meta file. */
+export interface JournalDisk {
+  /** Durable on return (fsync of file and directory). */
+  writeMeta(meta: BrickMeta): void;
+  readMeta(): BrickMeta;
+  /** Generation numbers present, ascending. */
+  generations(): number[];
+  /** Appends in one synchronous write. */
+  append(generation: number, record: Uint8Array): void;
+  /** The whole file; a torn tail is left to the reader to detect. */
+  readGeneration(generation: number): Uint8Array;
+  dropGeneration(generation: number): void;
+}

@@ -1,0 +1,160 @@
+/**
+ * Messages of the brick protocol (data plane), as tables. A frame is
+ *
+ *   u32le bytes that follow · u32le header bytes · header (msgpack array) · raw payload
+ *
+ * and the header is [code, field, field, ..., (opcode, args or result of that operation)].
+ *
+ * Handshake, for clients and sibling bricks alike (both ends prove that they know the volume's secret, which never travels):
+ *
+ *   caller  hello {version, volume, role, id, nonce}
+ *   brick   challenge {brick, nonce, proof = HMAC-SHA256(secret, 'brick' role id brick callerNonce brickNonce)}
+ *   caller  prove {proof = HMAC-SHA256(secret, 'caller' role id brick callerNonce brickNonce)}
+ *   brick   welcome {view}
+ *
+ * Client session: `request` → `reply` | `redirect`, in any order. A client that (re)connects to a primary, or learns of a new epoch, sends
+ * `reclaim` with its open inodes and locks before anything else.
+ */
+import type { Gfid } from '../base/ids.js';
+import { f, type Fields, type Kind, type Values } from '../fops/fields.js';
+import type { Args, OpName, Result } from '../fops/ops.js';
+import type { BrickId, View } from '../fops/view.js';
+import type { PeerArgs, PeerOpName, PeerResult } from './peer-ops.js';
+
+export const PROTOCOL_VERSION = 1;
+/** Header bytes of one frame, at most. */
+export const HEADER_BYTES_MAX = 4 << 20;
+/** Payload bytes of one frame, at most. */
+export const PAYLOAD_BYTES_MAX = 1 << 20;
+
+const BRICKS_MAX = 64;
+const brickId: Kind<BrickId> = { label: 'brick id', check: (v) => v === '' || (typeof v === 'string' && /^[0-9a-f]{32}$/.test(v)) };
+
+function isBrickList(value: unknown): boolean {
+  return Array.isArray(value) && value.length <= BRICKS_MAX && value.every((v) => v !== '' && brickId.check(v));
+}
+
+export const view: Kind<View> = {
+  label: 'view',
+  check: (v) => Array.isArray(v) && v.length === 4 && f.size.check(v[0]) && brickId.check(v[1]) && isBrickList(v[2]) && isBrickList(v[3]),
+  pack: (v) => [v.epoch, v.primary, v.inSync, v.catchingUp],
+  unpack: (v) => {
+    const [epoch, primary, inSync, catchingUp] = v as [number, BrickId, BrickId[], BrickId[]];
+    return { epoch, primary, inSync, catchingUp };
+  },
+};
+
+const gfids: Kind<Gfid[]> = { label: 'gfids', check: (v) => Array.isArray(v) && v.length <= 65_536 && v.every((x) => f.gfid.check(x)) };
+
+/** A lock that a client holds: what `reclaim` restores after a restart of all bricks. */
+export interface HeldLock {
+  gfid: Gfid;
+  owner: string;
+  kind: number;
+  type: number;
+  start: number;
+  end: number;
+  pid: number;
+}
+
+const heldLocks: Kind<HeldLock[]> = {
+  label: 'locks',
+  check: (v) =>
+    Array.isArray(v) &&
+    v.length <= 65_536 &&
+    v.every((x) => Array.isArray(x) && x.length === 7 && f.gfid.check(x[0]) && f.token.check(x[1]) && x.slice(2).every((n) => f.size.check(n))),
+  pack: (v) => v.map((l) => [l.gfid, l.owner, l.kind, l.type, l.start, l.end, l.pid]),
+  unpack: (v) =>
+    (v as [Gfid, string, number, number, number, number, number][]).map(([gfid, owner, kind, type, start, end, pid]) => ({ gfid, owner, kind, type, start, end, pid })),
+};
+
+interface MessageSpec<F extends Fields = Fields> {
+  readonly code: number;
+  readonly fields: F;
+  /** What follows the fields: an operation code with its arguments, or with its result (only when errno is 0). */
+  readonly tail?: 'args' | 'result' | 'peerArgs' | 'peerResult';
+}
+
+function message<F extends Fields>(code: number, fields: F): { code: number; fields: F } {
+  return { code, fields };
+}
+
+const role: Kind<'client' | 'brick'> = { label: 'role', check: (v) => v === 'client' || v === 'brick' };
+
+export const MESSAGES = {
+  /** `id`: session id of a client (32 hex digits), brick id of a brick. */
+  hello: message(1, { version: f.u32, volume: f.token, role, id: f.gfid, nonce: f.bytes }),
+  challenge: message(2, { brick: f.gfid, nonce: f.bytes, proof: f.bytes }),
+  prove: message(3, { proof: f.bytes }),
+  welcome: message(4, { view }),
+  /** The connection is refused and closed; `reason` is for people. */
+  refused: message(5, { errno: f.u32, reason: f.target }),
+
+  /**
+   * `id` names the reply; unique on the connection. `epoch` is the client's view: a brick with another one answers `redirect`.
+   * `requestNumber` is 0 for reads; `acknowledged`: the client never asks again for numbers up to this one.
+   */
+  request: { ...message(10, { id: f.size, epoch: f.size, requestNumber: f.size, acknowledged: f.size }), tail: 'args' },
+  /** `lease`: the client may answer from what this reply says until it is recalled or the lease time is over (see `pong`). */
+  reply: { ...message(11, { id: f.size, errno: f.u32, lease: f.flag }), tail: 'result' },
+  /** Not carried out: this brick is not the serving primary of that epoch. */
+  redirect: message(12, { id: f.size, view }),
+  /** The brick learnt of a newer view. */
+  newView: message(13, { view }),
+  /** Keeps the session alive; a primary answers with `pong` only while its own serving lease lives. */
+  ping: message(14, { id: f.size }),
+  /** Leases this primary granted to this client are good until `leaseMs` after the moment the ping was *sent*. */
+  pong: message(15, { id: f.size, epoch: f.size, leaseMs: f.u32 }),
+  /** The client forgets what it knows of these inodes (and of the names in these directories), then answers `recalled`. */
+  recall: message(16, { id: f.size, gfids }),
+  recalled: message(17, { id: f.size }),
+  reclaim: message(18, { id: f.size, epoch: f.size, opens: gfids, locks: heldLocks }),
+  reclaimed: message(19, { id: f.size, errno: f.u32 }),
+  /** The session ends: its opens and locks go at once. */
+  bye: message(20, {}),
+
+  // --- brick to brick
+  /** One mutation in the primary's order. `committed`: every in-sync brick has applied up to this sequence number. */
+  replicate: {
+    ...message(30, {
+      epoch: f.size,
+      sequence: f.size,
+      committed: f.size,
+      session: f.token,
+      requestNumber: f.size,
+      acknowledged: f.size,
+      time: f.time,
+      newGfid: f.token,
+      purge: f.flag,
+      keys: { label: 'keys', check: (v) => Array.isArray(v) && v.length <= 64 && v.every((k) => typeof k === 'string' && k.length <= 600) } as Kind<string[]>,
+    }),
+    tail: 'args',
+  },
+  /** `check` is a digest of the result, to find a brick that differs. */
+  applied: message(31, { epoch: f.size, sequence: f.size, errno: f.u32, check: f.u32 }),
+  call: { ...message(32, { id: f.size, epoch: f.size }), tail: 'peerArgs' },
+  answer: { ...message(33, { id: f.size, errno: f.u32 }), tail: 'peerResult' },
+  /** Commit notice where no mutation follows to carry it; also the heartbeat between bricks. */
+  committed: message(34, { epoch: f.size, sequence: f.size }),
+} satisfies Record<string, MessageSpec>;
+
+export type MessageKind = keyof typeof MESSAGES;
+
+type OpArgs = { [K in OpName]: { op: K; args: Args<K> } }[OpName];
+type OpResult = { [K in OpName]: { op: K; result: Result<K> | undefined } }[OpName];
+type PeerOpArgs = { [K in PeerOpName]: { op: K; args: PeerArgs<K> } }[PeerOpName];
+type PeerOpResult = { [K in PeerOpName]: { op: K; result: PeerResult<K> | undefined } }[PeerOpName];
+
+type Tail<S> = S extends { tail: 'args' }
+  ? OpArgs
+  : S extends { tail: 'result' }
+    ? OpResult
+    : S extends { tail: 'peerArgs' }
+      ? PeerOpArgs
+      : S extends { tail: 'peerResult' }
+        ? PeerOpResult
+        : unknown;
+
+export type MessageOf<K extends MessageKind> = { kind: K } & Values<(typeof MESSAGES)[K]['fields']> & Tail<(typeof MESSAGES)[K]>;
+export type Message = { [K in MessageKind]: MessageOf<K> }[MessageKind];
+

@@ -1,0 +1,85 @@
+/**
+ * What the primary asks of another brick of the set, beside the stream of mutations: sealing, durability, checkpoints, resync.
+ * Same table form as the file operations.
+ */
+import { f, optional, packAttr, unpackAttr, type Fields, type InodeState, type Kind, type Values } from '../fops/fields.js';
+
+const keyList: Kind<string[]> = {
+  label: 'keys',
+  check: (v) => Array.isArray(v) && v.length <= 65_536 && v.every((k) => typeof k === 'string' && k.length <= 600),
+};
+
+const blob: Kind<Uint8Array> = { label: 'blob', check: (v) => v instanceof Uint8Array && v.byteLength <= 1 << 20, payload: true };
+
+function isXattrs(value: unknown): boolean {
+  return (
+    Array.isArray(value) &&
+    value.length <= 4096 &&
+    value.every((x) => Array.isArray(x) && x.length === 2 && f.xattrName.check(x[0]) && f.bytes.check(x[1]))
+  );
+}
+
+const inodeState: Kind<InodeState> = {
+  label: 'inode state',
+  check: (v) => Array.isArray(v) && v.length === 3 && f.attr.check(v[0]) && (v[1] === null || f.target.check(v[1])) && isXattrs(v[2]),
+  pack: (s) => [packAttr(s.attr), s.target ?? null, s.xattrs],
+  unpack: (v) => {
+    const [attr, target, xattrs] = v as [unknown, string | null, [string, Uint8Array][]];
+    return { attr: unpackAttr(attr), target: target ?? undefined, xattrs };
+  },
+};
+
+const ranges: Kind<[number, number][]> = {
+  label: 'ranges',
+  check: (v) => Array.isArray(v) && v.length <= 4096 && v.every((r) => Array.isArray(r) && r.length === 2 && f.size.check(r[0]) && f.size.check(r[1])),
+};
+
+export interface PeerOpSpec<A extends Fields = Fields, R extends Fields = Fields> {
+  readonly code: number;
+  readonly args: A;
+  readonly result: R;
+}
+
+function op<A extends Fields, R extends Fields>(code: number, args: A, result: R) {
+  return { code, args, result };
+}
+
+export const PEER_OPS = {
+  /** Promise to refuse lower epochs. Answers with the keys of what may not be on every brick. ESTALE where a higher one was promised. */
+  seal: op(1, { epoch: f.size }, { applied: f.size, doubt: keyList, checkpoint: f.size, base: f.size }),
+  /** The in-doubt keys are settled: results of requests and locks as the new primary has them, JSON in the payload, possibly in parts. */
+  settle: op(2, { part: f.u32, last: f.flag, state: blob }, {}),
+  fsync: op(3, { gfid: f.gfid, dataOnly: f.flag }, {}),
+  /** Begin a new journal generation, then sync the disk. */
+  checkpoint: op(4, { number: f.size }, {}),
+  /** The checkpoint is complete on the whole set: older journal generations go. */
+  checkpointDone: op(5, { number: f.size }, {}),
+  /** What this brick needs to catch up: its checkpoint, whether it must be walked whole. */
+  resyncBegin: op(6, {}, { checkpoint: f.size, base: f.size, incomplete: f.flag, blank: f.flag }),
+  /** Keys of the brick's own journal, `after` as a page marker. */
+  journalKeys: op(7, { from: f.size }, { keys: keyList, next: f.size }),
+  /** Adds keys to the brick's journal: what it must know to bring others up to date later. */
+  addKeys: op(8, { keys: keyList }, {}),
+  /** The tree is about to be, or is no longer, incomplete. */
+  markIncomplete: op(9, { incomplete: f.flag }, {}),
+  child: op(10, { parent: f.gfid, name: f.name }, { gfid: f.token, type: f.u32 }),
+  place: op(11, { parent: f.gfid, name: f.name, gfid: f.token, type: f.u32, target: optional(f.target) }, {}),
+  describe: op(12, { gfid: f.gfid }, { state: optional(inodeState) }),
+  putInode: op(13, { state: inodeState }, {}),
+  digests: op(14, { gfid: f.gfid, region: f.size }, { digests: f.bytes, ranges }),
+  patch: op(15, { gfid: f.gfid, offset: f.size, data: f.data }, {}),
+  punch: op(16, { gfid: f.gfid, offset: f.size, length: f.size }, {}),
+  forget: op(17, { gfid: f.gfid }, {}),
+  list: op(18, { gfid: f.gfid, after: f.nameOrNone }, { entries: f.entries, end: f.flag }),
+  clearAside: op(19, {}, {}),
+  orphans: op(20, {}, { gfids: keyList }),
+  purge: op(21, { gfid: f.gfid }, {}),
+  /** Sync the disk and become a full copy: the primary is about to ask for the view change that admits this brick. */
+  resyncEnd: op(22, { checkpoint: f.size, base: f.size }, {}),
+  /** A session ended or began: its locks and results go, or are kept from now on. */
+  endSession: op(23, { session: f.token }, {}),
+} satisfies Record<string, PeerOpSpec>;
+
+export type PeerOpName = keyof typeof PEER_OPS;
+export type PeerArgs<K extends PeerOpName> = Values<(typeof PEER_OPS)[K]['args']>;
+export type PeerResult<K extends PeerOpName> = Values<(typeof PEER_OPS)[K]['result']>;
