@@ -4,6 +4,7 @@
  *   n<parent gfid><name>     a name in a directory
  *   i<gfid>                  an inode: attributes, xattrs, size, existence
  *   d<gfid><index>           a region of 1 MiB of a file's data
+ *   f<gfid>                  all data of a file (where naming the regions would take too many keys)
  *
  * Keys are byte strings; a name is at the end, so any byte may be in it.
  */
@@ -26,7 +27,11 @@ export function regionKey(gfid: Gfid, index: number): Key {
   return `d${gfid}${index}`;
 }
 
-export type ParsedKey = { kind: 'name'; parent: Gfid; name: Name } | { kind: 'inode'; gfid: Gfid } | { kind: 'region'; gfid: Gfid; index: number };
+export function fileKey(gfid: Gfid): Key {
+  return `f${gfid}`;
+}
+
+export type ParsedKey = { kind: 'name'; parent: Gfid; name: Name } | { kind: 'inode'; gfid: Gfid } | { kind: 'region'; gfid: Gfid; index: number } | { kind: 'file'; gfid: Gfid };
 
 /** Undefined for what is not a key (a torn journal record, a malformed message). */
 export function parseKey(key: Key): ParsedKey | undefined {
@@ -38,6 +43,8 @@ export function parseKey(key: Key): ParsedKey | undefined {
       return rest === '' ? undefined : { kind: 'name', parent: gfid, name: rest };
     case 'i':
       return rest === '' ? { kind: 'inode', gfid } : undefined;
+    case 'f':
+      return rest === '' ? { kind: 'file', gfid } : undefined;
     case 'd':
       return /^\d{1,10}$/.test(rest) ? { kind: 'region', gfid, index: Number(rest) } : undefined;
     default:
@@ -45,9 +52,16 @@ export function parseKey(key: Key): ParsedKey | undefined {
   }
 }
 
-/** Adds the keys of the regions that [offset, offset + length) touches. */
-export function addRegionKeys(keys: Key[], gfid: Gfid, offset: number, length: number): void {
-  if (length <= 0) return;
-  const last = Math.floor((offset + length - 1) / REGION_BYTES);
-  for (let index = Math.floor(offset / REGION_BYTES); index <= last; index++) keys.push(regionKey(gfid, index));
+const REGION_KEYS_MAX = 32;
+
+/** Adds the keys of the regions that [offset, end) touches; one key for the whole file where they are many. */
+export function addRegionKeys(keys: Key[], gfid: Gfid, offset: number, end: number): void {
+  if (end <= offset) return;
+  const first = Math.floor(offset / REGION_BYTES);
+  const last = Math.floor((end - 1) / REGION_BYTES);
+  if (last - first >= REGION_KEYS_MAX) {
+    keys.push(fileKey(gfid));
+    return;
+  }
+  for (let index = first; index <= last; index++) keys.push(regionKey(gfid, index));
 }

@@ -75,11 +75,11 @@ export interface Store {
   /**
    * Makes the name refer to this inode, or to nothing. What was there before goes to `aside/` (directories) or loses this name (others).
    * A directory that exists elsewhere (or in `aside/`) is moved, else created; another inode that does not exist is created empty.
-   * ENOENT when the parent does not exist.
+   * ENOENT when the parent does not exist. True when the inode was created (its data and attributes are still to be put).
    */
-  place(parent: Gfid, name: Name, child: Child | undefined, target?: string): void;
-  /** Creates the inode as an orphan if it does not exist (not for directories: ENOENT), then sets attributes, size and xattrs. */
-  putInode(state: InodeState): void;
+  place(parent: Gfid, name: Name, child: Child | undefined, target?: string): boolean;
+  /** Creates the inode as an orphan if it does not exist (not for directories: ENOENT), then sets attributes, size and xattrs. True when it was created. */
+  putInode(state: InodeState): boolean;
   /** Writes bytes without touching times; extends the file when needed. */
   patch(gfid: Gfid, offset: number, data: Uint8Array): void;
   /** Makes a range a hole without touching size and times. */

@@ -18,7 +18,7 @@
 import type { Gfid } from '../base/ids.js';
 import { f, type Fields, type Kind, type Values } from '../fops/fields.js';
 import type { Args, OpName, Result } from '../fops/ops.js';
-import type { BrickId, View } from '../fops/view.js';
+import { viewKind } from './kinds.js';
 import type { PeerArgs, PeerOpName, PeerResult } from './peer-ops.js';
 
 export const PROTOCOL_VERSION = 1;
@@ -26,23 +26,6 @@ export const PROTOCOL_VERSION = 1;
 export const HEADER_BYTES_MAX = 4 << 20;
 /** Payload bytes of one frame, at most. */
 export const PAYLOAD_BYTES_MAX = 1 << 20;
-
-const BRICKS_MAX = 64;
-const brickId: Kind<BrickId> = { label: 'brick id', check: (v) => v === '' || (typeof v === 'string' && /^[0-9a-f]{32}$/.test(v)) };
-
-function isBrickList(value: unknown): boolean {
-  return Array.isArray(value) && value.length <= BRICKS_MAX && value.every((v) => v !== '' && brickId.check(v));
-}
-
-export const view: Kind<View> = {
-  label: 'view',
-  check: (v) => Array.isArray(v) && v.length === 4 && f.size.check(v[0]) && brickId.check(v[1]) && isBrickList(v[2]) && isBrickList(v[3]),
-  pack: (v) => [v.epoch, v.primary, v.inSync, v.catchingUp],
-  unpack: (v) => {
-    const [epoch, primary, inSync, catchingUp] = v as [number, BrickId, BrickId[], BrickId[]];
-    return { epoch, primary, inSync, catchingUp };
-  },
-};
 
 const gfids: Kind<Gfid[]> = { label: 'gfids', check: (v) => Array.isArray(v) && v.length <= 65_536 && v.every((x) => f.gfid.check(x)) };
 
@@ -86,7 +69,7 @@ export const MESSAGES = {
   hello: message(1, { version: f.u32, volume: f.token, role, id: f.gfid, nonce: f.bytes }),
   challenge: message(2, { brick: f.gfid, nonce: f.bytes, proof: f.bytes }),
   prove: message(3, { proof: f.bytes }),
-  welcome: message(4, { view }),
+  welcome: message(4, { view: viewKind }),
   /** The connection is refused and closed; `reason` is for people. */
   refused: message(5, { errno: f.u32, reason: f.target }),
 
@@ -98,9 +81,9 @@ export const MESSAGES = {
   /** `lease`: the client may answer from what this reply says until it is recalled or the lease time is over (see `pong`). */
   reply: { ...message(11, { id: f.size, errno: f.u32, lease: f.flag }), tail: 'result' },
   /** Not carried out: this brick is not the serving primary of that epoch. */
-  redirect: message(12, { id: f.size, view }),
+  redirect: message(12, { id: f.size, view: viewKind }),
   /** The brick learnt of a newer view. */
-  newView: message(13, { view }),
+  newView: message(13, { view: viewKind }),
   /** Keeps the session alive; a primary answers with `pong` only while its own serving lease lives. */
   ping: message(14, { id: f.size }),
   /** Leases this primary granted to this client are good until `leaseMs` after the moment the ping was *sent*. */

@@ -3,6 +3,7 @@
  * Same table form as the file operations.
  */
 import { f, optional, packAttr, unpackAttr, type Fields, type InodeState, type Kind, type Values } from '../fops/fields.js';
+import { viewKind } from './kinds.js';
 
 const keyList: Kind<string[]> = {
   label: 'keys',
@@ -45,8 +46,12 @@ function op<A extends Fields, R extends Fields>(code: number, args: A, result: R
 }
 
 export const PEER_OPS = {
-  /** Promise to refuse lower epochs. Answers with the keys of what may not be on every brick. ESTALE where a higher one was promised. */
-  seal: op(1, { epoch: f.size }, { applied: f.size, doubt: keyList, checkpoint: f.size, base: f.size }),
+  /**
+   * Adopt this view and promise to refuse lower epochs; ESTALE where a higher one was promised. `standing`: 2 this process was in sync
+   * without a break since it last heard of the set, 1 it was restarted but lost nothing, 0 it may have lost unsynced data. `doubt` are the keys of
+   * what it applied and may not be on every brick.
+   */
+  seal: op(1, { view: viewKind }, { standing: f.u32, doubt: keyList, checkpoint: f.size, base: f.size, incomplete: f.flag }),
   /** The in-doubt keys are settled: results of requests and locks as the new primary has them, JSON in the payload, possibly in parts. */
   settle: op(2, { part: f.u32, last: f.flag, state: blob }, {}),
   fsync: op(3, { gfid: f.gfid, dataOnly: f.flag }, {}),
@@ -54,8 +59,6 @@ export const PEER_OPS = {
   checkpoint: op(4, { number: f.size }, {}),
   /** The checkpoint is complete on the whole set: older journal generations go. */
   checkpointDone: op(5, { number: f.size }, {}),
-  /** What this brick needs to catch up: its checkpoint, whether it must be walked whole. */
-  resyncBegin: op(6, {}, { checkpoint: f.size, base: f.size, incomplete: f.flag, blank: f.flag }),
   /** Keys of the brick's own journal, `after` as a page marker. */
   journalKeys: op(7, { from: f.size }, { keys: keyList, next: f.size }),
   /** Adds keys to the brick's journal: what it must know to bring others up to date later. */
@@ -63,9 +66,9 @@ export const PEER_OPS = {
   /** The tree is about to be, or is no longer, incomplete. */
   markIncomplete: op(9, { incomplete: f.flag }, {}),
   child: op(10, { parent: f.gfid, name: f.name }, { gfid: f.token, type: f.u32 }),
-  place: op(11, { parent: f.gfid, name: f.name, gfid: f.token, type: f.u32, target: optional(f.target) }, {}),
+  place: op(11, { parent: f.gfid, name: f.name, gfid: f.token, type: f.u32, target: optional(f.target) }, { created: f.flag }),
   describe: op(12, { gfid: f.gfid }, { state: optional(inodeState) }),
-  putInode: op(13, { state: inodeState }, {}),
+  putInode: op(13, { state: inodeState }, { created: f.flag }),
   digests: op(14, { gfid: f.gfid, region: f.size }, { digests: f.bytes, ranges }),
   patch: op(15, { gfid: f.gfid, offset: f.size, data: f.data }, {}),
   punch: op(16, { gfid: f.gfid, offset: f.size, length: f.size }, {}),

@@ -1,0 +1,129 @@
+/**
+ * POSIX/OFD (kind 0) and flock (kind 1) locks of a volume: a table that every in-sync brick keeps. Owners are (session, owner) pairs; locks of
+ * one owner never conflict, a new lock of an owner replaces what it holds in the range, as fcntl(2) says. The two kinds do not see each other.
+ */
+import type { Gfid } from '../base/ids.js';
+
+export const LOCK_READ = 0;
+export const LOCK_WRITE = 1;
+export const LOCK_NONE = 2;
+
+export interface FileLock {
+  session: string;
+  owner: string;
+  kind: number;
+  type: number;
+  /** Inclusive. */
+  start: number;
+  end: number;
+  pid: number;
+}
+
+export interface LockRequest extends FileLock {
+  gfid: Gfid;
+}
+
+function sameOwner(a: FileLock, b: FileLock): boolean {
+  return a.session === b.session && a.owner === b.owner;
+}
+
+function overlaps(a: FileLock, b: FileLock): boolean {
+  return a.start <= b.end && b.start <= a.end;
+}
+
+export class FileLocks {
+  readonly #byInode = new Map<Gfid, FileLock[]>();
+  #count = 0;
+
+  /** Locks held in all. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The first lock that stands against the request. */
+  conflict(request: LockRequest): FileLock | undefined {
+    if (request.type === LOCK_NONE) return undefined;
+    return this.#byInode.get(request.gfid)?.find(
+      (held) =>
+        held.kind === request.kind &&
+        overlaps(held, request) &&
+        !sameOwner(held, request) &&
+        (held.type === LOCK_WRITE || request.type === LOCK_WRITE),
+    );
+  }
+
+  /** Sets or removes the range for its owner; the caller has checked for conflicts. */
+  set(request: LockRequest): void {
+    const before = this.#byInode.get(request.gfid) ?? [];
+    const after: FileLock[] = [];
+    const merged: FileLock = {
+      session: request.session, owner: request.owner, kind: request.kind, type: request.type,
+      start: request.start, end: request.end, pid: request.pid,
+    };
+    for (const held of before) {
+      if (held.kind !== request.kind || !sameOwner(held, request)) {
+        after.push(held);
+        continue;
+      }
+      const touches = held.start <= request.end + 1 && request.start <= held.end + 1;
+      if (held.type === request.type && touches) {
+        merged.start = Math.min(merged.start, held.start);
+        merged.end = Math.max(merged.end, held.end);
+        continue;
+      }
+      if (!overlaps(held, request)) {
+        after.push(held);
+        continue;
+      }
+      if (held.start < request.start) after.push({ ...held, end: request.start - 1 });
+      if (held.end > request.end) after.push({ ...held, start: request.end + 1 });
+    }
+    if (request.type !== LOCK_NONE) after.push(merged);
+    this.#replace(request.gfid, after);
+  }
+
+  /** Drops every lock of one owner on one inode. True when there was one. */
+  dropOwner(gfid: Gfid, session: string, owner: string, kind: number): boolean {
+    return this.#filter(gfid, (held) => held.session !== session || held.owner !== owner || held.kind !== kind);
+  }
+
+  /** Drops every lock of a session; answers the inodes that had one. */
+  dropSession(session: string): Gfid[] {
+    const touched: Gfid[] = [];
+    for (const gfid of [...this.#byInode.keys()]) if (this.#filter(gfid, (held) => held.session !== session)) touched.push(gfid);
+    return touched;
+  }
+
+  countOf(session: string): number {
+    let count = 0;
+    for (const locks of this.#byInode.values()) for (const held of locks) if (held.session === session) count++;
+    return count;
+  }
+
+  /** The whole table, for a brick that joins. */
+  export(): LockRequest[] {
+    const all: LockRequest[] = [];
+    for (const [gfid, locks] of this.#byInode) for (const held of locks) all.push({ gfid, ...held });
+    return all;
+  }
+
+  import(locks: readonly LockRequest[]): void {
+    this.#byInode.clear();
+    this.#count = 0;
+    for (const lock of locks) this.set(lock);
+  }
+
+  #filter(gfid: Gfid, keep: (held: FileLock) => boolean): boolean {
+    const before = this.#byInode.get(gfid);
+    if (before === undefined) return false;
+    const after = before.filter(keep);
+    this.#replace(gfid, after);
+    return after.length !== before.length;
+  }
+
+  #replace(gfid: Gfid, locks: FileLock[]): void {
+    this.#count += locks.length - (this.#byInode.get(gfid)?.length ?? 0);
+    if (locks.length === 0) this.#byInode.delete(gfid);
+    else this.#byInode.set(gfid, locks);
+  }
+}

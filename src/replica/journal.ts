@@ -1,0 +1,124 @@
+/**
+ * The change journal: which keys were touched since the last checkpoint that the whole set completed.
+ *
+ * A record is `u16le length · key bytes · u8 check`; a torn tail ends the reading. Generation files are named by the checkpoint at whose
+ * rotation they began; a key is written once per generation, *before* the change it announces.
+ */
+import { parseKey, type Key } from './keys.js';
+import type { BrickMeta, JournalDisk } from './store.js';
+
+function checkByte(bytes: Uint8Array, start: number, end: number): number {
+  let check = 0x5a;
+  for (let i = start; i < end; i++) check = ((check << 1) | (check >>> 7)) & 0xff ^ (bytes[i] as number);
+  return check;
+}
+
+function encodeKeys(keys: readonly Key[]): Uint8Array {
+  let length = 0;
+  for (const key of keys) length += key.length + 3;
+  const record = Buffer.allocUnsafe(length);
+  let at = 0;
+  for (const key of keys) {
+    record.writeUInt16LE(key.length, at);
+    record.write(key, at + 2, 'latin1');
+    const end = at + 2 + key.length;
+    record[end] = checkByte(record, at + 2, end);
+    at = end + 1;
+  }
+  return record;
+}
+
+/** The keys of one generation file; what follows a torn or damaged record is not read. */
+export function decodeKeys(bytes: Uint8Array): Key[] {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const keys: Key[] = [];
+  let at = 0;
+  while (at + 3 <= buffer.length) {
+    const end = at + 2 + buffer.readUInt16LE(at);
+    if (end >= buffer.length || buffer[end] !== checkByte(buffer, at + 2, end)) break;
+    const key = buffer.toString('latin1', at + 2, end);
+    if (parseKey(key) === undefined) break;
+    keys.push(key);
+    at = end + 1;
+  }
+  return keys;
+}
+
+export class Journal {
+  readonly #disk: JournalDisk;
+  #meta: BrickMeta;
+  #generation: number;
+  /** Keys already in the current generation. */
+  #current: Set<Key>;
+  #dirty = false;
+
+  constructor(disk: JournalDisk) {
+    this.#disk = disk;
+    this.#meta = disk.readMeta();
+    this.#generation = disk.generations().at(-1) ?? this.#meta.checkpoint;
+    this.#current = new Set(decodeKeys(disk.readGeneration(this.#generation)));
+  }
+
+  get meta(): Readonly<BrickMeta> {
+    return this.#meta;
+  }
+
+  /** Something changed since the last rotation. */
+  get dirty(): boolean {
+    return this.#dirty;
+  }
+
+  updateMeta(change: Partial<BrickMeta>): void {
+    this.#meta = { ...this.#meta, ...change };
+    this.#disk.writeMeta(this.#meta);
+  }
+
+  /** Announces that these keys are about to be touched. On return the keys survive the end of this process. */
+  note(keys: readonly Key[]): void {
+    this.#dirty = true;
+    let fresh: Key[] | undefined;
+    for (const key of keys) {
+      if (this.#current.has(key)) continue;
+      this.#current.add(key);
+      (fresh ??= []).push(key);
+    }
+    if (fresh !== undefined) this.#disk.append(this.#generation, encodeKeys(fresh));
+  }
+
+  /** Later changes go to the generation of checkpoint `number`. */
+  rotate(number: number): void {
+    if (number <= this.#generation) return;
+    this.#generation = number;
+    this.#current = new Set();
+    this.#dirty = false;
+    this.#disk.append(number, new Uint8Array(0));
+  }
+
+  /** The disk holds everything from before the rotation to checkpoint `number`. */
+  synced(number: number): void {
+    if (number > this.#meta.checkpoint) this.updateMeta({ checkpoint: number });
+  }
+
+  /** Checkpoint `number` is complete on the whole set: nothing older can differ anywhere. */
+  complete(number: number): void {
+    if (number <= this.#meta.base) return;
+    this.updateMeta({ base: number });
+    for (const generation of this.#disk.generations()) if (generation < number && generation !== this.#generation) this.#disk.dropGeneration(generation);
+  }
+
+  /** Every key that may differ from another brick's state. */
+  keys(): Set<Key> {
+    const all = new Set<Key>();
+    for (const generation of this.#disk.generations()) {
+      if (generation === this.#generation) continue;
+      for (const key of decodeKeys(this.#disk.readGeneration(generation))) all.add(key);
+    }
+    for (const key of this.#current) all.add(key);
+    return all;
+  }
+
+  /** After a resync: this brick's changes are as the source's, whose journal covers what is since `base`. */
+  adopt(checkpoint: number, base: number): void {
+    this.updateMeta({ checkpoint, base, incomplete: false });
+  }
+}
