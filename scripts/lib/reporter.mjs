@@ -1,0 +1,57 @@
+/**
+ * Reporter for node:test: one line per test file when it ends, every failure in full as it happens, and counts for the summary
+ * (written to the file named by GLUON_TEST_COUNTS).
+ */
+import { writeFileSync } from 'node:fs';
+import { relative } from 'node:path';
+
+const SLOW_TEST_MS = 10_000;
+
+function fileName(path) {
+  return path === undefined ? '?' : relative(process.cwd(), path).replace(/^dist[^/]*\//, '').replace(/\.js$/, '');
+}
+
+function failureText(data) {
+  const error = data.details.error;
+  const cause = error?.cause ?? error;
+  const text = cause?.stack ?? cause?.message ?? String(cause);
+  const indented = String(text).split('\n').slice(0, 40).join('\n      ');
+  return `  FAIL ${fileName(data.file)}: ${data.name}\n      ${indented}\n`;
+}
+
+export default async function* reporter(source) {
+  const files = new Map();
+  const counts = { passed: 0, failed: 0, skipped: 0, failures: [] };
+  const of = (file) => {
+    if (!files.has(file)) files.set(file, { passed: 0, failed: 0, skipped: 0, begin: process.hrtime.bigint() });
+    return files.get(file);
+  };
+  for await (const { type, data } of source) {
+    const isSuite = data?.details?.type === 'suite';
+    // A test file itself is reported as a test of nesting 0 whose name is its path.
+    const isFile = data?.nesting === 0 && data.name !== undefined && data.file !== undefined && data.name.endsWith('.js') && data.file.endsWith(data.name.replace(/^.*\//, ''));
+    if (type === 'test:start' && data.file !== undefined) of(data.file);
+    if (type === 'test:pass' && !isSuite && !isFile) {
+      const kind = data.skip !== undefined || data.todo !== undefined ? 'skipped' : 'passed';
+      counts[kind]++;
+      of(data.file)[kind]++;
+      if (data.details.duration_ms > SLOW_TEST_MS) yield `  slow ${fileName(data.file)}: ${data.name} (${(data.details.duration_ms / 1000).toFixed(1)} s)\n`;
+    }
+    if (type === 'test:fail') {
+      const because = data.details?.error?.failureType;
+      // Suites and files fail because something in them failed: that was told already.
+      if (because === 'subtestsFailed') continue;
+      counts.failed++;
+      of(data.file).failed++;
+      counts.failures.push(`${fileName(data.file)}: ${data.name}`);
+      yield failureText(data);
+    }
+    if (type === 'test:stderr' && process.env.GLUON_TEST_OUTPUT !== undefined) yield data.message;
+    if (type === 'test:stdout' && process.env.GLUON_TEST_OUTPUT !== undefined) yield data.message;
+  }
+  for (const [file, seen] of files) {
+    const verdict = seen.failed > 0 ? 'FAILED' : 'ok';
+    yield `  ${verdict.padEnd(6)} ${fileName(file)}: ${seen.passed} passed${seen.failed > 0 ? `, ${seen.failed} failed` : ''}${seen.skipped > 0 ? `, ${seen.skipped} skipped` : ''}\n`;
+  }
+  if (process.env.GLUON_TEST_COUNTS !== undefined) writeFileSync(process.env.GLUON_TEST_COUNTS, JSON.stringify(counts));
+}

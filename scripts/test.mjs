@@ -1,0 +1,150 @@
+#!/usr/bin/env node
+/**
+ * `npm test [-- FILTER…]`: everything from a fresh Debian 12 with only Node 20 and root to a summary line. Installs what is missing, builds,
+ * runs test/unit, test/conformance and test/e2e (those whose path contains a FILTER), and checks that nothing was left behind.
+ *
+ * Tests find in their environment: TMPDIR (a short path, removed at the end), GLUON_TEST_RUN (marks every process of this run),
+ * GLUON_TEST_SHORT (set unless `--full`: long tests take their short form).
+ */
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { assertNode, build, ensureModules, ensurePackages, packageList } from './lib/setup.mjs';
+import { progress, PROJECT_ROOT, run, script, sleep } from './lib/steps.mjs';
+
+const words = process.argv.slice(2);
+const full = words.includes('--full');
+const filters = words.filter((word) => !word.startsWith('--'));
+
+/** Kinds in the order they run: what is quick and near the code first. Minutes bound the whole kind. */
+const KINDS = [
+  { kind: 'unit', concurrency: undefined, minutes: 5, fullMinutes: 15 },
+  { kind: 'conformance', concurrency: 1, minutes: 6, fullMinutes: 30 },
+  { kind: 'e2e', concurrency: 1, minutes: 14, fullMinutes: 180 },
+];
+
+const runId = `gluontest${randomBytes(3).toString('hex')}`;
+const scratch = join('/tmp', runId);
+
+function testFiles(kind) {
+  const root = join(PROJECT_ROOT, 'test', kind);
+  if (!existsSync(root)) return [];
+  return readdirSync(root, { recursive: true })
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => join('test', kind, name))
+    .filter((path) => filters.length === 0 || filters.some((filter) => path.includes(filter)))
+    .sort();
+}
+
+async function runKind({ kind, concurrency, minutes, fullMinutes }) {
+  const sources = testFiles(kind);
+  if (sources.length === 0) return undefined;
+  const limit = full ? fullMinutes : minutes;
+  progress(`${kind}: ${sources.length} file(s), at most ${limit} min`);
+  const countsPath = join(scratch, `counts-${kind}.json`);
+  const env = { ...process.env, TMPDIR: scratch, GLUON_TEST_RUN: runId, GLUON_TEST_COUNTS: countsPath, NODE_OPTIONS: '--enable-source-maps' };
+  delete env.GLUON_TEST_SHORT;
+  if (!full) env.GLUON_TEST_SHORT = '1';
+  const options = ['--test', `--test-reporter=${join(PROJECT_ROOT, 'scripts', 'lib', 'reporter.mjs')}`, `--test-timeout=${limit * 60_000}`];
+  if (concurrency !== undefined) options.push(`--test-concurrency=${concurrency}`);
+  const compiled = sources.map((path) => join('dist', path.replace(/\.ts$/, '.js')));
+  const result = await run([process.execPath, ...options, ...compiled], { env, show: true, timeoutMs: limit * 60_000 });
+  const counts = existsSync(countsPath) ? JSON.parse(readFileSync(countsPath, 'utf8')) : { passed: 0, failed: 0, skipped: 0, failures: [] };
+  if (result.status !== 0 && counts.failed === 0) {
+    counts.failed = 1;
+    counts.failures.push(`${kind}: ${result.timedOut ? `ran longer than ${limit} min` : `the test runner ended with ${result.signal ?? `status ${result.status}`}`}`);
+  }
+  return counts;
+}
+
+/** Processes of this run that still live, by the mark in their environment. */
+function leftProcesses() {
+  const left = [];
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)) {
+    try {
+      if (!readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`GLUON_TEST_RUN=${runId}`)) continue;
+      left.push({ pid: Number(pid), command: readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ').trim() });
+    } catch {
+      // It ended while we looked, or belongs to the kernel.
+    }
+  }
+  return left.filter(({ command }) => command !== '');
+}
+
+function leftMounts() {
+  return readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(runId))
+    .map((line) => line.split(' ')[1])
+    .reverse();
+}
+
+async function leftLoops() {
+  if (!existsSync('/sbin/losetup') && !existsSync('/usr/sbin/losetup')) return [];
+  const { stdout } = await run(['losetup', '-l', '-n', '-O', 'NAME,BACK-FILE']);
+  return stdout.split('\n').filter((line) => line.includes(runId)).map((line) => line.trim().split(/\s+/)[0]);
+}
+
+function leftNamespaces() {
+  return existsSync('/run/netns') ? readdirSync('/run/netns').filter((name) => name.includes(runId)) : [];
+}
+
+/** Removes what the run left behind and tells it, one sentence each. */
+async function cleanUp() {
+  const told = [];
+  for (const attempt of [1, 2, 3]) {
+    for (const { pid, command } of leftProcesses()) {
+      if (attempt === 1) told.push(`process ${pid}: ${command.slice(0, 160)}`);
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It ended by itself in between.
+      }
+    }
+    for (const path of leftMounts()) {
+      if (attempt === 1) told.push(`mount ${path}`);
+      await run(['umount', '-l', path.replaceAll('\\040', ' ')], { timeoutMs: 10_000 });
+    }
+    await sleep(200);
+    if (leftProcesses().length === 0 && leftMounts().length === 0) break;
+  }
+  for (const device of await leftLoops()) {
+    told.push(`loop device ${device}`);
+    await run(['losetup', '-d', device], { timeoutMs: 10_000 });
+  }
+  for (const name of leftNamespaces()) {
+    told.push(`network namespace ${name}`);
+    await run(['ip', 'netns', 'delete', name], { timeoutMs: 10_000 });
+  }
+  rmSync(scratch, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  return told;
+}
+
+async function main() {
+  const begin = Date.now();
+  assertNode();
+  await ensurePackages([...new Set([...packageList('run'), ...packageList('test')])]);
+  await ensureModules();
+  progress('building');
+  await build();
+  mkdirSync(scratch, { mode: 0o700 });
+  const total = { passed: 0, failed: 0, skipped: 0, failures: [] };
+  for (const kind of KINDS) {
+    const counts = await runKind(kind);
+    if (counts === undefined) continue;
+    total.passed += counts.passed;
+    total.failed += counts.failed;
+    total.skipped += counts.skipped;
+    total.failures.push(...counts.failures);
+  }
+  const left = await cleanUp();
+  for (const thing of left) total.failures.push(`left behind: ${thing}`);
+  if (total.failures.length > 0) process.stdout.write(`\nfailed:\n${total.failures.map((name) => `  ${name}`).join('\n')}\n`);
+  if (total.passed === 0 && total.failed === 0) total.failures.push('no test matched');
+  const seconds = Math.round((Date.now() - begin) / 1000);
+  const verdict = total.failures.length === 0 ? 'PASS' : 'FAIL';
+  process.stdout.write(`\n${verdict}: ${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped, ${left.length} left behind, in ${seconds} s\n`);
+  return verdict === 'PASS' ? 0 : 1;
+}
+
+await script(main, cleanUp);
