@@ -1,0 +1,129 @@
+/**
+ * One brick's copy of the volume and what belongs to it: the store, the change journal, file locks, answers given, and which of the applied
+ * changes may not have reached every in-sync brick. Both roles of a brick, primary and member, work on it.
+ */
+import { Errno, errnoOf, FsError } from '../base/errno.js';
+import type { Time } from '../base/time.js';
+import type { Args, OpName, Result } from '../fops/ops.js';
+import { FileLocks, type LockRequest } from './file-locks.js';
+import type { Journal } from './journal.js';
+import type { Key } from './keys.js';
+import { Results } from './results.js';
+import type { Stamp, Store, StoreOp } from './store.js';
+
+/** A mutation as every brick gets it. */
+export interface Change {
+  op: OpName;
+  args: unknown;
+  session: string;
+  requestNumber: number;
+  acknowledged: number;
+  time: Time;
+  newGfid: string;
+  purge: boolean;
+  keys: Key[];
+}
+
+interface Doubt {
+  sequence: number;
+  keys: Key[];
+}
+
+export class Copy {
+  readonly store: Store;
+  readonly journal: Journal;
+  readonly fileLocks = new FileLocks();
+  readonly results = new Results();
+  #doubt: Doubt[] = [];
+
+  constructor(store: Store, journal: Journal) {
+    this.store = store;
+    this.journal = journal;
+  }
+
+  /** Announces the keys, then carries out the change. Throws FsError; then nothing was changed but, for a write, bytes of its range. */
+  apply(change: Change): unknown {
+    if (change.keys.length > 0) this.journal.note(change.keys);
+    return this.#carryOut(change);
+  }
+
+  /** Applies a change that came from the primary: remembers it as in doubt and its answer. Answers the errno, 0 for success. */
+  applyFromPrimary(change: Change, sequence: number): number {
+    if (change.keys.length > 0) this.#doubt.push({ sequence, keys: change.keys });
+    try {
+      this.remember(change, 0, this.apply(change));
+      return 0;
+    } catch (error) {
+      if (error instanceof FsError) return error.errno;
+      throw error;
+    }
+  }
+
+  remember(change: Change, errno: number, result: unknown): void {
+    if (change.requestNumber === 0) return;
+    this.results.acknowledge(change.session, change.acknowledged);
+    this.results.record(change.session, change.requestNumber, { op: change.op, errno, result });
+  }
+
+  noteDoubt(sequence: number, keys: Key[]): void {
+    if (keys.length > 0) this.#doubt.push({ sequence, keys });
+  }
+
+  /** Every in-sync brick has everything up to this sequence number. */
+  committed(sequence: number): void {
+    let settled = 0;
+    while (settled < this.#doubt.length && (this.#doubt[settled] as Doubt).sequence <= sequence) settled++;
+    if (settled > 0) this.#doubt.splice(0, settled);
+  }
+
+  /** Keys of what was applied here and may not be on every brick. */
+  doubtKeys(): Set<Key> {
+    const keys = new Set<Key>();
+    for (const doubt of this.#doubt) for (const key of doubt.keys) keys.add(key);
+    return keys;
+  }
+
+  clearDoubt(): void {
+    this.#doubt = [];
+  }
+
+  exportState(): Buffer {
+    return Buffer.from(JSON.stringify({ locks: this.fileLocks.export(), results: this.results.export() }), 'latin1');
+  }
+
+  importState(bytes: Buffer): void {
+    const state = JSON.parse(bytes.toString('latin1')) as { locks: LockRequest[]; results: unknown };
+    this.fileLocks.import(state.locks);
+    this.results.import(state.results);
+  }
+
+  #carryOut(change: Change): unknown {
+    switch (change.op) {
+      case 'setLock': {
+        const args = change.args as Args<'setLock'>;
+        const { gfid, owner, kind, type, start, end, pid } = args;
+        this.fileLocks.set({ gfid, owner, kind, type, start, end, pid, session: change.session });
+        return {};
+      }
+      case 'dropLocks': {
+        const args = change.args as Args<'dropLocks'>;
+        this.fileLocks.dropOwner(args.gfid, change.session, args.owner, args.kind);
+        return {};
+      }
+      case 'open':
+      case 'release':
+      case 'fsync':
+        throw new FsError(Errno.EPROTO, change.op, 'not a replicated operation');
+      default: {
+        const stamp: Stamp = { time: change.time, gfid: change.newGfid, purge: change.purge };
+        return this.store.apply(change.op as StoreOp, change.args as Args<StoreOp>, stamp) as Result<StoreOp>;
+      }
+    }
+  }
+}
+
+/** The errno of an FsError; rethrows what is not one: a bug must not become an answer. */
+export function definiteErrno(error: unknown): number {
+  if (error instanceof FsError) return errnoOf(error);
+  throw error;
+}

@@ -1,0 +1,264 @@
+/**
+ * The part of a brick that follows a primary: applies its stream of mutations in order, answers its calls.
+ *
+ * It obeys the brick that is primary in the highest view it knows, and refuses lower epochs (sealing). Acknowledgements are cumulative: one for
+ * all that was applied in a turn of the event loop.
+ */
+import { Errno, FsError } from '../base/errno.js';
+import type { Log } from '../env/log.js';
+import type { Channel } from '../env/channel.js';
+import type { Gfid } from '../base/ids.js';
+import type { BrickId, View } from '../fops/view.js';
+import type { Message, MessageOf } from '../wire/messages.js';
+import type { PeerArgs, PeerOpName, PeerResult } from '../wire/peer-ops.js';
+import { definiteErrno, type Copy } from './copy.js';
+import { addRegionKeys, inodeKey, nameKey, type Key } from './keys.js';
+import { REGION_BYTES, type Args } from '../fops/ops.js';
+
+const KEYS_PER_PAGE = 20_000;
+const LIST_PAGE = 1000;
+
+export interface MemberHost {
+  readonly brick: BrickId;
+  view(): View;
+  /** Adopts a view learnt from a primary. */
+  adoptView(view: View): void;
+  /** See PEER_OPS.seal. */
+  standing(): number;
+  /** This brick is (again) a full copy that follows this primary. */
+  joined(epoch: number): void;
+}
+
+export class Member {
+  readonly #host: MemberHost;
+  readonly #copy: Copy;
+  readonly #log: Log;
+  /** The channel of the primary that sealed this brick last. */
+  #primary: Channel<Message> | undefined;
+  #primaryBrick: BrickId = '';
+  #epoch = 0;
+  #sequence = 0;
+  #unacknowledged = false;
+  #failed = false;
+  #settling: Buffer[] = [];
+  #journalPage: Key[] = [];
+
+  constructor(host: MemberHost, copy: Copy, log: Log) {
+    this.#host = host;
+    this.#copy = copy;
+    this.#log = log;
+  }
+
+  /** Takes a connection from a sibling brick. */
+  attach(brick: BrickId, channel: Channel<Message>): void {
+    channel.onMessage = (message) => {
+      switch (message.kind) {
+        case 'replicate':
+          this.#replicate(channel, message);
+          break;
+        case 'committed':
+          if (channel === this.#primary) this.#copy.committed(message.sequence);
+          break;
+        case 'call':
+          void this.#answer(brick, channel, message);
+          break;
+        default:
+          channel.close(`unexpected ${message.kind} from a brick`);
+      }
+    };
+    channel.onClose = () => {
+      if (channel === this.#primary) this.#primary = undefined;
+    };
+  }
+
+  /** True while a primary is connected that sealed this brick. */
+  get followed(): boolean {
+    return this.#primary !== undefined;
+  }
+
+  #replicate(channel: Channel<Message>, message: MessageOf<'replicate'>): void {
+    // A lower epoch of the brick that is primary still is in order: it has not heard of its own new view yet.
+    if (channel !== this.#primary || this.#host.view().primary !== this.#primaryBrick) {
+      channel.send({ kind: 'applied', epoch: message.epoch, sequence: message.sequence, errno: Errno.ESTALE, check: 0 });
+      return;
+    }
+    if (this.#failed) return;
+    this.#copy.committed(message.committed);
+    this.#sequence = message.sequence;
+    const keys = message.op === 'write' ? writeKeys(message.args as Args<'write'>) : message.keys;
+    const { op, args, session, requestNumber, acknowledged, time, newGfid, purge } = message;
+    const errno = this.#copy.applyFromPrimary({ op, args, session, requestNumber, acknowledged, time, newGfid, purge, keys }, message.sequence);
+    if (errno !== 0) {
+      // From here on this copy differs; the primary decides what becomes of it.
+      this.#failed = true;
+      this.#flush(channel, message.sequence - 1);
+      channel.send({ kind: 'applied', epoch: this.#epoch, sequence: message.sequence, errno, check: 0 });
+      return;
+    }
+    if (this.#unacknowledged) return;
+    this.#unacknowledged = true;
+    queueMicrotask(() => this.#flush(channel, this.#sequence));
+  }
+
+  #flush(channel: Channel<Message>, sequence: number): void {
+    if (!this.#unacknowledged) return;
+    this.#unacknowledged = false;
+    channel.send({ kind: 'applied', epoch: this.#epoch, sequence, errno: 0, check: 0 });
+  }
+
+  async #answer(brick: BrickId, channel: Channel<Message>, message: MessageOf<'call'>): Promise<void> {
+    let result: unknown;
+    let errno = 0;
+    try {
+      if (message.op === 'seal') result = this.#seal(brick, channel, message.args as PeerArgs<'seal'>);
+      else if (channel !== this.#primary || this.#host.view().primary !== brick) errno = Errno.ESTALE;
+      else result = await this.#carryOut(message.op, message.args);
+    } catch (error) {
+      errno = definiteErrno(error);
+      this.#log.warn('a call of the primary failed', { op: message.op, error: String(error) });
+    }
+    channel.send({ kind: 'answer', id: message.id, errno, op: message.op, result: errno === 0 ? result : undefined } as Message);
+  }
+
+  #seal(brick: BrickId, channel: Channel<Message>, { view }: PeerArgs<'seal'>): PeerResult<'seal'> {
+    const known = this.#host.view();
+    if (view.epoch < known.epoch || view.epoch < this.#epoch) throw new FsError(Errno.ESTALE, 'seal', `epoch ${view.epoch} is over, ${known.epoch} is known`);
+    if (view.primary !== brick) throw new FsError(Errno.EINVAL, 'seal', 'the caller is not the primary of that view');
+    this.#host.adoptView(view);
+    const standing = this.#failed ? 1 : this.#host.standing();
+    if (channel !== this.#primary) {
+      this.#primary?.close('another primary sealed this brick');
+      this.#primary = channel;
+      this.#primaryBrick = brick;
+      this.#failed = false;
+    }
+    this.#epoch = view.epoch;
+    const { checkpoint, base, incomplete } = this.#copy.journal.meta;
+    return { standing, doubt: [...this.#copy.doubtKeys()].slice(0, 65_536), checkpoint, base, incomplete };
+  }
+
+  /** The calls of PEER_OPS but `seal`. */
+  async #carryOut(op: PeerOpName, args: unknown): Promise<unknown> {
+    const { store, journal } = this.#copy;
+    switch (op) {
+      case 'settle': {
+        const { part, last, state } = args as PeerArgs<'settle'>;
+        if (part === 0) this.#settling = [];
+        this.#settling.push(Buffer.from(state));
+        if (!last) return {};
+        this.#copy.importState(Buffer.concat(this.#settling));
+        this.#settling = [];
+        this.#copy.clearDoubt();
+        this.#host.joined(this.#epoch);
+        return {};
+      }
+      case 'fsync': {
+        const { gfid, dataOnly } = args as PeerArgs<'fsync'>;
+        await store.fsync(gfid, dataOnly);
+        return {};
+      }
+      case 'checkpoint': {
+        const { number } = args as PeerArgs<'checkpoint'>;
+        journal.rotate(number);
+        await store.sync();
+        journal.synced(number);
+        return {};
+      }
+      case 'checkpointDone':
+        journal.complete((args as PeerArgs<'checkpointDone'>).number);
+        return {};
+      case 'journalKeys': {
+        const { from } = args as PeerArgs<'journalKeys'>;
+        if (from === 0) this.#journalPage = [...journal.keys()];
+        const keys = this.#journalPage.slice(from, from + KEYS_PER_PAGE);
+        const next = from + keys.length < this.#journalPage.length ? from + keys.length : 0;
+        if (next === 0) this.#journalPage = [];
+        return { keys, next };
+      }
+      case 'addKeys':
+        journal.note((args as PeerArgs<'addKeys'>).keys);
+        return {};
+      case 'markIncomplete':
+        journal.updateMeta({ incomplete: (args as PeerArgs<'markIncomplete'>).incomplete });
+        return {};
+      case 'child': {
+        const { parent, name } = args as PeerArgs<'child'>;
+        return store.child(parent, name) ?? { gfid: '', type: 0 };
+      }
+      case 'place': {
+        const { parent, name, gfid, type, target } = args as PeerArgs<'place'>;
+        journal.note(gfid === '' ? [nameKey(parent, name)] : [nameKey(parent, name), inodeKey(gfid)]);
+        return { created: store.place(parent, name, gfid === '' ? undefined : { gfid, type }, target) };
+      }
+      case 'describe':
+        return { state: store.describe((args as PeerArgs<'describe'>).gfid) };
+      case 'putInode': {
+        const { state } = args as PeerArgs<'putInode'>;
+        journal.note([inodeKey(state.attr.gfid)]);
+        return { created: store.putInode(state) };
+      }
+      case 'digests': {
+        const { gfid, region } = args as PeerArgs<'digests'>;
+        return { digests: store.digests(gfid, region), ranges: store.dataRanges(gfid, region) };
+      }
+      case 'patch': {
+        const { gfid, offset, data } = args as PeerArgs<'patch'>;
+        this.#noteRange(gfid, offset, data.byteLength);
+        store.patch(gfid, offset, data);
+        return {};
+      }
+      case 'punch': {
+        const { gfid, offset, length } = args as PeerArgs<'punch'>;
+        this.#noteRange(gfid, offset, length);
+        store.punch(gfid, offset, length);
+        return {};
+      }
+      case 'forget':
+        store.forget((args as PeerArgs<'forget'>).gfid);
+        return {};
+      case 'list': {
+        const { gfid, after } = args as PeerArgs<'list'>;
+        return store.readdir(gfid, after, LIST_PAGE, false);
+      }
+      case 'clearAside':
+        store.clearAside();
+        return {};
+      case 'orphans':
+        return { gfids: store.orphans() };
+      case 'purge': {
+        const { gfid } = args as PeerArgs<'purge'>;
+        journal.note([inodeKey(gfid)]);
+        store.purge(gfid);
+        return {};
+      }
+      case 'resyncEnd': {
+        const { checkpoint, base } = args as PeerArgs<'resyncEnd'>;
+        await store.sync();
+        journal.adopt(checkpoint, base);
+        return {};
+      }
+      case 'endSession': {
+        const { session } = args as PeerArgs<'endSession'>;
+        this.#copy.fileLocks.dropSession(session);
+        this.#copy.results.drop(session);
+        return {};
+      }
+      case 'seal':
+        throw new FsError(Errno.EPROTO, op);
+    }
+  }
+
+  #noteRange(gfid: Gfid, offset: number, length: number): void {
+    const keys: Key[] = [];
+    addRegionKeys(keys, gfid, offset, offset + length);
+    this.#copy.journal.note(keys);
+  }
+}
+
+/** Keys of a data write: computed alike on every brick, so they need not travel. */
+export function writeKeys(args: { gfid: Gfid; offset: number; data: Uint8Array }): Key[] {
+  const keys: Key[] = [inodeKey(args.gfid)];
+  const first = Math.floor(args.offset / REGION_BYTES);
+  addRegionKeys(keys, args.gfid, first * REGION_BYTES, args.offset + args.data.byteLength);
+  return keys;
+}

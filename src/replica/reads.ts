@@ -1,0 +1,136 @@
+/**
+ * Reads at the primary: answered from its copy when no change under way stands against them, and only under a live serving lease that is looked
+ * at again when the reply leaves: a process that was stopped and wakes up must not answer.
+ */
+import { Errno, FsError } from '../base/errno.js';
+import type { Gfid } from '../base/ids.js';
+import type { Channel } from '../env/channel.js';
+import { OPS, SEEK_DATA, type Args, type OpName } from '../fops/ops.js';
+import type { Message, MessageOf } from '../wire/messages.js';
+import { definiteErrno } from './copy.js';
+import { Mode, rangeLock, readLock, type Lock } from './inode-locks.js';
+import { fileLockLock } from './plan.js';
+import type { Primary } from './primary.js';
+import type { Session } from './sessions.js';
+import type { Store } from './store.js';
+
+type ReadRequest = MessageOf<'request'>;
+
+const READ_BYTES_MAX = 1 << 20;
+const LISTING_MAX = 1024;
+
+export function isRead(op: OpName): boolean {
+  return !OPS[op].mutation;
+}
+
+function locksOf(store: Store, message: ReadRequest): Lock[] {
+  const { op, args } = message;
+  switch (op) {
+    case 'lookup': {
+      const { parent, name } = args as Args<'lookup'>;
+      const child = store.child(parent, name);
+      return child === undefined ? [readLock(parent)] : [readLock(parent), readLock(child.gfid)];
+    }
+    case 'read': {
+      const { gfid, offset, size } = args as Args<'read'>;
+      return [rangeLock(gfid, Mode.DataRead, offset, offset + size)];
+    }
+    case 'getLock':
+      return [fileLockLock((args as Args<'getLock'>).gfid)];
+    case 'statfs':
+      return [];
+    default:
+      return [readLock((args as { gfid: Gfid }).gfid)];
+  }
+}
+
+function compute(primary: Primary, session: Session, message: ReadRequest): unknown {
+  const { store, fileLocks } = primary.host.copy;
+  const { op, args } = message;
+  switch (op) {
+    case 'lookup': {
+      const { parent, name } = args as Args<'lookup'>;
+      return { attr: store.lookup(parent, name) };
+    }
+    case 'getattr':
+      return { attr: store.getattr((args as Args<'getattr'>).gfid) };
+    case 'readlink':
+      return { target: store.readlink((args as Args<'readlink'>).gfid) };
+    case 'readdir': {
+      const { gfid, after, limit, attributes } = args as Args<'readdir'>;
+      const listing = store.readdir(gfid, after, Math.min(limit, LISTING_MAX), attributes);
+      // Attributes that a change under way may alter are left out: the client asks for them alone.
+      for (const entry of attributes ? listing.entries : []) if (!primary.locks.free(readLock(entry.gfid))) entry.attr = undefined;
+      return listing;
+    }
+    case 'statfs':
+      return store.statfs();
+    case 'getxattr': {
+      const { gfid, name } = args as Args<'getxattr'>;
+      return { value: store.getxattr(gfid, name) };
+    }
+    case 'listxattr':
+      return { names: store.listxattr((args as Args<'listxattr'>).gfid) };
+    case 'lseek': {
+      const { gfid, offset, whence } = args as Args<'lseek'>;
+      if (whence !== SEEK_DATA && whence !== SEEK_DATA + 1) throw new FsError(Errno.EINVAL, op);
+      return { offset: store.lseek(gfid, offset, whence) };
+    }
+    case 'getLock': {
+      const request = args as Args<'getLock'>;
+      const held = fileLocks.conflict({ ...request, session: session.id, pid: 0 });
+      return held === undefined ? { type: 2, start: request.start, end: request.end, pid: 0 } : { type: held.type, start: held.start, end: held.end, pid: held.pid };
+    }
+    case 'read': {
+      const { gfid, offset, size } = args as Args<'read'>;
+      if (size > READ_BYTES_MAX) throw new FsError(Errno.EINVAL, op, `more than ${READ_BYTES_MAX} bytes`);
+      return store.read(gfid, offset, size);
+    }
+    default:
+      throw new FsError(Errno.EPROTO, op, 'not a read');
+  }
+}
+
+function reply(primary: Primary, session: Session, channel: Channel<Message>, message: ReadRequest, errno: number, result: unknown): void {
+  if (primary.stopped || !primary.host.leaseLive()) {
+    channel.send({ kind: 'redirect', id: message.id, view: primary.view });
+    return;
+  }
+  if (message.op === 'read' && errno === 0) session.bytesRead += (result as { data: Uint8Array }).data.byteLength;
+  channel.send({ kind: 'reply', id: message.id, errno, lease: false, op: message.op, result: errno === 0 ? result : undefined } as Message);
+}
+
+export function answerRead(primary: Primary, session: Session, channel: Channel<Message>, message: ReadRequest): void {
+  let result: unknown;
+  let errno = 0;
+  try {
+    const locks = locksOf(primary.host.copy.store, message);
+    if (!primary.locks.free(...locks)) {
+      const ticket = primary.locks.acquire(locks, () => {
+        primary.locks.release(ticket);
+        if (!primary.stopped) answerRead(primary, session, channel, message);
+      });
+      return;
+    }
+    result = compute(primary, session, message);
+    if (result instanceof Promise) {
+      // The range stays locked while the disk is read, so that no write gets in between.
+      const ticket = primary.locks.acquire(locks, () => undefined);
+      (result as Promise<Uint8Array>).then(
+        (data) => {
+          primary.locks.release(ticket);
+          reply(primary, session, channel, message, 0, { data });
+        },
+        (error: unknown) => {
+          primary.locks.release(ticket);
+          reply(primary, session, channel, message, definiteErrno(error), undefined);
+        },
+      );
+      return;
+    }
+    if (message.op === 'read') result = { data: result };
+  } catch (error) {
+    errno = definiteErrno(error);
+  }
+  reply(primary, session, channel, message, errno, result);
+}

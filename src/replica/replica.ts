@@ -1,0 +1,277 @@
+/**
+ * One brick's part in a replica set: holds its copy, follows a primary or is one, and serves clients.
+ *
+ *   absent ─▶ catchingUp ─▶ member ⇄ primary        (by the view; see view.ts)
+ *
+ * Pure over its environment: runs unchanged in the brick process and in the simulator.
+ */
+import type { Cancel, Clock, Random } from '../env/clock.js';
+import type { Channel } from '../env/channel.js';
+import type { Log } from '../env/log.js';
+import { EMPTY_VIEW, type BrickId, type View } from '../fops/view.js';
+import type { Message, MessageOf } from '../wire/messages.js';
+import type { Authority, ReplicaStatus } from './authority.js';
+import { Copy } from './copy.js';
+import { Journal } from './journal.js';
+import { Member } from './member.js';
+import { Primary, type PrimaryHost } from './primary.js';
+import { Sessions, type Session } from './sessions.js';
+import type { JournalDisk, Store } from './store.js';
+
+export interface ReplicaEnv {
+  brick: BrickId;
+  /** The whole replica set. */
+  bricks: readonly BrickId[];
+  store: Store;
+  journalDisk: JournalDisk;
+  /** Kernel boot id: another one than the meta says means that unsynced data may be gone. */
+  bootId: string;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  authority: Authority;
+  /** An authenticated connection to a sibling brick, as caller; rejects with LostError. */
+  dial(brick: BrickId): Promise<Channel<Message>>;
+  pingTimeoutMs(): number;
+}
+
+/** Leases of clients (caches) are granted for this long after a ping. */
+const LEASE_MS = 600;
+const RETURN_PAUSE_MS = 1000;
+const TICK_MS = 1000;
+
+
+export class Replica {
+  readonly #env: ReplicaEnv;
+  readonly #copy: Copy;
+  readonly #member: Member;
+  readonly #sessions = new Sessions();
+  readonly #clients = new Set<Channel<Message>>();
+  readonly #log: Log;
+  readonly #intact: boolean;
+  #view: View = EMPTY_VIEW;
+  #primary: Primary | undefined;
+  /** Epoch in which this process became a full copy; 0 while it is not one. */
+  #continuous = 0;
+  #leaseUntil = 0;
+  #stopped = false;
+  #returning = false;
+  #tick: Cancel = () => undefined;
+
+  constructor(env: ReplicaEnv) {
+    this.#env = env;
+    this.#log = env.log.child({ brick: env.brick });
+    const journal = new Journal(env.journalDisk);
+    this.#intact = journal.meta.bootId === env.bootId || journal.meta.bootId === '';
+    journal.updateMeta({ bootId: env.bootId, incomplete: journal.meta.incomplete || !this.#intact });
+    this.#copy = new Copy(env.store, journal);
+    this.#member = new Member(
+      {
+        brick: env.brick,
+        view: () => this.#view,
+        adoptView: (view) => this.setView(view),
+        standing: () => this.#standing(),
+        joined: (epoch) => this.#joined(epoch),
+      },
+      this.#copy,
+      this.#log,
+    );
+    this.#armTick();
+  }
+
+  get view(): View {
+    return this.#view;
+  }
+
+  get serving(): boolean {
+    return this.#primary?.serving === true;
+  }
+
+  /** A newer view; older and equal ones are ignored. */
+  setView(view: View): void {
+    if (this.#stopped || view.epoch <= this.#view.epoch) return;
+    const before = this.#view;
+    this.#view = view;
+    const { brick } = this.#env;
+    if (!view.inSync.includes(brick)) this.#continuous = 0;
+    this.#log.info('view', { epoch: view.epoch, primary: view.primary, inSync: view.inSync, catchingUp: view.catchingUp });
+    if (view.primary !== brick) {
+      this.#primary?.stop('another brick is primary');
+      this.#primary = undefined;
+    } else if (this.#primary !== undefined && before.epoch + 1 === view.epoch && this.#primary.serving) {
+      this.#primary.viewChanged(view);
+    } else {
+      // A view was missed, in which another may have been primary; or recovery had not ended: begin anew.
+      this.#primary?.stop('a new view');
+      this.#primary = new Primary(this.#primaryHost(), view);
+      this.#primary.start();
+    }
+    for (const channel of this.#clients) channel.send({ kind: 'newView', view });
+    this.#returnWhenAbsent();
+  }
+
+  /** The serving lease is good for `ms` from now (monotonic). */
+  renewLease(ms: number): void {
+    this.#leaseUntil = this.#env.clock.now() + ms;
+  }
+
+  attachClient(id: string, channel: Channel<Message>): void {
+    const session = this.#sessions.connect(id, channel, this.#env.clock.now());
+    this.#clients.add(channel);
+    channel.onMessage = (message) => this.#fromClient(session, channel, message);
+    channel.onClose = () => {
+      this.#clients.delete(channel);
+      if (session.channel === channel) session.channel = undefined;
+    };
+  }
+
+  attachPeer(brick: BrickId, channel: Channel<Message>): void {
+    if (!this.#env.bricks.includes(brick)) {
+      channel.close('not a brick of this volume');
+      return;
+    }
+    this.#member.attach(brick, channel);
+  }
+
+  /** Rotates journals and syncs disks; for a clean stop. Does nothing unless this brick serves as primary. */
+  async checkpoint(): Promise<void> {
+    await this.#primary?.checkpoint();
+  }
+
+  status(): ReplicaStatus {
+    const { brick } = this.#env;
+    const role = this.#stopped
+      ? 'stopped'
+      : this.#view.primary === brick
+        ? 'primary'
+        : this.#view.inSync.includes(brick)
+          ? 'member'
+          : this.#view.catchingUp.includes(brick)
+            ? 'catchingUp'
+            : 'absent';
+    const clients = [...this.#sessions.all()]
+      .filter((session) => session.channel !== undefined)
+      .map((session) => ({
+        session: session.id,
+        remote: session.channel?.remote ?? '',
+        bytesRead: session.bytesRead,
+        bytesWritten: session.bytesWritten,
+        opens: session.openCount,
+        locks: this.#copy.fileLocks.countOf(session.id),
+      }));
+    return { brick, view: this.#view, role, serving: this.serving, heals: this.serving ? (this.#primary?.heals() ?? []) : [], clients };
+  }
+
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#tick();
+    this.#primary?.stop('the brick stops');
+    for (const channel of this.#clients) channel.close('the brick stops');
+  }
+
+  #standing(): number {
+    if (this.#continuous > 0) return 2;
+    return this.#intact ? 1 : 0;
+  }
+
+  #joined(epoch: number): void {
+    if (this.#view.inSync.includes(this.#env.brick) || this.#view.catchingUp.includes(this.#env.brick)) this.#continuous = epoch;
+  }
+
+  #primaryHost(): PrimaryHost {
+    const env = this.#env;
+    return {
+      brick: env.brick,
+      bricks: env.bricks,
+      clock: env.clock,
+      random: env.random,
+      log: this.#log,
+      authority: env.authority,
+      sessions: this.#sessions,
+      copy: this.#copy,
+      dial: (brick) => env.dial(brick),
+      leaseLive: () => env.clock.now() < this.#leaseUntil,
+      pingTimeoutMs: () => env.pingTimeoutMs(),
+      standing: () => this.#standing(),
+      joined: (epoch) => this.#joined(epoch),
+      adoptView: (view) => this.setView(view),
+    };
+  }
+
+  #fromClient(session: Session, channel: Channel<Message>, message: Message): void {
+    session.lastSeen = this.#env.clock.now();
+    switch (message.kind) {
+      case 'request':
+        this.#request(session, channel, message);
+        return;
+      case 'ping':
+        if (this.serving && this.#env.clock.now() < this.#leaseUntil) channel.send({ kind: 'pong', id: message.id, epoch: this.#view.epoch, leaseMs: LEASE_MS });
+        return;
+      case 'reclaim':
+        if (this.#primary === undefined) channel.send({ kind: 'redirect', id: message.id, view: this.#view });
+        else this.#primary.reclaim(session, channel, message);
+        return;
+      case 'recalled':
+        return;
+      case 'bye':
+        this.#primary?.endSession(session);
+        channel.close('the client said goodbye');
+        return;
+      default:
+        channel.close(`unexpected ${message.kind} from a client`);
+    }
+  }
+
+  #request(session: Session, channel: Channel<Message>, message: MessageOf<'request'>): void {
+    const primary = this.#primary;
+    if (primary === undefined || message.epoch !== this.#view.epoch) {
+      channel.send({ kind: 'redirect', id: message.id, view: this.#view });
+      return;
+    }
+    if (message.op === 'write') session.bytesWritten += message.args.data.byteLength;
+    primary.request(session, channel, message);
+  }
+
+  /** A brick that is in no list of the view asks to be made equal. */
+  #returnWhenAbsent(): void {
+    const { brick, authority, clock } = this.#env;
+    const listed = this.#view.inSync.includes(brick) || this.#view.catchingUp.includes(brick);
+    if (listed || this.#view.epoch === 0 || this.#returning || this.#stopped) return;
+    this.#returning = true;
+    clock.after(RETURN_PAUSE_MS, () => {
+      const ask = authority.change(this.#view.epoch, { kind: 'catchUp', brick });
+      ask.then(
+        (view) => this.setView(view),
+        (error: unknown) => this.#log.warn('the view authority did not answer', { error: String(error) }),
+      ).finally(() => {
+        this.#returning = false;
+        this.#returnWhenAbsent();
+      });
+    });
+  }
+
+  #armTick(): void {
+    this.#tick = this.#env.clock.after(TICK_MS, () => {
+      this.#armTick();
+      this.#expireSessions();
+    });
+  }
+
+  /** Sessions that were silent for longer than the ping timeout end: their locks and opens go. */
+  #expireSessions(): void {
+    const now = this.#env.clock.now();
+    const silentMs = this.#env.pingTimeoutMs();
+    for (const session of [...this.#sessions.all()]) {
+      if (now - session.lastSeen < silentMs) continue;
+      if (this.#primary === undefined) {
+        if (session.channel === undefined) this.#sessions.remove(session.id);
+      } else if (this.#primary.serving) {
+        this.#log.info('a session expired', { session: session.id });
+        session.channel?.close('no sign of life');
+        this.#primary.endSession(session);
+      }
+    }
+  }
+}
+

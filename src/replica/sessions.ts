@@ -1,0 +1,79 @@
+/**
+ * Clients as a brick sees them. A session outlives its connections; what it has open and which of its requests are under way belongs to it.
+ */
+import type { Channel } from '../env/channel.js';
+import type { Gfid } from '../base/ids.js';
+import type { Message } from '../wire/messages.js';
+
+export class Session {
+  readonly id: string;
+  channel: Channel<Message> | undefined;
+  /** Monotonic milliseconds of the last sign of life. */
+  lastSeen = 0;
+  /** Open counts by inode. */
+  readonly opens = new Map<Gfid, number>();
+  /** Requests under way: request number → id to answer with (of the connection that asked last). */
+  readonly underWay = new Map<number, number>();
+  /** The epoch in which it reclaimed what it had. */
+  reclaimedEpoch = 0;
+  bytesRead = 0;
+  bytesWritten = 0;
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  opened(gfid: Gfid): void {
+    this.opens.set(gfid, (this.opens.get(gfid) ?? 0) + 1);
+  }
+
+  /** True when that was the last open of this session. */
+  released(gfid: Gfid): boolean {
+    const count = this.opens.get(gfid);
+    if (count === undefined) return false;
+    if (count > 1) {
+      this.opens.set(gfid, count - 1);
+      return false;
+    }
+    this.opens.delete(gfid);
+    return true;
+  }
+
+  get openCount(): number {
+    let count = 0;
+    for (const n of this.opens.values()) count += n;
+    return count;
+  }
+}
+
+export class Sessions {
+  readonly #sessions = new Map<string, Session>();
+
+  get(id: string): Session | undefined {
+    return this.#sessions.get(id);
+  }
+
+  /** The session of that id, made when it is new; its earlier connection is closed. */
+  connect(id: string, channel: Channel<Message>, now: number): Session {
+    let session = this.#sessions.get(id);
+    if (session === undefined) this.#sessions.set(id, (session = new Session(id)));
+    const before = session.channel;
+    session.channel = channel;
+    session.lastSeen = now;
+    if (before !== undefined && before !== channel) before.close('the session has a newer connection');
+    return session;
+  }
+
+  remove(id: string): void {
+    this.#sessions.delete(id);
+  }
+
+  all(): Iterable<Session> {
+    return this.#sessions.values();
+  }
+
+  isOpen(gfid: Gfid): boolean {
+    for (const session of this.#sessions.values()) if (session.opens.has(gfid)) return true;
+    return false;
+  }
+}
