@@ -237,12 +237,12 @@ export class Member {
         journal.adopt(checkpoint, base);
         return {};
       }
-      case 'endSession': {
-        const { session } = args as PeerArgs<'endSession'>;
-        this.#copy.fileLocks.dropSession(session);
-        this.#copy.results.drop(session);
+      case 'releaseSession':
+        this.#copy.fileLocks.dropSession((args as PeerArgs<'releaseSession'>).session);
         return {};
-      }
+      case 'endSession':
+        this.#copy.results.drop((args as PeerArgs<'endSession'>).session);
+        return {};
       case 'seal':
         throw new FsError(Errno.EPROTO, op);
     }

@@ -656,20 +656,29 @@ export class Primary {
     channel.send({ kind: 'reply', id: message.id, errno: 0, lease: false, op: 'cancelLock', result: {} });
   }
 
-  /** The session is over: locks, opens and answers go, everywhere. */
-  endSession(session: Session): void {
-    this.host.sessions.remove(session.id);
+  /** The session is silent or over: its locks and opens go, everywhere. */
+  releaseSession(session: Session): void {
     for (const waiter of this.#waiters.cancelSession(session.id)) session.underWay.delete((waiter as LockWaiter<Mutation>).mutation.requestNumber);
-    const { copy } = this.host;
-    const freed = copy.fileLocks.dropSession(session.id);
-    copy.results.drop(session.id);
-    for (const follower of this.followers.values()) {
-      if (follower.state === 'ready') void follower.link?.call(this.#view.epoch, 'endSession', { session: session.id }, CALL_TIMEOUT_MS).catch(() => undefined);
-    }
+    const freed = this.host.copy.fileLocks.dropSession(session.id);
+    this.#tellReady('releaseSession', session);
     for (const gfid of freed) this.#wakeLockWaiters(gfid);
     const opens = [...session.opens.keys()];
     session.opens.clear();
     for (const gfid of opens) this.#purgeIfOrphan(gfid);
+  }
+
+  /** Nobody will ask for this session's answers again. */
+  endSession(session: Session): void {
+    this.releaseSession(session);
+    this.host.sessions.remove(session.id);
+    this.host.copy.results.drop(session.id);
+    this.#tellReady('endSession', session);
+  }
+
+  #tellReady(op: 'releaseSession' | 'endSession', session: Session): void {
+    for (const follower of this.followers.values()) {
+      if (follower.state === 'ready') void follower.link?.call(this.#view.epoch, op, { session: session.id }, CALL_TIMEOUT_MS).catch(() => undefined);
+    }
   }
 
   // ---------------------------------------------------------------- members

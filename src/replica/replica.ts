@@ -39,6 +39,8 @@ export interface ReplicaEnv {
 const LEASE_MS = 600;
 const RETURN_PAUSE_MS = 1000;
 const TICK_MS = 1000;
+/** Answers of a session without a connection are kept this long. */
+const FORGET_SESSION_MS = 3_600_000;
 
 
 export class Replica {
@@ -258,20 +260,21 @@ export class Replica {
     });
   }
 
-  /** Sessions that were silent for longer than the ping timeout end: their locks and opens go. */
+  /** Sessions that were silent for longer than the ping timeout lose locks and opens; their answers are kept for a client that comes back late. */
   #expireSessions(): void {
     const now = this.#env.clock.now();
-    const silentMs = this.#env.pingTimeoutMs();
     for (const session of [...this.#sessions.all()]) {
-      if (now - session.lastSeen < silentMs) continue;
-      if (this.#primary === undefined) {
-        if (session.channel === undefined) this.#sessions.remove(session.id);
-      } else if (this.#primary.serving) {
+      const silentMs = now - session.lastSeen;
+      if (silentMs < this.#env.pingTimeoutMs()) continue;
+      if (!session.expired && this.#primary?.serving === true) {
         this.#log.info('a session expired', { session: session.id });
+        session.expired = true;
         session.channel?.close('no sign of life');
-        this.#primary.endSession(session);
+        this.#primary.releaseSession(session);
       }
+      if (silentMs < FORGET_SESSION_MS || session.underWay.size > 0) continue;
+      if (this.#primary?.serving === true) this.#primary.endSession(session);
+      else this.#sessions.remove(session.id);
     }
   }
 }
-

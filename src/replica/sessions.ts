@@ -16,6 +16,8 @@ export class Session {
   readonly underWay = new Map<number, number>();
   /** The epoch in which it reclaimed what it had. */
   reclaimedEpoch = 0;
+  /** Silent for too long: its locks and opens are gone. */
+  expired = false;
   bytesRead = 0;
   bytesWritten = 0;
 
@@ -60,6 +62,7 @@ export class Sessions {
     const before = session.channel;
     session.channel = channel;
     session.lastSeen = now;
+    session.expired = false;
     if (before !== undefined && before !== channel) before.close('the session has a newer connection');
     return session;
   }

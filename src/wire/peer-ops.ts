@@ -79,8 +79,10 @@ export const PEER_OPS = {
   purge: op(21, { gfid: f.gfid }, {}),
   /** Sync the disk and become a full copy: the primary is about to ask for the view change that admits this brick. */
   resyncEnd: op(22, { checkpoint: f.size, base: f.size }, {}),
-  /** A session ended or began: its locks and results go, or are kept from now on. */
+  /** A session ended: its answers go. */
   endSession: op(23, { session: f.token }, {}),
+  /** A session is silent or ended: its locks go. */
+  releaseSession: op(24, { session: f.token }, {}),
 } satisfies Record<string, PeerOpSpec>;
 
 export type PeerOpName = keyof typeof PEER_OPS;
