@@ -106,7 +106,7 @@ async function unpackKernelPackage(work: string): Promise<{ kernel: string; modu
 
 /** The kernel and an initramfs that mounts /dev/vda; made once and kept in the cache directory (GLUON_TEST_CACHE). */
 export async function guestKernel(): Promise<GuestKernel> {
-  const cache = join(process.env['GLUON_TEST_CACHE'] ?? join(tmpdir(), 'gluon-test-cache'), 'guest-2');
+  const cache = join(process.env['GLUON_TEST_CACHE'] ?? '/var/tmp/gluon-test-cache', 'guest-2');
   const result = { kernel: join(cache, 'vmlinuz'), initrd: join(cache, 'initrd.gz') };
   if (existsSync(result.kernel) && existsSync(result.initrd)) return result;
   const work = mkdtempSync(join(tmpdir(), 'gluon-guest-'));

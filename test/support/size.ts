@@ -1,5 +1,5 @@
-/** Short forms of the tests (default in CI): smaller amounts, the same subjects. */
-export const SHORT = process.env['GLUON_TEST_SHORT'] !== '0';
+/** Short forms of the tests (`npm test`, CI): smaller amounts, the same subjects. `npm run test:full` runs the full forms. */
+export const SHORT = process.env['GLUON_TEST_SHORT'] !== undefined;
 
 /** The amount for the short or for the full form. */
 export function amount(short: number, full: number): number {
