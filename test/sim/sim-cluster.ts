@@ -1,0 +1,277 @@
+/**
+ * A replica set in one process: bricks that crash and return, a view authority that behaves like the gluonds over a cluster store, and
+ * clients that retry until they are answered.
+ */
+import { FsError, LostError } from '../../src/base/errno.js';
+import { hex, type Gfid } from '../../src/base/ids.js';
+import type { Channel } from '../../src/env/channel.js';
+import { silentLog, type Log } from '../../src/env/log.js';
+import type { Args, OpName, Result } from '../../src/fops/ops.js';
+import { OPS } from '../../src/fops/ops.js';
+import { EMPTY_VIEW, type BrickId, type View } from '../../src/fops/view.js';
+import { Replica } from '../../src/replica/replica.js';
+import { nextView, type ViewChange } from '../../src/replica/view.js';
+import type { Message } from '../../src/wire/messages.js';
+import { MemoryJournalDisk, MemoryStore } from './memory-store.js';
+import { makeLink, SeededRandom, type World } from './world.js';
+
+const LEASE_MS = 3000;
+const RENEW_MS = 500;
+
+export class SimBrick {
+  readonly id: BrickId;
+  readonly store = new MemoryStore();
+  readonly disk: MemoryJournalDisk;
+  readonly cluster: SimCluster;
+  replica: Replica | undefined;
+  alive = false;
+  /** Counts starts, so that callbacks of a process that ended find nobody. */
+  incarnation = 0;
+  bootId = 'boot0';
+  #channels = new Set<{ vanish(): void }>();
+
+  constructor(cluster: SimCluster, id: BrickId) {
+    this.cluster = cluster;
+    this.id = id;
+    this.disk = new MemoryJournalDisk({ formatVersion: 1, volumeId: '', brickId: id, checkpoint: 0, base: 0, sealedEpoch: 0, bootId: '', incomplete: false });
+  }
+
+  start(): void {
+    const { cluster } = this;
+    const incarnation = ++this.incarnation;
+    this.alive = true;
+    const alive = (): boolean => this.alive && this.incarnation === incarnation;
+    this.replica = new Replica({
+      brick: this.id,
+      bricks: cluster.brickIds,
+      store: this.store,
+      journalDisk: this.disk,
+      bootId: this.bootId,
+      clock: cluster.world.clock(alive),
+      random: new SeededRandom(cluster.world.random.next()),
+      log: cluster.log.child({ node: this.id.slice(-1), incarnation }),
+      authority: { change: (epoch, change) => cluster.change(epoch, change, alive) },
+      dial: (brick) => cluster.dialBrick(this, brick, alive),
+      pingTimeoutMs: () => 10_000,
+    });
+    cluster.world.at(5, () => {
+      if (alive()) cluster.deliverView(this);
+    });
+    const renew = (): void => {
+      if (!alive()) return;
+      this.replica?.renewLease(LEASE_MS);
+      cluster.world.at(RENEW_MS, renew);
+    };
+    renew();
+  }
+
+  track(channel: { vanish(): void }): void {
+    this.#channels.add(channel);
+  }
+
+  /** kill -9, or with `power` also the loss of what was not synced. */
+  crash(power: boolean): void {
+    if (!this.alive) return;
+    this.alive = false;
+    this.replica = undefined;
+    for (const channel of this.#channels) channel.vanish();
+    this.#channels.clear();
+    if (power) {
+      this.store.crash();
+      this.bootId = `boot${this.incarnation}`;
+    }
+    this.cluster.brickDied(this);
+  }
+}
+
+export class SimCluster {
+  readonly world: World;
+  readonly log: Log;
+  readonly bricks: SimBrick[];
+  readonly brickIds: BrickId[];
+  view: View = EMPTY_VIEW;
+
+  constructor(world: World, count: number, log: Log = silentLog) {
+    this.world = world;
+    this.log = log;
+    this.brickIds = Array.from({ length: count }, (_, i) => `${i + 1}`.padStart(32, '0'));
+    this.bricks = this.brickIds.map((id) => new SimBrick(this, id));
+  }
+
+  start(): void {
+    for (const brick of this.bricks) brick.start();
+    this.world.at(3, () => this.#apply({ kind: 'form' }));
+  }
+
+  brick(id: BrickId): SimBrick {
+    return this.bricks.find((brick) => brick.id === id) as SimBrick;
+  }
+
+  /** A request to the authority: the answer takes a moment. */
+  change(epoch: number, change: ViewChange, alive: () => boolean): Promise<View> {
+    return new Promise((resolve) => {
+      this.world.at(1 + this.world.random.below(5), () => {
+        if (epoch === this.view.epoch) this.#apply(change);
+        this.world.at(1, () => alive() && resolve(this.view));
+      });
+    });
+  }
+
+  #apply(change: ViewChange): void {
+    const answer = nextView(this.view, this.brickIds, change);
+    if ('refused' in answer) return;
+    this.view = answer.view;
+    for (const brick of this.bricks) this.world.at(1 + this.world.random.below(10), () => this.deliverView(brick));
+  }
+
+  deliverView(brick: SimBrick): void {
+    if (brick.alive && this.view.epoch > 0) brick.replica?.setView(this.view);
+  }
+
+  /** What the gluonds do when a brick process ends. */
+  brickDied(brick: SimBrick): void {
+    this.world.at(5 + this.world.random.below(20), () => this.#settleDeath(brick));
+  }
+
+  #settleDeath(brick: SimBrick): void {
+    const { view } = this;
+    if (view.primary === brick.id) {
+      const successors = view.inSync.filter((id) => id !== brick.id && this.brick(id).alive);
+      const successor = successors[0];
+      if (successor !== undefined) this.#apply({ kind: 'succeed', successor });
+      else this.world.at(50, () => this.#settlePrimary());
+    } else if (view.inSync.includes(brick.id)) {
+      this.#apply({ kind: 'drop', brick: brick.id });
+    } else if (view.catchingUp.includes(brick.id) && !brick.alive) this.#apply({ kind: 'abandon', brick: brick.id });
+  }
+
+  /** The primary is gone and nobody could follow: the first member that lives takes the role. */
+  #settlePrimary(): void {
+    const { view } = this;
+    const primary = this.brick(view.primary);
+    if (primary.alive) return;
+    this.#settleDeath(primary);
+  }
+
+  /** Called from time to time, like the gluonds' watches. */
+  tend(): void {
+    const { view } = this;
+    if (view.epoch === 0) return;
+    if (!this.brick(view.primary).alive) this.#settlePrimary();
+    for (const id of view.catchingUp) if (!this.brick(id).alive) this.#apply({ kind: 'abandon', brick: id });
+    for (const brick of this.bricks) this.deliverView(brick);
+  }
+
+  dialBrick(from: SimBrick, to: BrickId, alive: () => boolean): Promise<Channel<Message>> {
+    return new Promise((resolve, reject) => {
+      this.world.at(0.2, () => {
+        const target = this.brick(to);
+        if (!alive()) return;
+        if (!target.alive || target.replica === undefined) {
+          reject(new LostError('connection refused'));
+          return;
+        }
+        const link = makeLink<Message>(this.world, from.id, to);
+        from.track(link.caller);
+        target.track(link.callee);
+        target.replica.attachPeer(from.id, link.callee);
+        resolve(link.caller);
+      });
+    });
+  }
+
+  dialClient(session: string, to: BrickId): Channel<Message> | undefined {
+    const target = this.brick(to);
+    if (!target.alive || target.replica === undefined) return undefined;
+    const link = makeLink<Message>(this.world, session, to);
+    target.track(link.callee);
+    target.replica.attachClient(session, link.callee);
+    return link.caller;
+  }
+}
+
+interface Waiting {
+  message: Message & { kind: 'request' };
+  resolve(result: never): void;
+  reject(error: Error): void;
+}
+
+/** A client that asks until it is answered: the same request number until then. */
+export class SimClient {
+  readonly session: string;
+  readonly #cluster: SimCluster;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly opens = new Map<Gfid, number>();
+  #channel: Channel<Message> | undefined;
+  #epoch = 0;
+  #nextId = 1;
+  #nextNumber = 1;
+  #redialing = false;
+
+  constructor(cluster: SimCluster) {
+    this.#cluster = cluster;
+    this.session = hex(cluster.world.random.bytes(16));
+  }
+
+  get pending(): number {
+    return this.#waiting.size;
+  }
+
+  call<K extends OpName>(op: K, args: Args<K>): Promise<Result<K>> {
+    return new Promise((resolve, reject) => {
+      const id = this.#nextId++;
+      const requestNumber = OPS[op].mutation ? this.#nextNumber++ : 0;
+      const message = { kind: 'request', id, epoch: 0, requestNumber, acknowledged: this.#acknowledged(requestNumber), op, args } as Message & { kind: 'request' };
+      this.#waiting.set(id, { message, resolve: resolve as (result: never) => void, reject });
+      if (this.#channel === undefined) this.#redial(0);
+      else if (this.#epoch > 0) this.#channel.send({ ...message, epoch: this.#epoch });
+    });
+  }
+
+  #acknowledged(upTo: number): number {
+    let lowest = upTo === 0 ? this.#nextNumber : upTo;
+    for (const { message } of this.#waiting.values()) if (message.requestNumber > 0) lowest = Math.min(lowest, message.requestNumber);
+    return lowest - 1;
+  }
+
+  #redial(delayMs: number): void {
+    if (this.#redialing) return;
+    this.#redialing = true;
+    this.#channel = undefined;
+    this.#epoch = 0;
+    this.#cluster.world.at(delayMs, () => {
+      this.#redialing = false;
+      const { view } = this.#cluster;
+      const channel = view.epoch === 0 ? undefined : this.#cluster.dialClient(this.session, view.primary);
+      if (channel === undefined) {
+        this.#redial(20);
+        return;
+      }
+      this.#channel = channel;
+      channel.onMessage = (message) => this.#receive(channel, message);
+      channel.onClose = () => {
+        if (this.#channel === channel) this.#redial(5);
+      };
+      channel.send({ kind: 'reclaim', id: 0, epoch: view.epoch, opens: [...this.opens].flatMap(([gfid, count]) => Array(count).fill(gfid) as Gfid[]), locks: [] });
+    });
+  }
+
+  #receive(channel: Channel<Message>, message: Message): void {
+    if (this.#channel !== channel) return;
+    if (message.kind === 'reclaimed') {
+      this.#epoch = this.#cluster.view.epoch;
+      for (const { message: request } of this.#waiting.values()) channel.send({ ...request, epoch: this.#epoch });
+    } else if (message.kind === 'redirect' || message.kind === 'newView') {
+      channel.onClose = () => undefined;
+      channel.close('another view');
+      this.#redial(message.kind === 'redirect' ? 10 : 1);
+    } else if (message.kind === 'reply') {
+      const waiting = this.#waiting.get(message.id);
+      if (waiting === undefined) return;
+      this.#waiting.delete(message.id);
+      if (message.errno !== 0) waiting.reject(new FsError(message.errno, message.op));
+      else waiting.resolve(message.result as never);
+    }
+  }
+}
+
