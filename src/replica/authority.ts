@@ -15,6 +15,8 @@ export interface ReplicaStatus {
   brick: BrickId;
   view: View;
   role: 'primary' | 'member' | 'catchingUp' | 'absent' | 'stopped';
+  /** This process is a full copy without a break since it joined; false from a start until it was made equal. */
+  continuous: boolean;
   /** Only at the primary: true once it serves. */
   serving: boolean;
   /** Only at the primary, one for each brick that is not in sync. */

@@ -8,7 +8,7 @@ import type { Args, OpName, Result } from '../fops/ops.js';
 import { FileLocks, type LockRequest } from './file-locks.js';
 import type { Journal } from './journal.js';
 import type { Key } from './keys.js';
-import { Results } from './results.js';
+import { makeAnswer, resultRecord, Results, type Answer } from './results.js';
 import type { Stamp, Store, StoreOp } from './store.js';
 
 /** A mutation as every brick gets it. */
@@ -39,6 +39,7 @@ export class Copy {
   constructor(store: Store, journal: Journal) {
     this.store = store;
     this.journal = journal;
+    this.results.restore(journal.answers());
   }
 
   /** Announces the keys, then carries out the change. Throws FsError; then nothing was changed but, for a write, bytes of its range. */
@@ -51,7 +52,7 @@ export class Copy {
   applyFromPrimary(change: Change, sequence: number): number {
     if (change.keys.length > 0) this.#doubt.push({ sequence, keys: change.keys });
     try {
-      this.remember(change, 0, this.apply(change));
+      this.remember(change, this.apply(change));
       return 0;
     } catch (error) {
       if (error instanceof FsError) return error.errno;
@@ -59,10 +60,19 @@ export class Copy {
     }
   }
 
-  remember(change: Change, errno: number, result: unknown): void {
-    if (change.requestNumber === 0) return;
+  /** Keeps the answer to a change that was made. */
+  remember(change: Change, result: unknown): Answer | undefined {
+    if (change.requestNumber === 0) return undefined;
+    const answer = makeAnswer(change.op, 0, result);
     this.results.acknowledge(change.session, change.acknowledged);
-    this.results.record(change.session, change.requestNumber, { op: change.op, errno, result });
+    this.results.record(change.session, change.requestNumber, answer);
+    this.journal.noteAnswer(resultRecord(change.session, change.requestNumber, answer));
+    return answer;
+  }
+
+  /** Begins a new generation of the journal. */
+  rotate(number: number): void {
+    this.journal.rotate(number, this.results.records());
   }
 
   noteDoubt(sequence: number, keys: Key[]): void {
@@ -95,6 +105,8 @@ export class Copy {
     const state = JSON.parse(bytes.toString('latin1')) as { locks: LockRequest[]; results: unknown };
     this.fileLocks.import(state.locks);
     this.results.import(state.results);
+    for (const record of this.results.records()) this.journal.noteAnswer(record);
+    this.journal.flushAnswers();
   }
 
   #carryOut(change: Change): unknown {

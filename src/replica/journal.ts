@@ -1,8 +1,9 @@
 /**
- * The change journal: which keys were touched since the last checkpoint that the whole set completed.
+ * The change journal: which keys were touched since the last checkpoint that the whole set completed, and the answers that were given.
  *
  * A record is `u16le length · key bytes · u8 check`; a torn tail ends the reading. Generation files are named by the checkpoint at whose
- * rotation they began; a key is written once per generation, *before* the change it announces.
+ * rotation they began; a key is written once per generation, *before* the change it announces. Answers (records that begin with r or a, see
+ * results.ts) are written before the acknowledgement leaves; a new generation begins with all that are still kept.
  */
 import { parseKey, type Key } from './keys.js';
 import type { BrickMeta, JournalDisk } from './store.js';
@@ -13,7 +14,7 @@ function checkByte(bytes: Uint8Array, start: number, end: number): number {
   return check;
 }
 
-function encodeKeys(keys: readonly Key[]): Uint8Array {
+function encodeRecords(keys: readonly string[]): Uint8Array {
   let length = 0;
   for (const key of keys) length += key.length + 3;
   const record = Buffer.allocUnsafe(length);
@@ -28,20 +29,26 @@ function encodeKeys(keys: readonly Key[]): Uint8Array {
   return record;
 }
 
-/** The keys of one generation file; what follows a torn or damaged record is not read. */
-export function decodeKeys(bytes: Uint8Array): Key[] {
+/** The records of one generation file; what follows a torn or damaged one is not read. */
+export function decodeRecords(bytes: Uint8Array): string[] {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const keys: Key[] = [];
+  const records: string[] = [];
   let at = 0;
   while (at + 3 <= buffer.length) {
     const end = at + 2 + buffer.readUInt16LE(at);
     if (end >= buffer.length || buffer[end] !== checkByte(buffer, at + 2, end)) break;
-    const key = buffer.toString('latin1', at + 2, end);
-    if (parseKey(key) === undefined) break;
-    keys.push(key);
+    records.push(buffer.toString('latin1', at + 2, end));
     at = end + 1;
   }
-  return keys;
+  return records;
+}
+
+export function isAnswerRecord(record: string): boolean {
+  return record.startsWith('r') || record.startsWith('a');
+}
+
+function keysIn(bytes: Uint8Array): Key[] {
+  return decodeRecords(bytes).filter((record) => parseKey(record) !== undefined);
 }
 
 export class Journal {
@@ -51,12 +58,30 @@ export class Journal {
   /** Keys already in the current generation. */
   #current: Set<Key>;
   #dirty = false;
+  #answers: string[] = [];
 
   constructor(disk: JournalDisk) {
     this.#disk = disk;
     this.#meta = disk.readMeta();
     this.#generation = disk.generations().at(-1) ?? this.#meta.checkpoint;
-    this.#current = new Set(decodeKeys(disk.readGeneration(this.#generation)));
+    this.#current = new Set(keysIn(disk.readGeneration(this.#generation)));
+  }
+
+  /** The answers that were written, oldest first. */
+  answers(): string[] {
+    return this.#disk.generations().flatMap((generation) => decodeRecords(this.#disk.readGeneration(generation)).filter(isAnswerRecord));
+  }
+
+  /** An answer to be written with the next `flushAnswers`. */
+  noteAnswer(record: string): void {
+    this.#answers.push(record);
+  }
+
+  /** Called before an acknowledgement leaves: one write for all answers since the last time. */
+  flushAnswers(): void {
+    if (this.#answers.length === 0) return;
+    this.#disk.append(this.#generation, encodeRecords(this.#answers));
+    this.#answers = [];
   }
 
   get meta(): Readonly<BrickMeta> {
@@ -82,16 +107,17 @@ export class Journal {
       this.#current.add(key);
       (fresh ??= []).push(key);
     }
-    if (fresh !== undefined) this.#disk.append(this.#generation, encodeKeys(fresh));
+    if (fresh !== undefined) this.#disk.append(this.#generation, encodeRecords(fresh));
   }
 
-  /** Later changes go to the generation of checkpoint `number`. */
-  rotate(number: number): void {
+  /** Later changes go to the generation of checkpoint `number`, which begins with the answers that are kept. */
+  rotate(number: number, answers: readonly string[]): void {
     if (number <= this.#generation) return;
+    this.#answers = [];
     this.#generation = number;
     this.#current = new Set();
     this.#dirty = false;
-    this.#disk.append(number, new Uint8Array(0));
+    this.#disk.append(number, encodeRecords(answers));
   }
 
   /** The disk holds everything from before the rotation to checkpoint `number`. */
@@ -111,7 +137,7 @@ export class Journal {
     const all = new Set<Key>();
     for (const generation of this.#disk.generations()) {
       if (generation === this.#generation) continue;
-      for (const key of decodeKeys(this.#disk.readGeneration(generation))) all.add(key);
+      for (const key of keysIn(this.#disk.readGeneration(generation))) all.add(key);
     }
     for (const key of this.#current) all.add(key);
     return all;

@@ -103,6 +103,7 @@ export class Member {
   #flush(channel: Channel<Message>, sequence: number): void {
     if (!this.#unacknowledged) return;
     this.#unacknowledged = false;
+    this.#copy.journal.flushAnswers();
     channel.send({ kind: 'applied', epoch: this.#epoch, sequence, errno: 0, check: 0 });
   }
 
@@ -159,7 +160,7 @@ export class Member {
       }
       case 'checkpoint': {
         const { number } = args as PeerArgs<'checkpoint'>;
-        journal.rotate(number);
+        this.#copy.rotate(number);
         await store.sync();
         journal.synced(number);
         return {};

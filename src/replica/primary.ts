@@ -18,6 +18,7 @@ import type { Cancel, Clock, Random } from '../env/clock.js';
 import type { Log } from '../env/log.js';
 import type { Channel } from '../env/channel.js';
 import type { BrickId, View } from '../fops/view.js';
+import type { Attr } from '../fops/fields.js';
 import { OPS, type Args, type OpName } from '../fops/ops.js';
 import type { HeldLock, Message, MessageOf } from '../wire/messages.js';
 import type { Authority, HealStatus } from './authority.js';
@@ -29,6 +30,7 @@ import { inodeKey, type Key } from './keys.js';
 import { PeerLink } from './peer-link.js';
 import { planMutation, sameLocks, type Plan } from './plan.js';
 import { answerRead, isRead } from './reads.js';
+import { makeAnswer, resultOf, type Answer } from './results.js';
 import type { Session, Sessions } from './sessions.js';
 
 export interface PrimaryHost {
@@ -96,6 +98,8 @@ const STATE_PART_BYTES = 1 << 19;
 const HELD_MAX = 100_000;
 const RESOURCE_ERRORS = new Set<number>([Errno.ENOSPC, Errno.EDQUOT, Errno.EIO, Errno.EROFS]);
 const COPY_BYTES_MAX = 1 << 30;
+/** Operations whose success leaves the inode open. */
+const OPENING = new Set<OpName>(['create', 'open', 'tmpfile']);
 
 export class Primary {
   readonly host: PrimaryHost;
@@ -231,7 +235,7 @@ export class Primary {
     const { id, requestNumber, op } = message;
     const known = this.host.copy.results.find(session.id, requestNumber);
     if (known !== undefined) {
-      this.#reply(session, id, known.errno, op, known.errno === 0 ? asResultOf(op, known.result) : undefined);
+      this.#repeat(session, id, op, known);
       return;
     }
     if (session.underWay.has(requestNumber)) {
@@ -247,6 +251,25 @@ export class Primary {
     if (op === 'release') this.#release(mutation, message.args as Args<'release'>);
     else if (op === 'fsync') this.#fsync(mutation, message.args as Args<'fsync'>);
     else this.#plan(mutation);
+  }
+
+  /** Answers again what was answered before. */
+  #repeat(session: Session, id: number, op: OpName, answer: Answer): void {
+    if (answer.errno !== 0) {
+      this.#reply(session, id, answer.errno, op, undefined);
+      return;
+    }
+    try {
+      const result = resultOf(answer, this.host.copy.store);
+      // A primary before this one counted the open, and the client does not know yet that it has it.
+      if (OPENING.has(op) && answer.countedBy !== this) {
+        answer.countedBy = this;
+        session.opened((result as { attr: Attr }).attr.gfid);
+      }
+      this.#reply(session, id, 0, op, asResultOf(op, result));
+    } catch (error) {
+      this.#reply(session, id, definiteErrno(error), op, undefined);
+    }
   }
 
   /** Plans, takes the locks and carries out; runs again from here when it had to wait. */
@@ -354,7 +377,8 @@ export class Primary {
   /** Sends an applied change to the members and waits for their acknowledgements. */
   #send(mutation: Mutation, change: Change, ticket: Ticket, result: unknown, after: (() => void) | undefined): void {
     const sequence = ++this.#sequence;
-    this.host.copy.remember(change, 0, result);
+    const answer = this.host.copy.remember(change, result);
+    if (answer !== undefined) answer.countedBy = this;
     this.host.copy.noteDoubt(sequence, change.keys);
     this.#flights.push({ sequence, ticket, request: mutation, errno: 0, result, after });
     const message = this.#replicateMessage(change, sequence);
@@ -405,6 +429,7 @@ export class Primary {
     }
     this.#committed = upTo;
     this.host.copy.committed(upTo);
+    this.host.copy.journal.flushAnswers();
     while (this.#flightsHead < this.#flights.length && (this.#flights[this.#flightsHead] as Flight).sequence <= upTo) {
       const flight = this.#flights[this.#flightsHead] as Flight;
       this.#flights[this.#flightsHead++] = undefined as never;
@@ -447,7 +472,7 @@ export class Primary {
     // Definite failures changed nothing: remembered here only, a new primary may find the same or better.
     if (errno !== 0) {
       this.host.copy.results.acknowledge(mutation.sessionId, mutation.acknowledged);
-      this.host.copy.results.record(mutation.sessionId, mutation.requestNumber, { op: mutation.op, errno, result: undefined });
+      this.host.copy.results.record(mutation.sessionId, mutation.requestNumber, makeAnswer(mutation.op, errno, undefined));
     }
     this.#reply(mutation.session, id, errno, mutation.op, result);
   }
@@ -469,13 +494,13 @@ export class Primary {
       errno = definiteErrno(error);
     }
     this.locks.release(ticket);
-    if (errno === 0) this.host.copy.results.record(mutation.sessionId, mutation.requestNumber, { op: mutation.op, errno, result });
+    if (errno === 0) this.host.copy.results.record(mutation.sessionId, mutation.requestNumber, { ...makeAnswer(mutation.op, errno, result), countedBy: this });
     this.#finish(mutation, errno, result);
   }
 
   #release(mutation: Mutation, args: Args<'release'>): void {
     const last = mutation.session.released(args.gfid);
-    this.host.copy.results.record(mutation.sessionId, mutation.requestNumber, { op: 'release', errno: 0, result: {} });
+    this.host.copy.results.record(mutation.sessionId, mutation.requestNumber, makeAnswer('release', 0, {}));
     this.#finish(mutation, 0, {});
     if (last) this.#purgeIfOrphan(args.gfid);
   }
@@ -965,7 +990,7 @@ export class Primary {
     if (this.#state !== 'serving' || !journal.dirty || this.#gates.has('member')) return;
     const number = Math.max(journal.meta.checkpoint, journal.meta.base) + 1;
     try {
-      journal.rotate(number);
+      this.host.copy.rotate(number);
       await Promise.all([store.sync(), ...ready.map((follower) => this.call(follower, 'checkpoint', { number }))]);
       journal.synced(number);
       const whole = ready.length === this.host.bricks.length - 1 && ready.every((follower) => follower.state === 'ready');
@@ -1006,13 +1031,13 @@ function ownWrite(args: Args<'write'>): Args<'write'> {
 
 /** The answer to `op` where the change that was made is of another kind (open and create with truncation). */
 function asResultOf(op: OpName, result: unknown): unknown {
-  if (op !== 'create') return result;
-  const { attr, created } = result as { attr: unknown; created?: boolean };
-  return { attr, created: created ?? false };
+  const { attr, created, copied } = result as { attr?: unknown; created?: boolean; copied?: number };
+  if (op === 'create') return { attr, created: created ?? false };
+  return op === 'open' || op === 'tmpfile' ? { attr } : op === 'copyFileRange' ? { copied, attr } : result;
 }
 
 function openedBy(op: OpName, plan: Plan, newGfid: Gfid): Gfid {
-  if (op !== 'create' && op !== 'open' && op !== 'tmpfile') return '';
+  if (!OPENING.has(op)) return '';
   if (plan.creates) return newGfid;
   return plan.existing === '' ? (plan.locks[0]?.gfid ?? '') : plan.existing;
 }

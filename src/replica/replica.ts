@@ -161,7 +161,7 @@ export class Replica {
         opens: session.openCount,
         locks: this.#copy.fileLocks.countOf(session.id),
       }));
-    return { brick, view: this.#view, role, serving: this.serving, heals: this.serving ? (this.#primary?.heals() ?? []) : [], clients };
+    return { brick, view: this.#view, role, continuous: this.#continuous > 0, serving: this.serving, heals: this.serving ? (this.#primary?.heals() ?? []) : [], clients };
   }
 
   stop(): void {

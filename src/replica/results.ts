@@ -1,18 +1,50 @@
 /**
  * Answers to mutations, so that a request repeated after a lost reply or a failover gets the answer it got the first time. Every in-sync
- * brick keeps them; a client's `acknowledged` number lets them go.
+ * brick keeps them; a client's `acknowledged` number lets them go. The change journal holds them too, in short form, so that they survive a
+ * restart of all bricks.
  */
-import type { OpName } from '../fops/ops.js';
+import { Errno, FsError } from '../base/errno.js';
+import { OPS, opByCode, type OpName } from '../fops/ops.js';
+import type { Attr } from '../fops/fields.js';
+import type { Gfid } from '../base/ids.js';
+import type { Store } from './store.js';
 
 export interface Answer {
   op: OpName;
   errno: number;
+  /** Undefined after a restart: made anew from `gfid` and `value`. */
   result: unknown;
+  /** The inode that the answer is about, '' for none. */
+  gfid: Gfid | '';
+  /** Offset of a write, bytes of a copy. */
+  value: number;
+  /** Who counted the open that this answer stands for; not kept. */
+  countedBy?: object;
 }
 
 interface SessionResults {
   acknowledged: number;
   answers: Map<number, Answer>;
+}
+
+export function makeAnswer(op: OpName, errno: number, result: unknown): Answer {
+  const { attr, offset, copied } = (result ?? {}) as { attr?: Attr; offset?: number; copied?: number };
+  return { op, errno, result, gfid: attr?.gfid ?? '', value: offset ?? copied ?? 0 };
+}
+
+/** The result to send; after a restart, attributes are the present ones. Throws ESTALE when the inode is gone. */
+export function resultOf(answer: Answer, store: Store): unknown {
+  if (answer.result !== undefined) return answer.result;
+  const { op, gfid, value } = answer;
+  if (op === 'write') return { offset: value };
+  if (!('attr' in OPS[op].result)) return {};
+  if (gfid === '') throw new FsError(Errno.ESTALE, op);
+  return { attr: store.getattr(gfid), copied: value, created: op === 'create' };
+}
+
+/** One line of the journal: an answer in short form. */
+export function resultRecord(session: string, requestNumber: number, answer: Answer): string {
+  return `r${session} ${requestNumber} ${OPS[answer.op].code} ${answer.gfid === '' ? '-' : answer.gfid} ${answer.value}`;
 }
 
 export class Results {
@@ -42,9 +74,33 @@ export class Results {
     this.#sessions.delete(session);
   }
 
+  /** The whole table as journal records: what a new generation begins with. */
+  records(): string[] {
+    const records: string[] = [];
+    for (const [session, { acknowledged, answers }] of this.#sessions) {
+      if (acknowledged > 0) records.push(`a${session} ${acknowledged}`);
+      for (const [number, answer] of answers) if (answer.errno === 0) records.push(resultRecord(session, number, answer));
+    }
+    return records;
+  }
+
+  /** Takes back what `records` wrote; unknown records are left out. */
+  restore(records: Iterable<string>): void {
+    for (const record of records) {
+      const [session = '', number = '', code = '', gfid = '', value = ''] = record.slice(1).split(' ');
+      if (record.startsWith('a')) this.acknowledge(session, Number(number));
+      const op = opByCode(Number(code));
+      if (!record.startsWith('r') || op === undefined || this.isAcknowledged(session, Number(number))) continue;
+      this.record(session, Number(number), { op, errno: 0, result: undefined, gfid: gfid === '-' ? '' : gfid, value: Number(value) });
+    }
+  }
+
   /** The whole table as plain data. */
   export(): unknown {
-    return [...this.#sessions].map(([session, entry]) => [session, entry.acknowledged, [...entry.answers]]);
+    return [...this.#sessions].map(([session, entry]) => [
+      session, entry.acknowledged,
+      [...entry.answers].map(([number, { op, errno, result, gfid, value }]) => [number, { op, errno, result, gfid, value }]),
+    ]);
   }
 
   import(state: unknown): void {
