@@ -1,0 +1,104 @@
+/**
+ * A GlusterFS volume of its own for the comparison: one glusterd with three bricks on 127.x, in its own network namespace and working
+ * folder, so that a GlusterFS that this machine may run for other purposes is neither used nor disturbed.
+ */
+import { spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { must, run, sleep, waitFor } from '../../scripts/lib/steps.mjs';
+
+const VOLUME = 'gluon-bench';
+
+export class GlusterSystem {
+  /** `profile` is 'default' or the name of an option group. `directory` is on the disk to compare with. */
+  constructor(profile, directory) {
+    this.profile = profile;
+    this.directory = join(directory, `glusterfs-${profile}`);
+    this.mountPoint = join(this.directory, 'mount');
+    this.socket = join(this.directory, 'glusterd.socket');
+    this.keeper = undefined;
+    this.namespace = undefined;
+  }
+
+  static available() {
+    return existsSync('/usr/sbin/glusterd') && existsSync('/sbin/mount.glusterfs');
+  }
+
+  inside(...words) {
+    return ['nsenter', '-t', String(this.keeper.pid), '-n', '--', ...words];
+  }
+
+  gluster(...words) {
+    return must(this.inside('gluster', '--mode=script', `--glusterd-sock=${this.socket}`, ...words), { timeoutMs: 120_000 });
+  }
+
+  /** Resolves with the folder to measure in. */
+  async up() {
+    rmSync(this.directory, { recursive: true, force: true });
+    const workingDirectory = join(this.directory, 'glusterd');
+    for (const path of [workingDirectory, this.mountPoint]) mkdirSync(path, { recursive: true });
+    if (existsSync('/var/lib/glusterd/groups')) cpSync('/var/lib/glusterd/groups', join(workingDirectory, 'groups'), { recursive: true });
+    this.keeper = spawn('unshare', ['--net', '--', 'sh', '-c', 'ip link set lo up && exec sleep 3600'], { stdio: 'ignore' });
+    const own = readlinkSync('/proc/self/ns/net');
+    this.namespace = await waitFor('a network namespace', 5_000, () => {
+      const link = readlinkSync(`/proc/${this.keeper.pid}/ns/net`);
+      return link === own ? undefined : link;
+    });
+    await sleep(300);
+    const configuration = join(this.directory, 'glusterd.vol');
+    writeFileSync(
+      configuration,
+      `volume management
+  type mgmt/glusterd
+  option working-directory ${workingDirectory}
+  option transport-type socket
+  option transport.socket.keepalive-time 10
+  option transport.socket.keepalive-interval 2
+  option transport.socket.read-fail-log off
+  option glusterd-sockfile ${this.socket}
+  option event-threads 1
+end-volume
+`,
+    );
+    await must(this.inside('glusterd', '-f', configuration, '-p', join(this.directory, 'glusterd.pid'), '-l', join(this.directory, 'glusterd.log')), { timeoutMs: 30_000 });
+    await waitFor('glusterd to answer', 20_000, async () => (await run(this.inside('gluster', `--glusterd-sock=${this.socket}`, 'pool', 'list'))).status === 0);
+    const bricks = [1, 2, 3].map((number) => `127.0.0.2:${join(this.directory, `brick${number}`)}`);
+    await this.gluster('volume', 'create', VOLUME, 'replica', '3', ...bricks, 'force');
+    if (this.profile !== 'default') await this.gluster('volume', 'set', VOLUME, 'group', this.profile);
+    await this.gluster('volume', 'start', VOLUME);
+    await must(this.inside('mount', '-t', 'glusterfs', '-o', `log-file=${join(this.directory, 'mount.log')}`, `127.0.0.2:/${VOLUME}`, this.mountPoint), { timeoutMs: 60_000 });
+    return this.mountPoint;
+  }
+
+  pids() {
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .filter((pid) => {
+        try {
+          return readlinkSync(`/proc/${pid}/ns/net`) === this.namespace;
+        } catch {
+          return false;
+        }
+      })
+      .map(Number);
+  }
+
+  async down() {
+    await run(['umount', this.mountPoint], { timeoutMs: 30_000 });
+    await run(['umount', '-l', this.mountPoint], { timeoutMs: 10_000 });
+    if (this.namespace !== undefined) {
+      for (const signal of ['SIGTERM', 'SIGKILL']) {
+        for (const pid of this.pids()) {
+          try {
+            process.kill(pid, signal);
+          } catch {
+            // It ended by itself in between.
+          }
+        }
+        await sleep(1_000);
+      }
+    } else if (this.keeper !== undefined) this.keeper.kill('SIGKILL');
+    // A brick keeps its socket folder here.
+    rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
