@@ -108,9 +108,12 @@ export async function ensureModules() {
   if (existsSync(npmsOwn) && statSync(npmsOwn).mtimeMs + 1000 >= statSync(lock).mtimeMs && existsSync(join(PROJECT_ROOT, 'node_modules', 'typescript'))) return;
   progress('installing npm dependencies (npm ci)');
   for (let attempt = 1; ; attempt++) {
-    const result = await run(['npm', 'ci', '--no-audit', '--no-fund'], { timeoutMs: 600_000 });
+    // `npm ci` refuses a lock file without the optional packages of other platforms, which npm leaves out where a registry lacks
+    // them; `npm install --no-save` takes the same locked versions and is content.
+    const words = attempt === 1 ? ['ci'] : ['install', '--no-save'];
+    const result = await run(['npm', ...words, '--no-audit', '--no-fund'], { timeoutMs: 600_000 });
     if (result.status === 0) break;
-    if (attempt === 3) throw new StepError(`npm ci failed ${attempt} times; the last words were\n${result.stderr.trimEnd().split('\n').slice(-8).join('\n')}`);
+    if (attempt === 3) throw new StepError(`npm failed ${attempt} times; the last words were\n${result.stderr.trimEnd().split('\n').slice(-8).join('\n')}`);
     await sleep(3_000 * attempt);
   }
   writeFileSync(STAMP, hash);
