@@ -8,7 +8,7 @@ import type { Args, OpName, Result } from '../fops/ops.js';
 import { FileLocks, type LockRequest } from './file-locks.js';
 import type { Journal } from './journal.js';
 import type { Key } from './keys.js';
-import { makeAnswer, resultRecord, Results, type Answer } from './results.js';
+import { FORGET_ANSWERS, makeAnswer, resultRecord, Results, type Answer } from './results.js';
 import type { Stamp, Store, StoreOp } from './store.js';
 
 /** A mutation as every brick gets it. */
@@ -105,6 +105,7 @@ export class Copy {
     const state = JSON.parse(bytes.toString('latin1')) as { locks: LockRequest[]; results: unknown };
     this.fileLocks.import(state.locks);
     this.results.import(state.results);
+    this.journal.noteAnswer(FORGET_ANSWERS);
     for (const record of this.results.records()) this.journal.noteAnswer(record);
     this.journal.flushAnswers();
   }

@@ -2,7 +2,7 @@
  * The change journal: which keys were touched since the last checkpoint that the whole set completed, and the answers that were given.
  *
  * A record is `u16le length · key bytes · u8 check`; a torn tail ends the reading. Generation files are named by the checkpoint at whose
- * rotation they began; a key is written once per generation, *before* the change it announces. Answers (records that begin with r or a, see
+ * rotation they began; a key is written once per generation, *before* the change it announces. Answers (records that begin with r, a or x, see
  * results.ts) are written before the acknowledgement leaves; a new generation begins with all that are still kept.
  */
 import { parseKey, type Key } from './keys.js';
@@ -44,7 +44,7 @@ export function decodeRecords(bytes: Uint8Array): string[] {
 }
 
 export function isAnswerRecord(record: string): boolean {
-  return record.startsWith('r') || record.startsWith('a');
+  return record.startsWith('r') || record.startsWith('a') || record === 'x';
 }
 
 function keysIn(bytes: Uint8Array): Key[] {
@@ -72,8 +72,9 @@ export class Journal {
     return this.#disk.generations().flatMap((generation) => decodeRecords(this.#disk.readGeneration(generation)).filter(isAnswerRecord));
   }
 
-  /** An answer to be written with the next `flushAnswers`. */
+  /** An answer to be written with the next `flushAnswers`, at the end of this turn of the event loop at the latest. */
   noteAnswer(record: string): void {
+    if (this.#answers.length === 0) queueMicrotask(() => this.flushAnswers());
     this.#answers.push(record);
   }
 

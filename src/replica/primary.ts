@@ -892,6 +892,8 @@ export class Primary {
     if (this.#state !== 'recovering') return;
     this.#state = 'serving';
     this.host.copy.clearDoubt();
+    // The best copy there is has become the truth.
+    if (this.host.copy.journal.meta.incomplete) this.host.copy.journal.updateMeta({ incomplete: false });
     this.host.joined(this.#view.epoch);
     this.#log.info('serving', { epoch: this.#view.epoch, inSync: this.#view.inSync });
     this.#connectAll();

@@ -50,7 +50,7 @@ export class Replica {
   readonly #sessions = new Sessions();
   readonly #clients = new Set<Channel<Message>>();
   readonly #log: Log;
-  readonly #intact: boolean;
+  #intact: boolean;
   #view: View = EMPTY_VIEW;
   #primary: Primary | undefined;
   /** Epoch in which this process became a full copy; 0 while it is not one. */
@@ -64,8 +64,10 @@ export class Replica {
     this.#env = env;
     this.#log = env.log.child({ brick: env.brick });
     const journal = new Journal(env.journalDisk);
-    this.#intact = journal.meta.bootId === env.bootId || journal.meta.bootId === '';
-    journal.updateMeta({ bootId: env.bootId, incomplete: journal.meta.incomplete || !this.#intact });
+    const sameBoot = journal.meta.bootId === env.bootId || journal.meta.bootId === '';
+    // What a lost power took stays lost through later restarts, until a resync made this copy whole.
+    this.#intact = sameBoot && !journal.meta.incomplete;
+    journal.updateMeta({ bootId: env.bootId, incomplete: !this.#intact });
     this.#copy = new Copy(env.store, journal);
     this.#member = new Member(
       {
@@ -178,7 +180,10 @@ export class Replica {
   }
 
   #joined(epoch: number): void {
-    if (this.#view.inSync.includes(this.#env.brick) || this.#view.catchingUp.includes(this.#env.brick)) this.#continuous = epoch;
+    if (this.#view.inSync.includes(this.#env.brick) || this.#view.catchingUp.includes(this.#env.brick)) {
+      this.#continuous = epoch;
+      this.#intact = true;
+    }
   }
 
   #primaryHost(): PrimaryHost {

@@ -47,6 +47,9 @@ export function resultRecord(session: string, requestNumber: number, answer: Ans
   return `r${session} ${requestNumber} ${OPS[answer.op].code} ${answer.gfid === '' ? '-' : answer.gfid} ${answer.value}`;
 }
 
+/** Journal record: the answers before it are void, another brick's state has won. */
+export const FORGET_ANSWERS = 'x';
+
 export class Results {
   readonly #sessions = new Map<string, SessionResults>();
 
@@ -87,6 +90,7 @@ export class Results {
   /** Takes back what `records` wrote; unknown records are left out. */
   restore(records: Iterable<string>): void {
     for (const record of records) {
+      if (record === FORGET_ANSWERS) this.#sessions.clear();
       const [session = '', number = '', code = '', gfid = '', value = ''] = record.slice(1).split(' ');
       if (record.startsWith('a')) this.acknowledge(session, Number(number));
       const op = opByCode(Number(code));

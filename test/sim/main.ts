@@ -5,7 +5,7 @@ import { runSeed } from './run-seed.js';
 
 function consoleLog(fields: LogFields): Log {
   const write = (level: string) => (message: string, more?: LogFields) => console.log(level, message, JSON.stringify({ ...fields, ...more }));
-  return { debug: () => undefined, info: write('info'), warn: write('warn'), error: write('error'), child: (more) => consoleLog({ ...fields, ...more }) };
+  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), child: (more) => consoleLog({ ...fields, ...more }) };
 }
 
 const { values } = parseArgs({ options: { seed: { type: 'string' }, seeds: { type: 'string' }, start: { type: 'string' }, verbose: { type: 'boolean' } } });

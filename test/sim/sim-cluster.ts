@@ -269,6 +269,7 @@ export class SimClient {
       const waiting = this.#waiting.get(message.id);
       if (waiting === undefined) return;
       this.#waiting.delete(message.id);
+      this.#cluster.log.debug('answered', { at: this.#cluster.world.now, session: this.session, op: message.op, number: waiting.message.requestNumber, errno: message.errno, args: waiting.message.args, result: message.result });
       if (message.errno !== 0) waiting.reject(new FsError(message.errno, message.op));
       else waiting.resolve(message.result as never);
     }
