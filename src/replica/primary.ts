@@ -25,8 +25,9 @@ import type { Authority, HealStatus } from './authority.js';
 import { CatchUp } from './catch-up.js';
 import { definiteErrno, type Change, type Copy } from './copy.js';
 import { LockWaiters, type LockWaiter } from './lock-waiters.js';
-import { InodeLocks, type Ticket } from './inode-locks.js';
+import { InodeLocks, Mode, readLock, type Ticket } from './inode-locks.js';
 import { inodeKey, type Key } from './keys.js';
+import { Leases, LEASE_MS } from './leases.js';
 import { PeerLink } from './peer-link.js';
 import { planMutation, sameLocks, type Plan } from './plan.js';
 import { answerRead, isRead } from './reads.js';
@@ -104,6 +105,7 @@ const OPENING = new Set<OpName>(['create', 'open', 'tmpfile']);
 export class Primary {
   readonly host: PrimaryHost;
   readonly locks = new InodeLocks();
+  readonly leases: Leases;
   readonly followers = new Map<BrickId, Follower>();
   readonly #waiters: LockWaiters;
   readonly #log: Log;
@@ -130,6 +132,7 @@ export class Primary {
     this.#view = view;
     this.#log = host.log.child({ role: 'primary' });
     this.#purgeFrom = host.clock.now() + host.pingTimeoutMs() + 2000;
+    this.leases = new Leases(host.clock);
     this.#waiters = new LockWaiters(host.copy.fileLocks);
   }
 
@@ -170,6 +173,7 @@ export class Primary {
       follower.link?.close(reason);
     }
     this.#held = [];
+    this.leases.clear();
     for (const wake of this.#drained.splice(0)) wake();
   }
 
@@ -321,7 +325,23 @@ export class Primary {
     }
   }
 
+  /** Others let go of what they know of the inodes that change, then the change is made. */
   #carryOut(mutation: Mutation, plan: Plan, ticket: Ticket): void {
+    const changing: Gfid[] = [];
+    for (const lock of plan.locks) if (lock.mode >= Mode.Write) changing.push(lock.gfid);
+    const free = this.leases.recall(changing, mutation.session, () => {
+      // The locks were held meanwhile, so the plan stands; but the role may be over, or mutations held.
+      if (this.#state === 'stopped') return;
+      if (this.#gates.size === 0) this.#change(mutation, plan, ticket);
+      else {
+        this.locks.release(ticket);
+        this.#plan(mutation);
+      }
+    });
+    if (free) this.#change(mutation, plan, ticket);
+  }
+
+  #change(mutation: Mutation, plan: Plan, ticket: Ticket): void {
     const { session } = mutation;
     let { op, args } = mutation;
     if (op === 'setLock' && this.#mustWait(mutation, args as Args<'setLock'>, ticket)) return;
@@ -478,7 +498,15 @@ export class Primary {
   }
 
   #reply(session: Session, id: number, errno: number, op: OpName, result: unknown): void {
-    session.channel?.send({ kind: 'reply', id, errno, lease: false, op, result: errno === 0 ? result : undefined } as Message);
+    const attr = errno === 0 ? (result as { attr?: Attr } | undefined)?.attr : undefined;
+    const lease = attr !== undefined && this.grantable(session, attr.gfid);
+    if (lease) this.leases.grant(attr.gfid, session);
+    session.channel?.send({ kind: 'reply', id, errno, lease, op, result: errno === 0 ? result : undefined } as Message);
+  }
+
+  /** True when what is said of this inode now holds until a recall. */
+  grantable(session: Session, gfid: Gfid): boolean {
+    return this.leases.eligible(session) && this.locks.free(readLock(gfid));
   }
 
   // ---------------------------------------------------------------- open, release, fsync, locks
@@ -896,6 +924,11 @@ export class Primary {
     if (this.host.copy.journal.meta.incomplete) this.host.copy.journal.updateMeta({ incomplete: false });
     this.host.joined(this.#view.epoch);
     this.#log.info('serving', { epoch: this.#view.epoch, inSync: this.#view.inSync });
+    // Leases that the primary before this one gave may be trusted for so long.
+    if (this.#view.epoch > 1) {
+      this.#gates.add('leases');
+      this.host.clock.after(LEASE_MS, () => this.releaseGate('leases'));
+    }
     this.#connectAll();
     this.#updateGate();
     for (const follower of this.followers.values()) if (follower.state === 'joining' && follower.seal !== undefined) this.#join(follower);

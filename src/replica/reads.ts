@@ -5,7 +5,7 @@
 import { Errno, FsError } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
 import type { Channel } from '../env/channel.js';
-import { OPS, SEEK_DATA, type Args, type OpName } from '../fops/ops.js';
+import { OPS, SEEK_DATA, type Args, type OpName, type Result } from '../fops/ops.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import { definiteErrno } from './copy.js';
 import { Mode, rangeLock, readLock, type Lock } from './inode-locks.js';
@@ -91,13 +91,36 @@ function compute(primary: Primary, session: Session, message: ReadRequest): unkn
   }
 }
 
+/** Leases on what the answer speaks of. No change of it is under way: the answer would have waited. */
+function grantLeases(primary: Primary, session: Session, message: ReadRequest, errno: number, result: unknown): boolean {
+  const { op, args } = message;
+  if (!primary.leases.eligible(session)) return false;
+  const { leases } = primary;
+  if (op === 'lookup' && (errno === 0 || errno === Errno.ENOENT)) {
+    leases.grant((args as Args<'lookup'>).parent, session);
+    if (errno === 0) leases.grant((result as Result<'lookup'>).attr.gfid, session);
+    return true;
+  }
+  if (errno !== 0) return false;
+  if (op === 'readdir') {
+    const { gfid, attributes } = args as Args<'readdir'>;
+    leases.grant(gfid, session);
+    for (const entry of attributes ? (result as Result<'readdir'>).entries : []) if (entry.attr !== undefined) leases.grant(entry.gfid, session);
+    return true;
+  }
+  if (op !== 'getattr' && op !== 'readlink' && op !== 'getxattr' && op !== 'listxattr') return false;
+  leases.grant((args as Args<'getattr'>).gfid, session);
+  return true;
+}
+
 function reply(primary: Primary, session: Session, channel: Channel<Message>, message: ReadRequest, errno: number, result: unknown): void {
   if (primary.stopped || !primary.host.leaseLive()) {
     channel.send({ kind: 'redirect', id: message.id, view: primary.view });
     return;
   }
+  const lease = grantLeases(primary, session, message, errno, result);
   if (message.op === 'read' && errno === 0) session.bytesRead += (result as { data: Uint8Array }).data.byteLength;
-  channel.send({ kind: 'reply', id: message.id, errno, lease: false, op: message.op, result: errno === 0 ? result : undefined } as Message);
+  channel.send({ kind: 'reply', id: message.id, errno, lease, op: message.op, result: errno === 0 ? result : undefined } as Message);
 }
 
 export function answerRead(primary: Primary, session: Session, channel: Channel<Message>, message: ReadRequest): void {

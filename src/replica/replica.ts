@@ -13,6 +13,7 @@ import type { Message, MessageOf } from '../wire/messages.js';
 import type { Authority, ReplicaStatus } from './authority.js';
 import { Copy } from './copy.js';
 import { Journal } from './journal.js';
+import { LEASE_MS } from './leases.js';
 import { Member } from './member.js';
 import { Primary, type PrimaryHost } from './primary.js';
 import { Sessions, type Session } from './sessions.js';
@@ -35,8 +36,6 @@ export interface ReplicaEnv {
   pingTimeoutMs(): number;
 }
 
-/** Leases of clients (caches) are granted for this long after a ping. */
-const LEASE_MS = 600;
 const RETURN_PAUSE_MS = 1000;
 const TICK_MS = 1000;
 /** Answers of a session without a connection are kept this long. */
@@ -213,13 +212,17 @@ export class Replica {
         this.#request(session, channel, message);
         return;
       case 'ping':
-        if (this.serving && this.#env.clock.now() < this.#leaseUntil) channel.send({ kind: 'pong', id: message.id, epoch: this.#view.epoch, leaseMs: LEASE_MS });
+        if (this.#primary?.serving === true && this.#env.clock.now() < this.#leaseUntil) {
+          this.#primary.leases.extend(session);
+          channel.send({ kind: 'pong', id: message.id, epoch: this.#view.epoch, leaseMs: LEASE_MS });
+        }
         return;
       case 'reclaim':
         if (this.#primary === undefined) channel.send({ kind: 'redirect', id: message.id, view: this.#view });
         else this.#primary.reclaim(session, channel, message);
         return;
       case 'recalled':
+        this.#primary?.leases.recalled(session, message.id);
         return;
       case 'bye':
         this.#primary?.endSession(session);

@@ -16,6 +16,8 @@ export class Session {
   readonly underWay = new Map<number, number>();
   /** The epoch in which it reclaimed what it had. */
   reclaimedEpoch = 0;
+  /** Until then (monotonic milliseconds) it may answer from its leases; see leases.ts. */
+  leaseUntil = 0;
   /** Silent for too long: its locks and opens are gone. */
   expired = false;
   bytesRead = 0;

@@ -1,0 +1,103 @@
+/**
+ * Read leases: which session may answer from its own memory what it learnt of an inode (attributes, and for a directory the names in it and the
+ * absences).
+ *
+ * A lease lasts until it is recalled, or until the session's lease time ran out: LEASE_MS after the last ping that was answered. So a session that is
+ * silent holds a change up for no longer than that, and a new primary need only wait that long before its first change.
+ */
+import type { Cancel, Clock } from '../env/clock.js';
+import type { Gfid } from '../base/ids.js';
+import type { Session } from './sessions.js';
+
+/** How long after a ping the leases of a session are good. */
+export const LEASE_MS = 500;
+/** Clocks of two machines may differ in rate; the primary waits this much longer than the client trusts. */
+const MARGIN_MS = 50;
+/** Leases of one brick, at most; beyond it all leases of the session that asks are recalled. */
+const LEASES_MAX = 500_000;
+
+interface Recall {
+  waits: Set<Session>;
+  done: () => void;
+  cancel: Cancel;
+}
+
+export class Leases {
+  readonly #clock: Clock;
+  readonly #holders = new Map<Gfid, Session | Set<Session>>();
+  readonly #recalls = new Map<number, Recall>();
+  #nextId = 1;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** A pong leaves for this session now. */
+  extend(session: Session): void {
+    session.leaseUntil = this.#clock.now() + LEASE_MS + MARGIN_MS;
+  }
+
+  /** True when the session may hold leases: it sends pings. */
+  eligible(session: Session): boolean {
+    return session.leaseUntil > this.#clock.now() && this.#holders.size < LEASES_MAX;
+  }
+
+  grant(gfid: Gfid, session: Session): void {
+    const held = this.#holders.get(gfid);
+    if (held === undefined) this.#holders.set(gfid, session);
+    else if (held instanceof Set) held.add(session);
+    else if (held !== session) this.#holders.set(gfid, new Set([held, session]));
+  }
+
+  /**
+   * Takes the leases on these inodes away from all sessions but one. True when nobody had one; otherwise `done` is called when all have let
+   * go, or their lease time is over.
+   */
+  recall(gfids: readonly Gfid[], except: Session, done: () => void): boolean {
+    const now = this.#clock.now();
+    let waits: Map<Session, Gfid[]> | undefined;
+    for (const gfid of gfids) {
+      const held = this.#holders.get(gfid);
+      if (held === undefined || held === except) continue;
+      for (const session of held instanceof Set ? held : [held]) {
+        if (session === except || session.leaseUntil <= now) continue;
+        waits ??= new Map();
+        const list = waits.get(session);
+        if (list === undefined) waits.set(session, [gfid]);
+        else list.push(gfid);
+      }
+      if (held instanceof Set && held.has(except)) this.#holders.set(gfid, except);
+      else this.#holders.delete(gfid);
+    }
+    if (waits === undefined) return true;
+    const id = this.#nextId++;
+    let until = 0;
+    for (const [session, list] of waits) {
+      until = Math.max(until, session.leaseUntil);
+      session.channel?.send({ kind: 'recall', id, gfids: list });
+    }
+    const cancel = this.#clock.after(until - now, () => this.#finish(id));
+    this.#recalls.set(id, { waits: new Set(waits.keys()), done, cancel });
+    return false;
+  }
+
+  recalled(session: Session, id: number): void {
+    const recall = this.#recalls.get(id);
+    if (recall?.waits.delete(session) === true && recall.waits.size === 0) this.#finish(id);
+  }
+
+  /** No lease of before counts any more; nobody waits for one. */
+  clear(): void {
+    this.#holders.clear();
+    for (const recall of this.#recalls.values()) recall.cancel();
+    this.#recalls.clear();
+  }
+
+  #finish(id: number): void {
+    const recall = this.#recalls.get(id);
+    if (recall === undefined) return;
+    this.#recalls.delete(id);
+    recall.cancel();
+    recall.done();
+  }
+}
