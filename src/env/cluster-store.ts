@@ -1,5 +1,5 @@
 /**
- * The linearizable store of cluster state: small keys and values with compare-and-set, leases and watches.
+ * The linearizable store of cluster state: small keys and values with compare-and-set and watches.
  * EtcdStore, LevelStore (pool of one node) and an in-memory one for simulation implement it.
  */
 export interface Entry {
@@ -10,7 +10,7 @@ export interface Entry {
 }
 
 export type Compare = { key: string; revision: number };
-export type Write = { key: string; value: string; lease?: string } | { key: string; remove: true };
+export type Write = { key: string; value: string } | { key: string; remove: true };
 
 export type WatchEvent = { kind: 'put'; entry: Entry } | { kind: 'remove'; key: string } | { kind: 'reset'; entries: Entry[] };
 
@@ -25,9 +25,5 @@ export interface ClusterStore {
   commit(compares: Compare[], writes: Write[], signal?: AbortSignal): Promise<boolean>;
   /** Calls back with 'reset' and the present entries first, after every reconnection too, then with each change in order. Ends with the signal. */
   watch(prefix: string, callback: (event: WatchEvent) => void, signal: AbortSignal): void;
-  /** A lease whose keys vanish `ttlMs` after its last successful renewal. */
-  grantLease(ttlMs: number): Promise<string>;
-  /** Resolves when the store has renewed it; rejects with FsError ENOENT when it has expired, LostError when unknown. */
-  renewLease(lease: string): Promise<void>;
   close(): Promise<void>;
 }

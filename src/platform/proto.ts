@@ -6,7 +6,7 @@ import { PACKAGE_ROOT } from './package-root.js';
 
 const WIRE = join(PACKAGE_ROOT, 'src', 'wire');
 
-export type ProtoFile = 'management.proto' | 'brick-control.proto' | 'peering.proto';
+export type ProtoFile = 'management.proto' | 'brick-control.proto' | 'peering.proto' | 'etcd.proto';
 
 const loaded = new Map<ProtoFile, PackageDefinition>();
 
@@ -14,8 +14,9 @@ const loaded = new Map<ProtoFile, PackageDefinition>();
 export function packageDefinition(file: ProtoFile): PackageDefinition {
   let definition = loaded.get(file);
   if (definition === undefined) {
+    // etcd's member ids use all 64 bits.
     definition = loadSync(join(WIRE, file), {
-      longs: Number,
+      longs: file === 'etcd.proto' ? String : Number,
       enums: String,
       defaults: true,
       arrays: true,

@@ -1,0 +1,225 @@
+/**
+ * Calls to an etcd cluster: one endpoint is used until it fails, then the next. Every call has a deadline; a failed call of unknown
+ * outcome is a LostError and is not repeated here.
+ */
+import {
+  Metadata,
+  status,
+  type ChannelCredentials,
+  type Client,
+  type ClientDuplexStream,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { Errno, FsError, LostError } from '../base/errno.js';
+import { clientConstructor } from './proto.js';
+
+export interface EtcdMember {
+  /** Decimal: uses all 64 bits. */
+  ID: string;
+  /** '' until it was started. */
+  name: string;
+  peerURLs: string[];
+  clientURLs: string[];
+  isLearner: boolean;
+}
+
+export interface KeyValue {
+  key: Buffer;
+  modRevision: string;
+  value: Buffer;
+}
+
+export interface WatchResponse {
+  header: { revision: string } | null;
+  created: boolean;
+  canceled: boolean;
+  compactRevision: string;
+  cancelReason: string;
+  events: { type: 'PUT' | 'DELETE'; kv: KeyValue | null }[];
+}
+
+type ServiceName = 'KV' | 'Watch' | 'Cluster' | 'Maintenance';
+
+const CALL_MS = 3_000;
+
+const SERVICES = {
+  KV: clientConstructor('etcd.proto', 'etcdserverpb.KV'),
+  Watch: clientConstructor('etcd.proto', 'etcdserverpb.Watch'),
+  Cluster: clientConstructor('etcd.proto', 'etcdserverpb.Cluster'),
+  Maintenance: clientConstructor('etcd.proto', 'etcdserverpb.Maintenance'),
+};
+
+const CHANNEL_OPTIONS = {
+  // Members are known by the pool's authority; every node certificate carries this name.
+  'grpc.ssl_target_name_override': 'localhost',
+  'grpc.keepalive_time_ms': 2_000,
+  'grpc.keepalive_timeout_ms': 2_000,
+  'grpc.initial_reconnect_backoff_ms': 50,
+  'grpc.min_reconnect_backoff_ms': 50,
+  'grpc.max_reconnect_backoff_ms': 500,
+  'grpc.use_local_subchannel_pool': 1,
+};
+
+/** etcd checks before it acts: these errors say that nothing was done. */
+function definite(error: ServiceError): boolean {
+  return (
+    error.code === status.INVALID_ARGUMENT ||
+    error.code === status.NOT_FOUND ||
+    error.code === status.FAILED_PRECONDITION ||
+    error.code === status.ALREADY_EXISTS
+  );
+}
+
+/** One endpoint. */
+export class EtcdEndpoint {
+  readonly #clients = new Map<ServiceName, Client>();
+
+  constructor(
+    readonly address: string,
+    readonly credentials: ChannelCredentials,
+  ) {}
+
+  close(): void {
+    for (const client of this.#clients.values()) client.close();
+    this.#clients.clear();
+  }
+
+  #client(service: ServiceName): Client {
+    let client = this.#clients.get(service);
+    if (client === undefined) {
+      client = new SERVICES[service](this.address, this.credentials, CHANNEL_OPTIONS);
+      this.#clients.set(service, client);
+    }
+    return client;
+  }
+
+  /** FsError EINVAL: refused by etcd. LostError: unknown. */
+  call<R>(service: ServiceName, method: string, request: object, timeoutMs = CALL_MS): Promise<R> {
+    const definition = SERVICES[service].service[method]!;
+    return new Promise((resolve, reject) => {
+      this.#client(service).makeUnaryRequest<object, R>(
+        definition.path,
+        definition.requestSerialize as (request: object) => Buffer,
+        definition.responseDeserialize as (bytes: Buffer) => R,
+        request,
+        new Metadata(),
+        { deadline: Date.now() + timeoutMs },
+        (error, response) => {
+          if (error === null) resolve(response as R);
+          else if (definite(error)) reject(new FsError(Errno.EINVAL, 'etcd', error.details));
+          else
+            reject(
+              new LostError(
+                `etcd at ${this.address}: ${error.details}`,
+                error.code === status.DEADLINE_EXCEEDED ? Errno.ETIMEDOUT : Errno.ENOTCONN,
+              ),
+            );
+        },
+      );
+    });
+  }
+
+  watch(): ClientDuplexStream<object, WatchResponse> {
+    const definition = SERVICES.Watch.service['Watch']!;
+    const metadata = new Metadata();
+    // A member that lost its leader ends the watch instead of staying silent.
+    metadata.set('hasleader', 'true');
+    return this.#client('Watch').makeBidiStreamRequest<object, WatchResponse>(
+      definition.path,
+      definition.requestSerialize as (request: object) => Buffer,
+      definition.responseDeserialize as (bytes: Buffer) => WatchResponse,
+      metadata,
+      {},
+    );
+  }
+}
+
+/** The endpoints of a cluster, the preferred one first. */
+export class EtcdClient {
+  #endpoints: EtcdEndpoint[] = [];
+  #current = 0;
+  readonly #credentials: () => ChannelCredentials;
+
+  constructor(addresses: readonly string[], credentials: () => ChannelCredentials) {
+    this.#credentials = credentials;
+    this.setEndpoints(addresses);
+  }
+
+  get addresses(): string[] {
+    return this.#endpoints.map((endpoint) => endpoint.address);
+  }
+
+  /** Keeps the connections to addresses that stay. */
+  setEndpoints(addresses: readonly string[]): void {
+    if (
+      addresses.length === this.#endpoints.length &&
+      addresses.every((address, i) => this.#endpoints[i]?.address === address)
+    )
+      return;
+    const current = this.#endpoints[this.#current];
+    const old = this.#endpoints;
+    this.#endpoints = addresses.map(
+      (address) =>
+        old.find((endpoint) => endpoint.address === address) ?? new EtcdEndpoint(address, this.#credentials()),
+    );
+    for (const endpoint of old) if (!this.#endpoints.includes(endpoint)) endpoint.close();
+    this.#current = current === undefined ? 0 : Math.max(0, this.#endpoints.indexOf(current));
+  }
+
+  endpoint(): EtcdEndpoint {
+    const endpoint = this.#endpoints[this.#current];
+    if (endpoint === undefined) throw new LostError('no member of the cluster store is known');
+    return endpoint;
+  }
+
+  /** `failed` did not answer: the next one is used from now on. */
+  rotate(failed: EtcdEndpoint): void {
+    if (this.#endpoints[this.#current] === failed && this.#endpoints.length > 0)
+      this.#current = (this.#current + 1) % this.#endpoints.length;
+  }
+
+  /** One attempt at the current endpoint. */
+  async call<R>(service: ServiceName, method: string, request: object, timeoutMs?: number): Promise<R> {
+    const endpoint = this.endpoint();
+    try {
+      return await endpoint.call<R>(service, method, request, timeoutMs);
+    } catch (error) {
+      if (error instanceof LostError) this.rotate(endpoint);
+      throw error;
+    }
+  }
+
+  /** For requests that change nothing, or the same when repeated: tries every endpoint, until `timeoutMs`. */
+  async retry<R>(
+    service: ServiceName,
+    method: string,
+    request: object,
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<R> {
+    const until = performance.now() + timeoutMs;
+    for (;;) {
+      try {
+        return await this.call<R>(
+          service,
+          method,
+          request,
+          Math.max(100, Math.min(CALL_MS, until - performance.now())),
+        );
+      } catch (error) {
+        if (!(error instanceof LostError) || signal?.aborted === true || performance.now() + 50 >= until) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  async members(timeoutMs = 5_000): Promise<EtcdMember[]> {
+    const answer = await this.retry<{ members: EtcdMember[] }>('Cluster', 'MemberList', {}, timeoutMs);
+    return answer.members;
+  }
+
+  close(): void {
+    for (const endpoint of this.#endpoints) endpoint.close();
+    this.#endpoints = [];
+  }
+}
