@@ -101,6 +101,10 @@ function grantLeases(primary: Primary, session: Session, message: ReadRequest, e
     if (errno === 0) leases.grant((result as Result<'lookup'>).attr.gfid, session);
     return true;
   }
+  if (op === 'getxattr' && errno === Errno.ENODATA) {
+    leases.grant((args as Args<'getxattr'>).gfid, session);
+    return true;
+  }
   if (errno !== 0) return false;
   if (op === 'readdir') {
     const { gfid, attributes } = args as Args<'readdir'>;

@@ -1,0 +1,247 @@
+/**
+ * What this client knows of inodes and names under read leases, so that it can answer without asking.
+ *
+ * The order of messages on one connection carries the proof: a reply that grants a lease is learnt in the very call that receives it, so a recall
+ * that was sent later is always seen later. Everything goes when the connection or the view changes. Nothing is answered once the lease time is over.
+ */
+import { Errno, FsError } from '../base/errno.js';
+import type { Gfid, Name } from '../base/ids.js';
+import type { Attr } from '../fops/fields.js';
+import { isDirectory, S_IFMT, type Args, type OpName, type Result } from '../fops/ops.js';
+
+/** Inodes remembered, at most; the oldest go first. */
+const INODES_MAX = 50_000;
+const NAMES_PER_DIRECTORY_MAX = 50_000;
+const XATTRS_PER_INODE_MAX = 32;
+
+/** A directory's names under its lease; null for a name that does not exist. */
+type Names = Map<Name, Gfid | null>;
+
+interface Known {
+  attr: Attr | undefined;
+  names: Names | undefined;
+  target: string | undefined;
+  /** null for one that does not exist. */
+  xattrs: Map<string, Uint8Array | null> | undefined;
+}
+
+export class LeaseCache {
+  readonly #inodes = new Map<Gfid, Known>();
+  readonly #now: () => number;
+  #leaseUntil = 0;
+
+  /** `now` is the monotonic clock in milliseconds. */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** What a pong says: leases are good until then. */
+  extend(until: number): void {
+    if (until > this.#leaseUntil) this.#leaseUntil = until;
+  }
+
+  /** The connection or the view changed. */
+  clear(): void {
+    this.#inodes.clear();
+    this.#leaseUntil = 0;
+  }
+
+  forget(gfids: readonly Gfid[]): void {
+    for (const gfid of gfids) this.#inodes.delete(gfid);
+  }
+
+  get size(): number {
+    return this.#inodes.size;
+  }
+
+  /** Milliseconds for which the attributes of this inode may be trusted; 0 when they are not known under a lease. */
+  attrValidMs(gfid: Gfid): number {
+    if (this.#inodes.get(gfid)?.attr === undefined) return 0;
+    return Math.max(0, this.#leaseUntil - this.#now());
+  }
+
+  /** The answer to a read from memory, undefined when it must be asked for. Throws FsError where absence is known. */
+  answer(op: OpName, args: unknown): unknown {
+    if (this.#leaseUntil <= this.#now()) return undefined;
+    switch (op) {
+      case 'lookup': {
+        const { parent, name } = args as Args<'lookup'>;
+        const child = this.#inodes.get(parent)?.names?.get(name);
+        if (child === null) throw new FsError(Errno.ENOENT, op);
+        const attr = child === undefined ? undefined : this.#inodes.get(child)?.attr;
+        return attr === undefined ? undefined : { attr };
+      }
+      case 'getattr': {
+        const attr = this.#inodes.get((args as Args<'getattr'>).gfid)?.attr;
+        return attr === undefined ? undefined : { attr };
+      }
+      case 'readlink': {
+        const target = this.#inodes.get((args as Args<'readlink'>).gfid)?.target;
+        return target === undefined ? undefined : { target };
+      }
+      case 'getxattr': {
+        const { gfid, name } = args as Args<'getxattr'>;
+        const value = this.#inodes.get(gfid)?.xattrs?.get(name);
+        if (value === null) throw new FsError(Errno.ENODATA, op);
+        return value === undefined ? undefined : { value };
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  /**
+   * A reply arrived, in order. Called for every operation, before anyone hears of the result; `lease` as in the reply. A mutation of this client's own
+   * leaves its leases in place, so what it changed is put right here.
+   */
+  learn(op: OpName, args: unknown, errno: number, result: unknown, lease: boolean): void {
+    switch (op) {
+      case 'lookup': {
+        const { parent, name } = args as Args<'lookup'>;
+        if (!lease) return;
+        if (errno === 0) {
+          const { attr } = result as Result<'lookup'>;
+          this.#name(parent, name, attr.gfid, true);
+          this.#attr(attr);
+        } else if (errno === Errno.ENOENT) this.#name(parent, name, null, true);
+        return;
+      }
+      case 'getattr':
+        if (lease && errno === 0) this.#attr((result as Result<'getattr'>).attr);
+        return;
+      case 'readlink':
+        if (lease && errno === 0) this.#known((args as Args<'readlink'>).gfid).target = (result as Result<'readlink'>).target;
+        return;
+      case 'getxattr': {
+        const { gfid, name } = args as Args<'getxattr'>;
+        if (lease && errno === 0) this.#xattr(gfid, name, Uint8Array.from((result as Result<'getxattr'>).value));
+        else if (lease && errno === Errno.ENODATA) this.#xattr(gfid, name, null);
+        return;
+      }
+      case 'readdir': {
+        const { gfid, attributes } = args as Args<'readdir'>;
+        if (!lease || errno !== 0 || !attributes) return;
+        for (const entry of (result as Result<'readdir'>).entries) {
+          this.#name(gfid, entry.name, entry.gfid, true);
+          if (entry.attr !== undefined) this.#attr(entry.attr);
+        }
+        return;
+      }
+      default:
+        if (errno === 0) this.#learnChange(op, args, result, lease);
+    }
+  }
+
+  #learnChange(op: OpName, args: unknown, result: unknown, lease: boolean): void {
+    const { attr } = result as { attr?: Attr };
+    switch (op) {
+      case 'create':
+      case 'mkdir':
+      case 'mknod':
+      case 'symlink': {
+        const { parent, name } = args as Args<'mkdir'>;
+        this.#dropAttr(parent);
+        if (attr !== undefined) this.#name(parent, name, attr.gfid, false);
+        break;
+      }
+      case 'link': {
+        const { newParent, newName } = args as Args<'link'>;
+        this.#dropAttr(newParent);
+        if (attr !== undefined) this.#name(newParent, newName, attr.gfid, false);
+        break;
+      }
+      case 'unlink':
+      case 'rmdir': {
+        const { parent, name } = args as Args<'unlink'>;
+        const child = this.#inodes.get(parent)?.names?.get(name);
+        if (typeof child === 'string') this.#inodes.delete(child);
+        else this.#dropAllBut(parent);
+        this.#dropAttr(parent);
+        this.#name(parent, name, null, false);
+        return;
+      }
+      case 'rename':
+        this.#learnRename(args as Args<'rename'>);
+        return;
+      case 'setxattr':
+      case 'removexattr':
+        this.#inodes.delete((args as Args<'setxattr'>).gfid);
+        return;
+      case 'write':
+        if (attr === undefined) this.#dropAttr((args as Args<'write'>).gfid);
+        break;
+      case 'copyFileRange':
+        this.#dropAttr((args as Args<'copyFileRange'>).target);
+        break;
+      default:
+        break;
+    }
+    if (attr === undefined) return;
+    if (lease) this.#attr(attr);
+    else this.#dropAttr(attr.gfid);
+  }
+
+  /** Which inodes moved, and what the target was, is only known for names under a lease; otherwise everything that may be concerned goes. */
+  #learnRename(args: Args<'rename'>): void {
+    const { parent, name, newParent, newName, flags } = args;
+    const moved = this.#inodes.get(parent)?.names?.get(name);
+    const replaced = this.#inodes.get(newParent)?.names?.get(newName);
+    if (typeof moved !== 'string' || replaced === undefined) {
+      this.clearKeepingLease();
+      return;
+    }
+    this.#inodes.delete(moved);
+    if (replaced !== null) this.#inodes.delete(replaced);
+    this.#dropAttr(parent);
+    this.#dropAttr(newParent);
+    if (flags !== 0 || moved === replaced) {
+      this.#inodes.get(parent)?.names?.delete(name);
+      this.#inodes.get(newParent)?.names?.delete(newName);
+      return;
+    }
+    this.#name(parent, name, null, false);
+    this.#name(newParent, newName, moved, false);
+  }
+
+  clearKeepingLease(): void {
+    this.#inodes.clear();
+  }
+
+  /** An unlinked name of unknown inode: its link count changed, so no attribute of a non-directory can be trusted. */
+  #dropAllBut(keep: Gfid): void {
+    for (const [gfid, known] of this.#inodes) if (gfid !== keep && known.attr !== undefined && !isDirectory(known.attr.mode & S_IFMT)) known.attr = undefined;
+  }
+
+  #known(gfid: Gfid): Known {
+    let known = this.#inodes.get(gfid);
+    if (known === undefined) {
+      if (this.#inodes.size >= INODES_MAX) this.#inodes.delete(this.#inodes.keys().next().value as Gfid);
+      this.#inodes.set(gfid, (known = { attr: undefined, names: undefined, target: undefined, xattrs: undefined }));
+    }
+    return known;
+  }
+
+  #attr(attr: Attr): void {
+    this.#known(attr.gfid).attr = attr;
+  }
+
+  #dropAttr(gfid: Gfid): void {
+    const known = this.#inodes.get(gfid);
+    if (known !== undefined) known.attr = undefined;
+  }
+
+  /** `leased`: this reply gave a lease on the directory. Otherwise the name is only put right where the directory's names are known. */
+  #name(parent: Gfid, name: Name, child: Gfid | null, leased: boolean): void {
+    const known = leased ? this.#known(parent) : this.#inodes.get(parent);
+    if (known === undefined || (!leased && known.names === undefined)) return;
+    known.names ??= new Map();
+    if (known.names.size >= NAMES_PER_DIRECTORY_MAX && !known.names.has(name)) known.names.delete(known.names.keys().next().value as Name);
+    known.names.set(name, child);
+  }
+
+  #xattr(gfid: Gfid, name: string, value: Uint8Array | null): void {
+    const known = this.#known(gfid);
+    known.xattrs ??= new Map();
+    if (known.xattrs.size < XATTRS_PER_INODE_MAX) known.xattrs.set(name, value);
+  }
+}
