@@ -9,8 +9,9 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { endAll, markedProcesses, mounts } from './lib/processes.mjs';
 import { assertNode, build, ensureModules, ensurePackages, packageList } from './lib/setup.mjs';
-import { progress, PROJECT_ROOT, run, script, sleep } from './lib/steps.mjs';
+import { progress, PROJECT_ROOT, run, script } from './lib/steps.mjs';
 
 const words = process.argv.slice(2);
 const full = words.includes('--full');
@@ -57,27 +58,8 @@ async function runKind({ kind, concurrency, minutes, fullMinutes }) {
   return counts;
 }
 
-/** Processes of this run that still live, by the mark in their environment. */
-function leftProcesses() {
-  const left = [];
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)) {
-    try {
-      if (!readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`GLUON_TEST_RUN=${runId}`)) continue;
-      left.push({ pid: Number(pid), command: readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ').trim() });
-    } catch {
-      // It ended while we looked, or belongs to the kernel.
-    }
-  }
-  return left.filter(({ command }) => command !== '');
-}
-
-function leftMounts() {
-  return readFileSync('/proc/self/mounts', 'utf8')
-    .split('\n')
-    .filter((line) => line.includes(runId))
-    .map((line) => line.split(' ')[1])
-    .reverse();
-}
+const leftProcesses = () => markedProcesses('GLUON_TEST_RUN', runId);
+const leftMounts = () => mounts(({ source, path }) => path.includes(runId) || source.includes(runId));
 
 async function leftLoops() {
   if (!existsSync('/sbin/losetup') && !existsSync('/usr/sbin/losetup')) return [];
@@ -91,23 +73,14 @@ function leftNamespaces() {
 
 /** Removes what the run left behind and tells it, one sentence each. */
 async function cleanUp() {
-  const told = [];
-  for (const attempt of [1, 2, 3]) {
-    for (const { pid, command } of leftProcesses()) {
-      if (attempt === 1) told.push(`process ${pid}: ${command.slice(0, 160)}`);
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // It ended by itself in between.
-      }
-    }
-    for (const path of leftMounts()) {
-      if (attempt === 1) told.push(`mount ${path}`);
-      await run(['umount', '-l', path.replaceAll('\\040', ' ')], { timeoutMs: 10_000 });
-    }
-    await sleep(200);
-    if (leftProcesses().length === 0 && leftMounts().length === 0) break;
-  }
+  const told = [
+    ...leftProcesses().map(({ pid, command }) => `process ${pid}: ${command.slice(0, 160)}`),
+    ...leftMounts().map(({ path }) => `mount ${path}`),
+  ];
+  for (const { path } of leftMounts()) await run(['umount', '-l', path], { timeoutMs: 10_000 });
+  await endAll(leftProcesses, 2_000);
+  // A mount worker that was killed may have been replaced once more.
+  for (const { path } of leftMounts()) await run(['umount', '-l', path], { timeoutMs: 10_000 });
   for (const device of await leftLoops()) {
     told.push(`loop device ${device}`);
     await run(['losetup', '-d', device], { timeoutMs: 10_000 });

@@ -98,7 +98,10 @@ export function assertNode() {
 
 const STAMP = join(PROJECT_ROOT, 'node_modules', '.gluon-lock-hash');
 
-/** `npm ci` when node_modules is missing or was installed from another package-lock.json. */
+/**
+ * `npm ci` when node_modules is missing or was installed from another package-lock.json. Install scripts are not run: every native package ships
+ * binaries, and what a script would compile or fetch could fail on a machine without a compiler.
+ */
 export async function ensureModules() {
   const lock = join(PROJECT_ROOT, 'package-lock.json');
   const hash = createHash('sha256').update(readFileSync(lock)).digest('hex');
