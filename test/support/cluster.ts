@@ -6,10 +6,10 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { run, type RunOptions, type RunResult } from './exec.js';
 import { inNamespace, TestNetwork, type NodeNetwork } from './network.js';
-import { PACKAGE_ROOT, SUPPORT_SOURCE } from './paths.js';
+import { BUILD_ROOT, PACKAGE_ROOT, SUPPORT_SOURCE } from './paths.js';
 import { isAlive, killAndWait, processesMarked, signal, type Process } from './processes.js';
 import { waitFor } from './wait.js';
 
@@ -153,7 +153,7 @@ export class Cluster {
 
   private environment(node: Node): Record<string, string> {
     const [name, value] = this.mark.split('=') as [string, string];
-    return { [name]: value, GLUON_STATE_DIR: node.stateDirectory };
+    return { [name]: value, GLUON_STATE_DIR: node.stateDirectory, GLUON_BUILD: relative(PACKAGE_ROOT, BUILD_ROOT) };
   }
 
   /** Starts gluond without waiting for it. */

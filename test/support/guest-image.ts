@@ -1,7 +1,7 @@
 /**
  * A small Linux guest made of Debian packages: the cloud kernel, busybox, and an ext4 root image with its own init.
  *
- * The host talks to the guest by kernel parameters (task=..., tag=..., count=..., kib=...) and by lines on the serial console:
+ * The host talks to the guest by a kernel parameter (tasks=DO:TAG:COUNT:KIB,... with DO write or verify) and by lines on the serial console:
  *
  *   GUEST-READY                       init runs, the root filesystem is mounted
  *   GUEST-WROTE tag n                 file n of this tag is written and fsynced
@@ -19,13 +19,10 @@ const GUEST_INIT = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc
-for word in $(cat /proc/cmdline); do case $word in task=*|tag=*|count=*|kib=*) export $word;; esac; done
-finish() { sync; mount -o remount,ro / || echo GUEST-FAIL remount; echo GUEST-END; poweroff -f; }
+for word in $(cat /proc/cmdline); do case $word in tasks=*) export $word;; esac; done
+finish() { cd /; sync; mount -o remount,ro / || echo GUEST-FAIL remount; echo GUEST-END; poweroff -f; }
 fail() { echo GUEST-FAIL $*; finish; }
-echo GUEST-READY
-dir=/data/$tag
-case $task in
-write)
+write() {
   mkdir -p $dir || fail mkdir
   n=0
   while [ $n -lt $count ]; do
@@ -38,17 +35,20 @@ write)
     echo GUEST-WROTE $tag $n
   done
   echo GUEST-SUM $tag $(sha256sum < $dir/sums)
-  ;;
-verify)
+}
+verify() {
   cd $dir || fail no $dir
   sha256sum -c -s sums || fail content of $tag
   n=0
   while [ $n -lt $count ]; do n=$((n+1)); [ "$(readlink link$n)" = file$n ] || fail link $n; done
   echo GUEST-VERIFIED $tag $(wc -l < sums) $(sha256sum < sums)
-  ;;
-*) fail unknown task $task;;
-esac
-cd /
+}
+echo GUEST-READY
+for task in $(echo $tasks | tr , ' '); do
+  set -- $(echo $task | tr : ' ')
+  tag=$2 count=$3 kib=$4 dir=/data/$2
+  $1
+done
 finish
 `;
 

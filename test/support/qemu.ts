@@ -41,10 +41,11 @@ export class Guest {
     });
   }
 
-  static boot(kernel: GuestKernel, disk: GuestDisk, task: GuestTask): Guest {
+  /** The guest does the tasks in order, then powers off. */
+  static boot(kernel: GuestKernel, disk: GuestDisk, tasks: GuestTask[]): Guest {
     const append =
       'console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check nokaslr ' +
-      `task=${task.task} tag=${task.tag} count=${task.count} kib=${task.kib}`;
+      `tasks=${tasks.map((t) => `${t.task}:${t.tag}:${t.count}:${t.kib}`).join(',')}`;
     const drive = `file=${disk.path},format=${disk.format},if=none,id=disk,cache=${disk.cache},discard=unmap,rerror=report,werror=report`;
     const args = ['-accel', 'tcg', '-machine', 'pc', '-cpu', 'max', '-m', '256', '-display', 'none', '-nodefaults', '-no-reboot'];
     args.push('-serial', 'stdio', '-kernel', kernel.kernel, '-initrd', kernel.initrd, '-append', append);
