@@ -5,10 +5,12 @@
 import { writeFileSync } from 'node:fs';
 import { relative } from 'node:path';
 
-const SLOW_TEST_MS = 10_000;
+/** Tests that take this long are told when they end: progress for who waits. */
+const SLOW_TEST_MS = 1_000;
+const STDERR_LINES_SHOWN = 30;
 
 function fileName(path) {
-  return path === undefined ? '?' : relative(process.cwd(), path).replace(/^dist[^/]*\//, '').replace(/\.js$/, '');
+  return path === undefined ? '?' : relative(process.cwd(), path).replace(/^dist[^/]*\//, '').replace(/(?:\.js)$/, '.ts');
 }
 
 function failureText(data) {
@@ -23,7 +25,7 @@ export default async function* reporter(source) {
   const files = new Map();
   const counts = { passed: 0, failed: 0, skipped: 0, failures: [] };
   const of = (file) => {
-    if (!files.has(file)) files.set(file, { passed: 0, failed: 0, skipped: 0, begin: process.hrtime.bigint() });
+    if (!files.has(file)) files.set(file, { passed: 0, failed: 0, skipped: 0, stderr: [] });
     return files.get(file);
   };
   for await (const { type, data } of source) {
@@ -35,7 +37,7 @@ export default async function* reporter(source) {
       const kind = data.skip !== undefined || data.todo !== undefined ? 'skipped' : 'passed';
       counts[kind]++;
       of(data.file)[kind]++;
-      if (data.details.duration_ms > SLOW_TEST_MS) yield `  slow ${fileName(data.file)}: ${data.name} (${(data.details.duration_ms / 1000).toFixed(1)} s)\n`;
+      if (data.details.duration_ms > SLOW_TEST_MS) yield `  ok     ${fileName(data.file)}: ${data.name} (${(data.details.duration_ms / 1000).toFixed(1)} s)\n`;
     }
     if (type === 'test:fail') {
       const because = data.details?.error?.failureType;
@@ -45,6 +47,13 @@ export default async function* reporter(source) {
       of(data.file).failed++;
       counts.failures.push(`${fileName(data.file)}: ${data.name}`);
       yield failureText(data);
+      // A file that ends before its tests could tell anything has only its stderr to say why.
+      if (isFile) for (const line of of(data.file).stderr) yield `      ${line}\n`;
+    }
+    if (type === 'test:stderr') {
+      const { stderr } = of(data.file);
+      stderr.push(...data.message.trimEnd().split('\n'));
+      if (stderr.length > STDERR_LINES_SHOWN) stderr.splice(0, stderr.length - STDERR_LINES_SHOWN);
     }
     if (type === 'test:stderr' && process.env.GLUON_TEST_OUTPUT !== undefined) yield data.message;
     if (type === 'test:stdout' && process.env.GLUON_TEST_OUTPUT !== undefined) yield data.message;
