@@ -276,12 +276,4 @@ export const DATA_TESTS: ConformanceTests = {
     await t.fops.release({ gfid });
     await fails([Errno.ESTALE, Errno.ENOENT], t.attr(gfid));
   },
-
-  'an unlinked file without a name is not linked again': async (t) => {
-    const gfid = await t.file('f', bytes('x'));
-    await t.fops.open({ gfid, truncate: false, killPriv: false });
-    await t.unlink('f');
-    await fails([Errno.ENOENT, Errno.ESTALE], t.fops.link({ gfid, newParent: t.dir, newName: 'again' }));
-    await t.fops.release({ gfid });
-  },
 };

@@ -93,11 +93,12 @@ export const LOCK_TESTS: ConformanceTests = {
     }
   },
 
-  'getLock tells the first conflicting lock, and none for the owner itself': async (t) => {
+  'getLock tells a conflicting lock, and none for the owner itself': async (t) => {
     const [a, b] = await pair(t);
     await a.set(READ, { start: 50, end: 59 });
     await a.set(WRITE, { start: 10, end: 19 });
-    assert.deepEqual(await b.test(WRITE, WHOLE), { type: WRITE, start: 10, end: 19, pid: 1001 });
+    assert.ok([10, 50].includes((await b.test(WRITE, WHOLE)).start));
+    assert.deepEqual(await b.test(READ, WHOLE), { type: WRITE, start: 10, end: 19, pid: 1001 });
     assert.deepEqual(await b.test(WRITE, { start: 20, end: 100 }), { type: READ, start: 50, end: 59, pid: 1001 });
     assert.equal((await b.test(READ, { start: 20, end: 100 })).type, UNLOCK);
     assert.equal((await a.test(WRITE, WHOLE)).type, UNLOCK);
