@@ -1,0 +1,336 @@
+/** The bytes of files. */
+import { createHash } from 'node:crypto';
+import { Errno, FsError } from '../../base/errno.js';
+import type { Gfid } from '../../base/ids.js';
+import {
+  FALLOC_KEEP_SIZE,
+  FALLOC_PUNCH_HOLE,
+  FALLOC_ZERO_RANGE,
+  REGION_BYTES,
+  SEEK_DATA,
+  SEEK_HOLE,
+  type Args,
+  type Result,
+} from '../../fops/ops.js';
+import { BLOCK_BYTES, DIGEST_BYTES, type Stamp } from '../../replica/store.js';
+import type { Descriptor } from './descriptors.js';
+import type { Inode } from './inode.js';
+import { check, type Tree } from './tree.js';
+
+/** The largest file that every supported disk can hold (ext4, 4 KiB blocks): the same answer on every brick. */
+export const FILE_BYTES_MAX = 2 ** 44 - 4096;
+/** One copyFileRange copies at most this, also where the disk could share more: every brick must give the same answer, soon. */
+export const COPY_BYTES_MAX = 4 << 20;
+const ZEROS_BYTES = 1 << 20;
+const CLONE_ALIGNMENT_BYTES = 4096;
+const S_ISUID = 0o4000;
+const S_ISGID = 0o2000;
+const S_IXGRP = 0o010;
+const MODE_BITS = 0o7777;
+
+/** The bits that remain when somebody else changes a file. */
+export function withoutPrivileges(mode: number): number {
+  const bits = mode & ~S_ISUID;
+  return (bits & S_IXGRP) !== 0 ? bits & ~S_ISGID : bits;
+}
+
+function checkRange(offset: number, length: number, op: string): void {
+  if (offset + length > FILE_BYTES_MAX) throw new FsError(Errno.EFBIG, op);
+}
+
+const zeros = Buffer.alloc(ZEROS_BYTES);
+
+export class Data {
+  readonly #tree: Tree;
+  readonly #scratch = Buffer.allocUnsafeSlow(REGION_BYTES);
+
+  constructor(tree: Tree) {
+    this.#tree = tree;
+  }
+
+  /** The inode, when it is a regular file. */
+  #regular(gfid: Gfid, op: string): Inode {
+    const inode = this.#tree.inode(gfid, op);
+    if (!inode.isRegular) throw new FsError(inode.isDirectory ? Errno.EISDIR : Errno.EINVAL, op);
+    return inode;
+  }
+
+  // --- reading
+
+  read(gfid: Gfid, offset: number, size: number): Uint8Array | Promise<Uint8Array> {
+    const tree = this.#tree;
+    const inode = this.#regular(gfid, 'read');
+    const wanted = Math.min(size, Math.max(0, inode.size - offset));
+    if (wanted === 0) return new Uint8Array(0);
+    const file = tree.file(inode, false, 'read');
+    const target = Buffer.allocUnsafeSlow(wanted);
+    const count = tree.disk.readCached(file.fd, target, wanted, offset);
+    if (count === wanted) return target;
+    if (count < 0 && count !== -Errno.EAGAIN && count !== -Errno.EOPNOTSUPP) throw new FsError(-count, 'read');
+    return this.#readRest(file, target, Math.max(0, count), offset);
+  }
+
+  #readRest(file: Descriptor, target: Buffer, have: number, offset: number): Promise<Uint8Array> {
+    const tree = this.#tree;
+    tree.pin(file);
+    return new Promise((resolve, reject) => {
+      tree.disk.readInPool(file.fd, target, have, target.byteLength - have, offset + have, (result) => {
+        tree.unpin(file);
+        if (result < 0) reject(new FsError(-result, 'read'));
+        // Shorter when the file was cut meanwhile.
+        else resolve(have + result === target.byteLength ? target : target.subarray(0, have + result));
+      });
+    });
+  }
+
+  lseek(gfid: Gfid, offset: number, whence: number): number {
+    if (whence !== SEEK_DATA && whence !== SEEK_HOLE) throw new FsError(Errno.EINVAL, 'lseek');
+    const inode = this.#regular(gfid, 'lseek');
+    if (offset >= inode.size) throw new FsError(Errno.ENXIO, 'lseek');
+    return check(this.#tree.disk.seek(this.#tree.file(inode, false, 'lseek').fd, offset, whence), 'lseek');
+  }
+
+  // --- writing
+
+  write(args: Args<'write'>, stamp: Stamp): Result<'write'> {
+    const tree = this.#tree;
+    const inode = this.#regular(args.gfid, 'write');
+    const { data } = args;
+    const length = data.byteLength;
+    const offset = args.append ? inode.size : args.offset;
+    checkRange(offset, length, 'write');
+    if (length > 0) {
+      const file = tree.file(inode, true, 'write');
+      this.#writeAll(file.fd, inode, data, offset, 'write');
+      if (args.killPriv) this.#killPrivileges(inode, file.fd, 'write');
+      this.#changed(inode, stamp);
+    }
+    return { offset, attr: tree.refresh(inode).attr() };
+  }
+
+  #writeAll(fd: number, inode: Inode, data: Uint8Array, offset: number, op: string): void {
+    const { disk } = this.#tree;
+    const length = data.byteLength;
+    let done = disk.write(fd, data, length, offset);
+    inode.volatile = true;
+    if (done === length) {
+      if (offset + length > inode.size) inode.size = offset + length;
+      return;
+    }
+    let total = 0;
+    while (done > 0 && total + done < length) {
+      total += done;
+      done = disk.write(fd, data.subarray(total), length - total, offset + total);
+    }
+    if (done <= 0) {
+      // What lies beyond the old end must not appear: the operation did not happen.
+      if (total > 0 && offset + total > inode.size) disk.truncate(fd, inode.size);
+      throw new FsError(done === 0 ? Errno.EIO : -done, op);
+    }
+    inode.size = Math.max(inode.size, offset + length);
+  }
+
+  #killPrivileges(inode: Inode, fd: number, op: string): void {
+    const bits = withoutPrivileges(inode.mode);
+    if (bits === inode.mode) return;
+    check(this.#tree.disk.chmod(fd, bits & MODE_BITS), op);
+    inode.mode = bits;
+  }
+
+  #changed(inode: Inode, stamp: Stamp): void {
+    inode.mtime = stamp.time;
+    inode.ctime = stamp.time;
+    this.#tree.touched(inode);
+  }
+
+  /** Sets the size; times are the caller's. */
+  resize(inode: Inode, size: number, op: string): void {
+    const tree = this.#tree;
+    if (size > FILE_BYTES_MAX) throw new FsError(Errno.EFBIG, op);
+    check(tree.disk.truncate(tree.file(inode, true, op).fd, size), op);
+    inode.size = size;
+    inode.volatile = true;
+  }
+
+  fallocate(args: Args<'fallocate'>, stamp: Stamp): Result<'fallocate'> {
+    const { offset, length, mode } = args;
+    const tree = this.#tree;
+    const inode = this.#regular(args.gfid, 'fallocate');
+    if (length === 0) throw new FsError(Errno.EINVAL, 'fallocate', 'length is 0');
+    checkRange(offset, length, 'fallocate');
+    const keepSize = (mode & FALLOC_KEEP_SIZE) !== 0;
+    const kind = mode & ~FALLOC_KEEP_SIZE;
+    if (kind !== 0 && kind !== FALLOC_ZERO_RANGE && !(kind === FALLOC_PUNCH_HOLE && keepSize)) throw new FsError(Errno.EOPNOTSUPP, 'fallocate');
+    const { fd } = tree.file(inode, true, 'fallocate');
+    const size = keepSize ? inode.size : Math.max(inode.size, offset + length);
+    const result = tree.disk.allocate(fd, mode, offset, length);
+    if (result === -Errno.EOPNOTSUPP) this.#allocateByHand(fd, inode, kind, offset, length, size);
+    else if (result < 0) {
+      if (!keepSize) tree.disk.truncate(fd, inode.size);
+      throw new FsError(-result, 'fallocate');
+    }
+    inode.size = size;
+    inode.volatile = true;
+    this.#changed(inode, stamp);
+    return { attr: tree.refresh(inode).attr() };
+  }
+
+  /** The same contents and size on a disk that lacks the call; space is not reserved there. */
+  #allocateByHand(fd: number, inode: Inode, kind: number, offset: number, length: number, size: number): void {
+    const { disk } = this.#tree;
+    if (kind !== 0) {
+      const end = Math.min(offset + length, inode.size);
+      for (let at = offset; at < end; at += ZEROS_BYTES) {
+        const chunk = Math.min(ZEROS_BYTES, end - at);
+        this.#writeAll(fd, inode, chunk === ZEROS_BYTES ? zeros : zeros.subarray(0, chunk), at, 'fallocate');
+      }
+    }
+    if (size !== inode.size) check(disk.truncate(fd, size), 'fallocate');
+  }
+
+  copyFileRange(args: Args<'copyFileRange'>, stamp: Stamp): Result<'copyFileRange'> {
+    const tree = this.#tree;
+    const { sourceOffset, targetOffset } = args;
+    const op = 'copyFileRange';
+    const source = this.#regular(args.source, op);
+    const target = this.#regular(args.target, op);
+    const overlaps = sourceOffset < targetOffset + args.length && targetOffset < sourceOffset + args.length;
+    if (source === target && args.length > 0 && overlaps) throw new FsError(Errno.EINVAL, op, 'the ranges overlap');
+    checkRange(targetOffset, Math.min(args.length, COPY_BYTES_MAX), op);
+    const length = Math.min(args.length, COPY_BYTES_MAX, Math.max(0, source.size - sourceOffset));
+    if (length > 0) {
+      const from = tree.file(source, false, op).fd;
+      const to = tree.file(target, true, op).fd;
+      const size = target.size;
+      try {
+        this.#copy(from, sourceOffset, to, target, targetOffset, length);
+      } catch (error) {
+        if (target.size !== size || targetOffset + length > size) tree.disk.truncate(to, size);
+        target.size = size;
+        throw error;
+      }
+      target.size = Math.max(size, targetOffset + length);
+      target.volatile = true;
+      this.#changed(target, stamp);
+    }
+    return { copied: length, attr: tree.refresh(target).attr() };
+  }
+
+  #copy(from: number, fromOffset: number, to: number, target: Inode, toOffset: number, length: number): void {
+    const { disk } = this.#tree;
+    const aligned = (fromOffset | toOffset | length) % CLONE_ALIGNMENT_BYTES === 0;
+    if (aligned && disk.cloneRange(from, fromOffset, to, toOffset, length) === 0) return;
+    for (let at = 0; at < length; ) {
+      const data = disk.seek(from, fromOffset + at, SEEK_DATA);
+      // ENXIO: no data until the end of the source.
+      const dataAt = data < 0 ? length : Math.min(length, data - fromOffset);
+      if (dataAt > at) this.#makeZero(to, target, toOffset + at, dataAt - at);
+      at = dataAt;
+      if (at >= length) return;
+      const hole = disk.seek(from, fromOffset + at, SEEK_HOLE);
+      const end = hole < 0 ? length : Math.min(length, hole - fromOffset);
+      at = this.#copyData(from, fromOffset, to, toOffset, at, end);
+    }
+  }
+
+  #copyData(from: number, fromOffset: number, to: number, toOffset: number, start: number, end: number): number {
+    const { disk } = this.#tree;
+    let at = start;
+    while (at < end) {
+      let count = disk.copyRange(from, fromOffset + at, to, toOffset + at, end - at);
+      if (count === -Errno.EXDEV || count === -Errno.EOPNOTSUPP || count === -Errno.EINVAL || count === -Errno.ENOSYS) {
+        const scratch = this.#scratch;
+        count = check(disk.read(from, scratch, Math.min(end - at, scratch.byteLength), fromOffset + at), 'copyFileRange');
+        if (count > 0) count = check(disk.write(to, scratch, count, toOffset + at), 'copyFileRange');
+      }
+      check(count, 'copyFileRange');
+      if (count === 0) throw new FsError(Errno.EIO, 'copyFileRange', 'the source ended early');
+      at += count;
+    }
+    return at;
+  }
+
+  /** Zeros in a range, as a hole where the file has bytes there, and by size beyond its end. */
+  #makeZero(fd: number, inode: Inode, offset: number, length: number): void {
+    const { disk } = this.#tree;
+    const end = offset + length;
+    if (offset < inode.size) {
+      const inside = Math.min(length, inode.size - offset);
+      const result = disk.allocate(fd, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, offset, inside);
+      if (result === -Errno.EOPNOTSUPP) this.#allocateByHand(fd, inode, FALLOC_PUNCH_HOLE, offset, inside, inode.size);
+      else check(result, 'punch');
+    }
+    if (end > inode.size) {
+      check(disk.truncate(fd, end), 'truncate');
+      inode.size = end;
+    }
+  }
+
+  // --- resync
+
+  /** Times and privileges stay. */
+  patch(gfid: Gfid, offset: number, data: Uint8Array): void {
+    const inode = this.#regular(gfid, 'patch');
+    checkRange(offset, data.byteLength, 'patch');
+    if (data.byteLength === 0) return;
+    this.#writeAll(this.#tree.file(inode, true, 'patch').fd, inode, data, offset, 'patch');
+    this.#tree.touched(inode);
+  }
+
+  punch(gfid: Gfid, offset: number, length: number): void {
+    const inode = this.#regular(gfid, 'punch');
+    const inside = Math.min(length, inode.size - offset);
+    if (inside <= 0) return;
+    this.#makeZero(this.#tree.file(inode, true, 'punch').fd, inode, offset, inside);
+    inode.volatile = true;
+    this.#tree.touched(inode);
+  }
+
+  digests(gfid: Gfid, region: number): Uint8Array {
+    const inode = this.#tree.find(gfid);
+    const offset = region * REGION_BYTES;
+    if (inode === undefined || !inode.isRegular || offset >= inode.size) return new Uint8Array(0);
+    const { fd } = this.#tree.file(inode, false, 'digests');
+    const length = Math.min(REGION_BYTES, inode.size - offset);
+    const out = new Uint8Array(Math.ceil(length / BLOCK_BYTES) * DIGEST_BYTES);
+    const data = this.#tree.disk.seek(fd, offset, SEEK_DATA);
+    if (data === -Errno.ENXIO || data >= offset + length) return out;
+    const count = this.#readRegion(fd, offset, length);
+    for (let at = 0, index = 0; at < count; at += BLOCK_BYTES, index++) {
+      const block = this.#scratch.subarray(at, Math.min(at + BLOCK_BYTES, count));
+      if (block.equals(zeros.subarray(0, block.byteLength))) continue;
+      out.set(createHash('sha256').update(block).digest().subarray(0, DIGEST_BYTES), index * DIGEST_BYTES);
+    }
+    return out;
+  }
+
+  #readRegion(fd: number, offset: number, length: number): number {
+    let total = 0;
+    while (total < length) {
+      const target = total === 0 ? this.#scratch : this.#scratch.subarray(total);
+      const count = check(this.#tree.disk.read(fd, target, length - total, offset + total), 'digests');
+      if (count === 0) break;
+      total += count;
+    }
+    return total;
+  }
+
+  dataRanges(gfid: Gfid, region: number): [number, number][] {
+    const inode = this.#tree.find(gfid);
+    const start = region * REGION_BYTES;
+    if (inode === undefined || !inode.isRegular || start >= inode.size) return [];
+    const { disk } = this.#tree;
+    const { fd } = this.#tree.file(inode, false, 'dataRanges');
+    const end = Math.min(start + REGION_BYTES, inode.size);
+    const ranges: [number, number][] = [];
+    for (let at = start; at < end; ) {
+      const data = disk.seek(fd, at, SEEK_DATA);
+      if (data === -Errno.ENXIO || data >= end) break;
+      check(data, 'dataRanges');
+      const hole = Math.min(end, check(disk.seek(fd, data, SEEK_HOLE), 'dataRanges'));
+      ranges.push([data, hole - data]);
+      at = hole;
+    }
+    return ranges;
+  }
+}
