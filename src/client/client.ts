@@ -1,0 +1,426 @@
+/**
+ * The client of one volume: implements `Fops` over the bricks.
+ *
+ *   waiting ──view──▶ connecting ──handshake──▶ reclaiming ──reclaimed──▶ ready
+ *      ▲                                                                    │
+ *      └──────────── connection lost, another primary, redirect ────────────┘
+ *
+ * Every request is sent again under its own number until it is answered, whatever happens to connections, bricks and views in between: the
+ * bricks answer a repeated number as they did the first time. With no majority, requests wait (or fail after `frameTimeoutMs`).
+ */
+import { Errno, FsError, LostError } from '../base/errno.js';
+import { hex, type Gfid } from '../base/ids.js';
+import type { Cancel, Clock, Random } from '../env/clock.js';
+import type { Address, Channel, Network } from '../env/channel.js';
+import type { Log } from '../env/log.js';
+import { OP_NAMES, OPS, type Args, type Fops, type OpName, type Result } from '../fops/ops.js';
+import { EMPTY_VIEW, type View } from '../fops/view.js';
+import type { BrickSpec, VolumeSpec } from '../fops/volume.js';
+import { callHandshake } from '../wire/handshake.js';
+import type { Message, MessageOf } from '../wire/messages.js';
+import { Acknowledgements } from './acknowledgements.js';
+import { HeldState } from './held-state.js';
+import { LeaseCache } from './lease-cache.js';
+
+export interface ClientEnv {
+  clock: Clock;
+  random: Random;
+  network: Network<Message>;
+  log: Log;
+}
+
+export interface ClientOptions {
+  /** 32 hex digits; random when absent. The same again takes the session over. */
+  session?: string;
+  /** Inodes that are open in the session that is taken over, once for each open. */
+  opens?: readonly Gfid[];
+  /** After a takeover, requests of before may come again for so long: their answers are kept at the bricks. */
+  holdAcknowledgedMs?: number;
+  /** Requests fail with ETIMEDOUT after so long without an answer; 0: they wait. */
+  frameTimeoutMs?: number;
+  /** What the leases on these inodes allowed to keep elsewhere (the kernel) must be gone when the promise resolves. */
+  invalidate?: (gfids: readonly Gfid[]) => Promise<void>;
+}
+
+const DIAL_MS = 2000;
+const HANDSHAKE_MS = 5000;
+const RETRY_MS_MIN = 10;
+const RETRY_MS_MAX = 500;
+const PING_MS = 125;
+const SILENCE_MS = 10_000;
+const IN_FLIGHT_MAX = 4096;
+
+interface Pending {
+  id: number;
+  op: OpName;
+  args: unknown;
+  requestNumber: number;
+  sent: boolean;
+  deadline: number;
+  resolve(result: unknown): void;
+  reject(error: Error): void;
+}
+
+export class VolumeClient {
+  readonly session: string;
+  readonly fops: Fops;
+  readonly cache: LeaseCache;
+  readonly #env: ClientEnv;
+  readonly #log: Log;
+  readonly #frameTimeoutMs: number;
+  readonly #invalidate: ((gfids: readonly Gfid[]) => Promise<void>) | undefined;
+  readonly #held: HeldState;
+  readonly #acknowledgements: Acknowledgements;
+  readonly #pending = new Map<number, Pending>();
+  readonly #pings = new Map<number, number>();
+  #spec: VolumeSpec | undefined;
+  #view: View = EMPTY_VIEW;
+  #channel: Channel<Message> | undefined;
+  /** Epoch in which this client has reclaimed on `#channel`; 0: not ready. */
+  #readyEpoch = 0;
+  #dialing = 0;
+  #retryMs = RETRY_MS_MIN;
+  #retry: Cancel = () => undefined;
+  #nextId = 1;
+  #nextNumber = 1;
+  #unsent = 0;
+  #lastHeard = 0;
+  #closed = false;
+  #tick: Cancel = () => undefined;
+
+  constructor(env: ClientEnv, options: ClientOptions = {}) {
+    this.#env = env;
+    this.session = options.session ?? hex(env.random.bytes(16));
+    this.#log = env.log.child({ session: this.session });
+    this.#frameTimeoutMs = options.frameTimeoutMs ?? 0;
+    this.#invalidate = options.invalidate;
+    this.#held = new HeldState(options.opens ?? []);
+    this.#acknowledgements = new Acknowledgements(env.clock.now() + (options.holdAcknowledgedMs ?? 0));
+    this.cache = new LeaseCache(() => env.clock.now());
+    this.fops = Object.fromEntries(OP_NAMES.map((op) => [op, (args: never, requestNumber?: number) => this.call(op, args, requestNumber)])) as unknown as Fops;
+    this.#armTick();
+  }
+
+  get view(): View {
+    return this.#view;
+  }
+
+  get connected(): boolean {
+    return this.#readyEpoch > 0;
+  }
+
+  /** What the pool's management says of the volume; call it with every change. */
+  update(spec: VolumeSpec, view: View): void {
+    this.#spec = spec;
+    if (!spec.started) this.#failAll(() => new FsError(Errno.ENOTCONN, 'request', `volume ${spec.name} is stopped`));
+    this.#learnView(view);
+    if (this.#channel === undefined && this.#dialing === 0) this.#connect();
+  }
+
+  call<K extends OpName>(op: K, args: Args<K>, requestNumber?: number): Promise<Result<K>> {
+    if (!OPS[op].mutation) {
+      try {
+        const known = this.cache.answer(op, args);
+        if (known !== undefined) return Promise.resolve(known as Result<K>);
+      } catch (error) {
+        return Promise.reject(error as Error);
+      }
+    }
+    return new Promise<Result<K>>((resolve, reject) => {
+      if (this.#closed || this.#spec?.started === false) {
+        reject(new FsError(Errno.ENOTCONN, op, this.#closed ? 'the client is closed' : `volume ${this.#spec?.name ?? ''} is stopped`));
+        return;
+      }
+      const number = OPS[op].mutation ? (requestNumber ?? this.#nextNumber++) : 0;
+      if (number > 0) this.#acknowledgements.began(number);
+      const pending: Pending = {
+        id: this.#nextId++, op, args, requestNumber: number, sent: false,
+        deadline: this.#frameTimeoutMs > 0 ? this.#env.clock.now() + this.#frameTimeoutMs : Infinity,
+        resolve: resolve as (result: unknown) => void, reject,
+      };
+      this.#pending.set(pending.id, pending);
+      if (this.#readyEpoch > 0 && this.#pending.size - this.#unsent <= IN_FLIGHT_MAX && this.#unsent === 0) this.#send(pending);
+      else this.#unsent++;
+    });
+  }
+
+  /** Takes back a mutation that was not sent yet: it fails with EINTR and never happens. False when it may have been sent. */
+  withdraw(requestNumber: number): boolean {
+    for (const pending of this.#pending.values()) {
+      if (pending.requestNumber !== requestNumber || pending.sent) continue;
+      this.#pending.delete(pending.id);
+      this.#unsent--;
+      this.#acknowledgements.settled(requestNumber);
+      pending.reject(new FsError(Errno.EINTR, pending.op));
+      return true;
+    }
+    return false;
+  }
+
+  /** Ends the session: its locks and opens go at once. What waits fails. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#tick();
+    this.#retry();
+    this.#channel?.send({ kind: 'bye' });
+    this.#channel?.close('the client is closed');
+    this.#failAll(() => new LostError('the client is closed'));
+  }
+
+  // ---------------------------------------------------------------- connection
+
+  #learnView(view: View): void {
+    if (view.epoch <= this.#view.epoch) return;
+    const before = this.#view;
+    this.#view = view;
+    this.cache.clear();
+    if (this.#channel === undefined) return;
+    if (before.primary === view.primary) this.#reclaim();
+    else this.#drop('another brick is primary');
+  }
+
+  #primary(): BrickSpec | undefined {
+    return this.#spec?.bricks.find((brick) => brick.id === this.#view.primary);
+  }
+
+  #connect(): void {
+    this.#retry();
+    const brick = this.#primary();
+    if (this.#closed || brick === undefined || this.#spec === undefined || (brick.port === 0 && brick.socket === undefined)) return;
+    const attempt = ++this.#dialing;
+    const spec = this.#spec;
+    this.#dial(brick, spec).then(
+      ({ channel, view }) => {
+        if (attempt !== this.#dialing || this.#closed || brick.id !== this.#view.primary) {
+          channel.close('not needed any more');
+          if (attempt === this.#dialing) this.#again();
+          return;
+        }
+        this.#dialing = 0;
+        this.#retryMs = RETRY_MS_MIN;
+        this.#attach(channel, view);
+      },
+      (error: unknown) => {
+        if (attempt !== this.#dialing) return;
+        this.#log.debug('the primary cannot be reached', { brick: brick.id, error: String(error) });
+        this.#again();
+      },
+    );
+  }
+
+  #again(): void {
+    this.#dialing = 0;
+    if (this.#closed) return;
+    this.#retry = this.#env.clock.after(this.#retryMs, () => this.#connect());
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_MAX);
+  }
+
+  async #dial(brick: BrickSpec, spec: VolumeSpec): Promise<{ channel: Channel<Message>; view: View }> {
+    const { clock, random, network } = this.#env;
+    const handshake = { role: 'client' as const, id: this.session, brick: brick.id, volume: spec.id, secret: spec.secret, random, clock, timeoutMs: HANDSHAKE_MS };
+    const addresses: Address[] = [];
+    if (brick.socket !== undefined) addresses.push({ path: brick.socket });
+    if (brick.port !== 0) addresses.push({ host: brick.host, port: brick.port });
+    let last: unknown;
+    for (const address of addresses) {
+      try {
+        const channel = await network.connect(address, DIAL_MS);
+        return { channel, view: await callHandshake(channel, handshake) };
+      } catch (error) {
+        last = error;
+      }
+    }
+    throw last;
+  }
+
+  #attach(channel: Channel<Message>, view: View): void {
+    this.#channel = channel;
+    this.#lastHeard = this.#env.clock.now();
+    this.#pings.clear();
+    channel.onMessage = (message) => {
+      if (this.#channel === channel) this.#receive(channel, message);
+    };
+    channel.onClose = (reason) => {
+      if (this.#channel === channel) this.#lost(reason);
+    };
+    if (channel.closed) {
+      this.#lost('closed at once');
+      return;
+    }
+    this.#log.debug('connected', { brick: this.#view.primary, epoch: this.#view.epoch });
+    if (view.epoch > this.#view.epoch) this.#learnView(view);
+    else this.#reclaim();
+  }
+
+  #drop(reason: string): void {
+    const channel = this.#channel;
+    this.#lost(reason);
+    channel?.close(reason);
+  }
+
+  #lost(reason: string): void {
+    this.#channel = undefined;
+    this.#readyEpoch = 0;
+    this.cache.clear();
+    this.#unsent = this.#pending.size;
+    for (const pending of this.#pending.values()) pending.sent = false;
+    if (this.#closed) return;
+    this.#log.debug('connection lost', { reason });
+    // At once where the view already names another primary, otherwise soon: the brick may be gone for good.
+    this.#again();
+  }
+
+  /** Tells the primary what this session has; then everything that waits is sent. */
+  #reclaim(): void {
+    this.#readyEpoch = 0;
+    this.cache.clear();
+    this.#channel?.send({ kind: 'reclaim', id: this.#view.epoch, epoch: this.#view.epoch, opens: this.#held.opens(), locks: this.#held.locks() });
+  }
+
+  // ---------------------------------------------------------------- messages
+
+  #receive(channel: Channel<Message>, message: Message): void {
+    this.#lastHeard = this.#env.clock.now();
+    switch (message.kind) {
+      case 'reply':
+        this.#replied(message);
+        return;
+      case 'pong': {
+        const sentAt = this.#pings.get(message.id);
+        this.#pings.delete(message.id);
+        if (sentAt !== undefined && message.epoch === this.#readyEpoch) this.cache.extend(sentAt + message.leaseMs);
+        return;
+      }
+      case 'recall':
+        this.#recall(channel, message);
+        return;
+      case 'reclaimed':
+        if (message.id !== this.#view.epoch) return;
+        if (message.errno !== 0) this.#log.error('locks were lost: another client took them', { errno: message.errno });
+        this.#readyEpoch = this.#view.epoch;
+        this.#ping();
+        this.#sendAll();
+        return;
+      case 'redirect':
+        this.#redirected(message);
+        return;
+      case 'newView':
+        this.#learnView(message.view);
+        return;
+      default:
+        this.#drop(`unexpected ${message.kind} from a brick`);
+    }
+  }
+
+  #replied(message: MessageOf<'reply'>): void {
+    const pending = this.#pending.get(message.id);
+    // An answer to a request that was sent twice, or a brick that makes answers up.
+    if (pending === undefined || pending.op !== message.op) return;
+    this.#pending.delete(message.id);
+    if (!pending.sent) this.#unsent--;
+    const { op, args, requestNumber } = pending;
+    if (requestNumber > 0) this.#acknowledgements.settled(requestNumber);
+    this.cache.learn(op, args, message.errno, message.result, message.lease);
+    if (message.errno === 0) {
+      if (requestNumber > 0) this.#held.settled(op, args, message.result);
+      pending.resolve(message.result);
+    } else pending.reject(new FsError(message.errno, op));
+    if (this.#unsent > 0 && this.#readyEpoch > 0) this.#sendAll();
+  }
+
+  #recall(channel: Channel<Message>, message: MessageOf<'recall'>): void {
+    this.cache.forget(message.gfids);
+    const answer = (): void => channel.send({ kind: 'recalled', id: message.id });
+    if (this.#invalidate === undefined) answer();
+    else {
+      this.#invalidate(message.gfids).then(answer, (error: unknown) => {
+        this.#log.error('the kernel could not be told to forget', { error: String(error) });
+        answer();
+      });
+    }
+  }
+
+  /** The brick is not the serving primary of the epoch that was named. */
+  #redirected(message: MessageOf<'redirect'>): void {
+    const pending = this.#pending.get(message.id);
+    if (pending?.sent === true) {
+      pending.sent = false;
+      this.#unsent++;
+    }
+    if (message.view.epoch > this.#view.epoch) this.#learnView(message.view);
+    else if (this.#channel !== undefined && this.#readyEpoch > 0) {
+      // It has not heard of the view that this client knows, or its serving lease is out: ask again in a moment.
+      this.#readyEpoch = 0;
+      const channel = this.#channel;
+      this.#env.clock.after(this.#retryMs, () => {
+        if (this.#channel === channel && this.#readyEpoch === 0) this.#reclaim();
+      });
+      this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_MAX);
+    } else if (pending === undefined && this.#channel !== undefined) {
+      // The answer to `reclaim`.
+      const channel = this.#channel;
+      this.#env.clock.after(this.#retryMs, () => {
+        if (this.#channel === channel && this.#readyEpoch === 0) this.#reclaim();
+      });
+    }
+  }
+
+  #send(pending: Pending): void {
+    pending.sent = true;
+    const { id, op, args, requestNumber } = pending;
+    this.#channel?.send({ kind: 'request', id, epoch: this.#readyEpoch, requestNumber, acknowledged: this.#acknowledgements.upTo(this.#env.clock.now()), op, args } as Message);
+  }
+
+  #sendAll(): void {
+    let inFlight = this.#pending.size - this.#unsent;
+    for (const pending of this.#pending.values()) {
+      if (this.#unsent === 0 || inFlight >= IN_FLIGHT_MAX) return;
+      if (pending.sent) continue;
+      this.#unsent--;
+      inFlight++;
+      this.#send(pending);
+    }
+  }
+
+  #ping(): void {
+    const { clock } = this.#env;
+    const id = this.#nextId++;
+    if (this.#pings.size > 64) this.#pings.clear();
+    this.#pings.set(id, clock.now());
+    this.#channel?.send({ kind: 'ping', id });
+  }
+
+  #armTick(): void {
+    this.#tick = this.#env.clock.after(PING_MS, () => {
+      this.#armTick();
+      const now = this.#env.clock.now();
+      if (this.#channel !== undefined) {
+        if (this.#readyEpoch > 0) this.#ping();
+        if (now - this.#lastHeard > SILENCE_MS) this.#drop(`nothing heard for ${SILENCE_MS} ms`);
+      } else if (this.#dialing === 0 && this.#readyEpoch === 0 && this.#retryMs >= RETRY_MS_MAX) this.#connect();
+      if (this.#frameTimeoutMs > 0) this.#expire(now);
+    });
+  }
+
+  #expire(now: number): void {
+    for (const pending of [...this.#pending.values()]) {
+      if (pending.deadline > now) continue;
+      this.#remove(pending);
+      pending.reject(new LostError(`${pending.op}: no answer within ${this.#frameTimeoutMs} ms (network.frame-timeout)`, Errno.ETIMEDOUT));
+    }
+  }
+
+  #failAll(makeError: () => Error): void {
+    for (const pending of [...this.#pending.values()]) {
+      this.#remove(pending);
+      pending.reject(makeError());
+    }
+  }
+
+  #remove(pending: Pending): void {
+    this.#pending.delete(pending.id);
+    if (!pending.sent) this.#unsent--;
+    if (pending.requestNumber > 0) this.#acknowledgements.settled(pending.requestNumber);
+  }
+}
