@@ -1,0 +1,123 @@
+/**
+ * What of a mount outlives its worker, and where it is in state memory:
+ *
+ *   0          header: magic, layout, INIT result, session id, table sizes
+ *   1 MiB      nodes: what the kernel knows by nodeid
+ *   + 1 GiB    handles: open files
+ *   + 128 MiB  lock owners: who took locks through which handle
+ *   + 128 MiB  directory handles: where each scan stands
+ *
+ * The memory is sparse: only what was used takes room.
+ */
+import { assert } from '../base/assert.js';
+import { ROOT_GFID, type Gfid } from '../base/ids.js';
+import { DirectoryTable } from './directories.js';
+import { HandleTable } from './handles.js';
+import { LockOwners } from './lock-owners.js';
+import { NodeTable } from './nodes.js';
+import { StateTable, type StateMemory } from './state-memory.js';
+
+const MAGIC = 0x676c756e;
+const LAYOUT = 1;
+const HEADER_BYTES = 65_536;
+const MIB = 1 << 20;
+
+const NODE_BYTES = 32;
+const HANDLE_BYTES = 32;
+const OWNER_BYTES = 32;
+const DIRECTORY_BYTES = 1024;
+
+const NODES_MAX = (1 << 30) / NODE_BYTES;
+const HANDLES_MAX = (128 * MIB) / HANDLE_BYTES;
+const OWNERS_MAX = (128 * MIB) / OWNER_BYTES;
+const DIRECTORIES_MAX = (128 * MIB) / DIRECTORY_BYTES;
+
+const NODES_AT = MIB;
+const HANDLES_AT = NODES_AT + (1 << 30);
+const OWNERS_AT = HANDLES_AT + 128 * MIB;
+const DIRECTORIES_AT = OWNERS_AT + 128 * MIB;
+
+/** Size of the whole state memory. */
+export const STATE_BYTES = DIRECTORIES_AT + 128 * MIB;
+
+const SESSION_AT = 128;
+const SESSION_CHARS = 32;
+const ROOT_AT = 160;
+const ROOT_BYTES = 16;
+const NO_GFID = '0'.repeat(32);
+
+const Word = { magic: 0, layout: 1, minor: 2, flags: 3, flags2: 4, takeovers: 5, nodes: 8, handles: 9, owners: 10, directories: 11 } as const;
+
+export class KeptState {
+  readonly #words: Uint32Array;
+  readonly #bytes: Buffer;
+  readonly nodes: NodeTable;
+  readonly handles: HandleTable;
+  readonly owners: LockOwners;
+  readonly directories: DirectoryTable;
+
+  constructor(memory: StateMemory) {
+    const header = memory.map(0, HEADER_BYTES);
+    this.#words = new Uint32Array(header);
+    this.#bytes = Buffer.from(header);
+    if (this.#get(Word.magic) === 0) {
+      this.#words[Word.layout] = LAYOUT;
+      this.#words[Word.magic] = MAGIC;
+    }
+    assert(this.#get(Word.magic) === MAGIC, 'the state memory is not that of a gluon mount');
+    assert(this.#get(Word.layout) === LAYOUT, 'the state memory was written by another version: unmount and mount again');
+    this.nodes = new NodeTable(new StateTable(memory, NODES_AT, NODE_BYTES, NODES_MAX, this.#words, Word.nodes), this.root);
+    this.handles = new HandleTable(new StateTable(memory, HANDLES_AT, HANDLE_BYTES, HANDLES_MAX, this.#words, Word.handles));
+    this.owners = new LockOwners(new StateTable(memory, OWNERS_AT, OWNER_BYTES, OWNERS_MAX, this.#words, Word.owners));
+    this.directories = new DirectoryTable(new StateTable(memory, DIRECTORIES_AT, DIRECTORY_BYTES, DIRECTORIES_MAX, this.#words, Word.directories));
+  }
+
+  #get(word: number): number {
+    return this.#words[word] as number;
+  }
+
+  /** The session that bricks know this mount by; '' before it was chosen. It stays for the life of the mount. */
+  get session(): string {
+    const text = this.#bytes.toString('latin1', SESSION_AT, SESSION_AT + SESSION_CHARS);
+    return text.startsWith('\0') ? '' : text;
+  }
+
+  set session(id: string) {
+    assert(id.length === SESSION_CHARS, 'a session id has 32 characters');
+    this.#bytes.write(id, SESSION_AT, 'latin1');
+  }
+
+  /** The directory that is mounted: the volume's root, or another one of it. Set before the kernel asks for anything. */
+  get root(): Gfid {
+    const gfid = this.#bytes.toString('hex', ROOT_AT, ROOT_AT + ROOT_BYTES);
+    return gfid === NO_GFID ? ROOT_GFID : gfid;
+  }
+
+  set root(gfid: Gfid) {
+    this.#bytes.write(gfid, ROOT_AT, 'hex');
+    this.nodes.setRoot(gfid);
+  }
+
+  /** What INIT agreed on; minor 0 before the kernel asked. INIT is not sent again after a takeover. */
+  get agreed(): { minor: number; flags: number; flags2: number } {
+    return { minor: this.#get(Word.minor), flags: this.#get(Word.flags), flags2: this.#get(Word.flags2) };
+  }
+
+  /** The minor version is stored last: it says that the rest is there. */
+  setAgreed(minor: number, flags: number, flags2: number): void {
+    this.#words[Word.flags] = flags >>> 0;
+    this.#words[Word.flags2] = flags2 >>> 0;
+    this.#words[Word.minor] = minor;
+  }
+
+  /** How many workers took over from another so far. */
+  get takeovers(): number {
+    return this.#get(Word.takeovers);
+  }
+
+  countTakeover(): number {
+    const count = this.takeovers + 1;
+    this.#words[Word.takeovers] = count;
+    return count;
+  }
+}

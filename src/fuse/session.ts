@@ -1,0 +1,352 @@
+/**
+ * One mount: takes the kernel's requests, carries them out by Fops, answers.
+ *
+ *   device ──▶ receive: check header, body, names, inode ──▶ operation's handler ──▶ fops ──▶ answer (ok, entry, attr, data, fail) ──▶ device
+ *
+ * A request is answered exactly once. What the kernel was told (inodes, handles, lock owners) is in `KeptState`, which outlives the worker; a
+ * new session over the same state asks the kernel to send again what the old one had not answered.
+ */
+import { Errno, errnoName, FsError, LostError } from '../base/errno.js';
+import type { Gfid } from '../base/ids.js';
+import type { Clock } from '../env/clock.js';
+import type { Log } from '../env/log.js';
+import type { Attr } from '../fops/fields.js';
+import type { Fops } from '../fops/ops.js';
+import { AttrOut, CreateOut, EntryOut, InHeader, OpenOut, OutHeader } from './abi.js';
+import { ERRNO_MAX, Notify } from './abi-constants.js';
+import type { CachePolicy } from './caching.js';
+import type { DeviceEnd, FuseDevice, RequestBuffer } from './device.js';
+import type { DirectoryTable } from './directories.js';
+import { encodeAttrOut, encodeEntryOut } from './encode.js';
+import type { HandleTable } from './handles.js';
+import { Interrupts, type Processes } from './interrupts.js';
+import type { KeptState } from './kept-state.js';
+import type { LockOwners } from './lock-owners.js';
+import { Message, nameErrno, Request, write64 } from './message.js';
+import type { NodeTable } from './nodes.js';
+import { OPERATIONS } from './operations.js';
+import type { Operation } from './operation.js';
+import { PayloadPool } from './payloads.js';
+
+export interface SessionEnv {
+  readonly device: FuseDevice;
+  readonly fops: Fops;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly state: KeptState;
+  readonly policy: CachePolicy;
+  readonly processes: Processes;
+  /** Leaves the page cache out for every open file. */
+  readonly directIo?: boolean;
+  /** Called once, when the kernel has agreed on the protocol. */
+  readonly onInit?: () => void;
+}
+
+/** Room for the largest reply body that is encoded here: an xattr list, or a listing (which stops where the room ends). */
+export const BODY_BYTES_MAX = 131_072;
+
+export class Session {
+  readonly fops: Fops;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly state: KeptState;
+  readonly policy: CachePolicy;
+  readonly nodes: NodeTable;
+  readonly handles: HandleTable;
+  readonly owners: LockOwners;
+  readonly directories: DirectoryTable;
+  readonly payloads = new PayloadPool();
+  readonly onInit: () => void;
+  readonly directIo: boolean;
+  /** The reply under construction; bodies start at `OutHeader.bytes`. */
+  readonly out = Buffer.alloc(OutHeader.bytes + BODY_BYTES_MAX);
+  readonly outView = new DataView(this.out.buffer, this.out.byteOffset, this.out.byteLength);
+  readonly #device: FuseDevice;
+  readonly #message = new Message();
+  readonly #outstanding = new Map<number, Request>();
+  readonly #interrupts: Interrupts;
+  #buffer: RequestBuffer | undefined;
+  #kept = false;
+  /** The inode of the request in hand. */
+  #gfid: Gfid = '';
+
+  constructor(env: SessionEnv) {
+    this.#device = env.device;
+    this.fops = env.fops;
+    this.log = env.log;
+    this.clock = env.clock;
+    this.state = env.state;
+    this.policy = env.policy;
+    this.directIo = env.directIo ?? false;
+    this.onInit = env.onInit ?? ((): void => undefined);
+    this.nodes = env.state.nodes;
+    this.handles = env.state.handles;
+    this.owners = env.state.owners;
+    this.directories = env.state.directories;
+    this.#interrupts = new Interrupts(env.clock, env.processes, (request) => this.failWith(request, Errno.EINTR));
+  }
+
+  /** Requests that were read and not answered. */
+  get outstanding(): number {
+    return this.#outstanding.size;
+  }
+
+  /** Serves until unmounted. */
+  async run(): Promise<DeviceEnd> {
+    if (this.state.agreed.minor > 0) this.#resume();
+    try {
+      return await this.#device.run((buffer, length, channel) => this.receive(buffer, length, channel));
+    } finally {
+      this.#interrupts.close();
+    }
+  }
+
+  /**
+   * Takes over from a worker that died. The kernel sends its unanswered requests again, in no particular order; they are carried out in the
+   * order they were first sent, because a client may tell the bricks that it needs no results from before the oldest request it has under way.
+   */
+  #resume(): void {
+    const errno = this.#device.notifyNow(resendNotification());
+    if (errno !== 0) {
+      this.log.warn('the kernel cannot send requests again (before Linux 6.9): those that were under way when the worker died hang until they are killed', {
+        errno: errnoName(errno),
+      });
+    }
+    const pending: { buffer: RequestBuffer; length: number; channel: number; unique: number }[] = [];
+    this.#device.drainCopies((buffer, length, channel) => {
+      const unique = length >= InHeader.bytes ? new Request(buffer.view, channel).unique : 0;
+      pending.push({ buffer, length, channel, unique });
+    });
+    pending.sort((a, b) => a.unique - b.unique);
+    this.log.info('took the mount over', { requests: pending.length, inodes: this.nodes.size, handles: this.handles.size });
+    for (const { buffer, length, channel } of pending) this.receive(buffer, length, channel);
+  }
+
+  /** One request. True when the buffer is kept (see RequestSink). Nothing that the kernel sends makes it throw. */
+  receive(buffer: RequestBuffer, length: number, channel: number): boolean {
+    if (length < InHeader.bytes) {
+      this.log.warn('a request without a whole header was ignored', { bytes: length });
+      return false;
+    }
+    const request = new Request(buffer.view, channel);
+    const operation = OPERATIONS[request.opcode];
+    if (operation === undefined) {
+      this.log.debug('an operation that is not implemented', { opcode: request.opcode });
+      this.failWith(request, Errno.ENOSYS);
+      return false;
+    }
+    this.#buffer = buffer;
+    this.#kept = false;
+    const refused = this.#parse(operation, request, buffer, length);
+    if (refused !== 0) {
+      if (operation.silent !== true) this.failWith(request, refused);
+      return false;
+    }
+    try {
+      operation.handle(this, request, this.#message);
+    } catch (error) {
+      this.fail(request, error);
+    }
+    if (!request.answered && operation.silent !== true) this.#outstanding.set(request.unique, request);
+    return this.#kept;
+  }
+
+  /** Checks everything that can be checked before the handler; 0, or the errno to refuse with. */
+  #parse(operation: Operation, request: Request, buffer: RequestBuffer, length: number): number {
+    const view = buffer.view;
+    const end = length - 8 * view.getUint16(InHeader.at.total_extlen, true);
+    const message = this.#message;
+    message.aim(buffer.bytes, view, end);
+    if (view.getUint32(InHeader.at.len, true) !== length || end < InHeader.bytes || !message.takeBody(operation.bodyBytes)) {
+      this.log.warn('a malformed request was refused', { operation: operation.label, bytes: length });
+      return Errno.EIO;
+    }
+    if (operation.strings > 0 && !this.#takeStrings(operation)) {
+      this.log.warn('a request without its names was refused', { operation: operation.label, bytes: length });
+      return Errno.EIO;
+    }
+    if (operation.names > 0) {
+      const errno = nameErrno(message.name0) || (operation.names > 1 ? nameErrno(message.name1) : 0);
+      if (errno !== 0) return errno;
+    }
+    if (operation.anywhere === true) return 0;
+    const gfid = this.nodes.gfid(request.nodeid);
+    if (gfid === undefined) return Errno.ESTALE;
+    this.#gfid = gfid;
+    return 0;
+  }
+
+  #takeStrings(operation: Operation): boolean {
+    const first = this.#message.takeString();
+    if (first === undefined) return false;
+    this.#message.name0 = first;
+    if (operation.strings === 1) return true;
+    const second = this.#message.takeString();
+    if (second === undefined) return false;
+    this.#message.name1 = second;
+    return true;
+  }
+
+  /** The inode that the request in hand is about. Only valid until the handler returns or waits. */
+  get gfid(): Gfid {
+    return this.#gfid;
+  }
+
+  /** Keeps the buffer of the request in hand until `recycle`. */
+  keepBuffer(): RequestBuffer {
+    this.#kept = true;
+    return this.#buffer as RequestBuffer;
+  }
+
+  recycle(buffer: RequestBuffer): void {
+    this.#device.recycle(buffer);
+  }
+
+  /** Goes on with `done` when the operation succeeded and fails the request otherwise. `done` also runs when nobody waits any more. */
+  settle<T>(request: Request, operation: Promise<T>, done: (result: T) => void): void {
+    operation.then(done).catch((error: unknown) => this.fail(request, error));
+  }
+
+  /** An INTERRUPT arrived for the request with this number. */
+  interrupt(unique: number): void {
+    const request = this.#outstanding.get(unique);
+    if (request !== undefined) this.#interrupts.interrupt(request);
+  }
+
+  // --- answers
+
+  ok(request: Request): void {
+    this.send(request, 0);
+  }
+
+  /** Sends the reply whose body of `bytes` is in `out`. Returns false when nobody waits for it. */
+  send(request: Request, bytes: number): boolean {
+    if (!this.#close(request)) return false;
+    this.#head(request, bytes, 0);
+    return this.#check(request, this.#device.reply(request.channel, this.out, OutHeader.bytes + bytes));
+  }
+
+  sendData(request: Request, data: Uint8Array): void {
+    if (!this.#close(request)) return;
+    this.#head(request, data.byteLength, 0);
+    this.#check(request, this.#device.replyData(request.channel, this.out, OutHeader.bytes, data));
+  }
+
+  attr(request: Request, attr: Attr): void {
+    encodeAttrOut(this.outView, OutHeader.bytes, attr, this.policy.attributes(attr));
+    this.send(request, AttrOut.bytes);
+  }
+
+  /** Answers with an inode and counts the lookup. */
+  entry(request: Request, attr: Attr): void {
+    if (request.answered) return;
+    if (!this.putEntry(OutHeader.bytes, attr)) return this.failWith(request, Errno.ENFILE);
+    if (!this.send(request, EntryOut.bytes)) this.#unlook(attr.gfid);
+  }
+
+  /** Answers with an inode and its new handle; `close` undoes the open when nobody waits for it. */
+  created(request: Request, attr: Attr, openFlags: number, close: () => void): void {
+    if (request.answered) return close();
+    const fh = this.handles.add(attr.gfid);
+    if (fh === 0 || !this.putEntry(OutHeader.bytes, attr)) {
+      this.handles.remove(fh);
+      close();
+      return this.failWith(request, Errno.ENFILE);
+    }
+    this.#putOpen(OutHeader.bytes + CreateOut.at.open, fh, openFlags);
+    if (this.send(request, CreateOut.bytes)) return;
+    this.#unlook(attr.gfid);
+    this.handles.remove(fh);
+    close();
+  }
+
+  opened(request: Request, gfid: Gfid, openFlags: number, close: () => void): void {
+    if (request.answered) return close();
+    const fh = this.handles.add(gfid);
+    if (fh === 0) {
+      close();
+      return this.failWith(request, Errno.ENFILE);
+    }
+    this.sendOpen(request, fh, openFlags, () => {
+      this.handles.remove(fh);
+      close();
+    });
+  }
+
+  sendOpen(request: Request, fh: number, openFlags: number, undo: () => void): void {
+    this.#putOpen(OutHeader.bytes, fh, openFlags);
+    if (!this.send(request, OpenOut.bytes)) undo();
+  }
+
+  /** Encodes an inode and counts the lookup; false when the node table is full. */
+  putEntry(at: number, attr: Attr): boolean {
+    const nodeid = this.nodes.look(attr.gfid);
+    if (nodeid < 0) return false;
+    const generation = this.nodes.generation(nodeid);
+    encodeEntryOut(this.outView, at, nodeid, generation, attr, this.policy.entry(attr), this.policy.attributes(attr));
+    return true;
+  }
+
+  failWith(request: Request, errno: number): void {
+    if (!this.#close(request)) return;
+    this.#head(request, 0, -Math.min(errno, ERRNO_MAX));
+    this.#check(request, this.#device.reply(request.channel, this.out, OutHeader.bytes));
+  }
+
+  /** Answers with the error. A definite answer goes through; anything else becomes EIO and is logged, never ENOSYS (the kernel would stop asking). */
+  fail(request: Request, error: unknown): void {
+    this.failWith(request, this.#errnoOf(request, error));
+  }
+
+  #errnoOf(request: Request, error: unknown): number {
+    if (error instanceof FsError && error.errno > 0) return error.errno === Errno.ENOSYS ? Errno.EOPNOTSUPP : error.errno;
+    const operation = OPERATIONS[request.opcode]?.label ?? request.opcode;
+    if (error instanceof LostError) this.log.warn('the outcome of an operation is unknown', { operation, reason: error.message });
+    else this.log.error('an operation failed for a reason that no program can be told', { operation, error });
+    return Errno.EIO;
+  }
+
+  #putOpen(at: number, fh: number, openFlags: number): void {
+    write64(this.outView, at + OpenOut.at.fh, fh);
+    this.outView.setUint32(at + OpenOut.at.open_flags, openFlags, true);
+    this.outView.setUint32(at + OpenOut.at.backing_id, 0, true);
+  }
+
+  #unlook(gfid: Gfid): void {
+    const nodeid = this.nodes.nodeid(gfid);
+    if (nodeid !== undefined) this.nodes.forget(nodeid, 1);
+  }
+
+  /** True when the request was still open; it is closed now. */
+  #close(request: Request): boolean {
+    if (request.answered) return false;
+    request.answered = true;
+    this.#outstanding.delete(request.unique);
+    return true;
+  }
+
+  #head(request: Request, bodyBytes: number, error: number): void {
+    const view = this.outView;
+    view.setUint32(OutHeader.at.len, OutHeader.bytes + bodyBytes, true);
+    view.setInt32(OutHeader.at.error, error, true);
+    view.setUint32(OutHeader.at.unique, request.uniqueLow, true);
+    view.setUint32(OutHeader.at.unique + 4, request.uniqueHigh, true);
+  }
+
+  /** False when the reply did not reach anybody. A reply that the kernel refuses is a bug; its caller gets EIO instead of waiting for ever. */
+  #check(request: Request, errno: number): boolean {
+    if (errno === 0) return true;
+    if (errno === Errno.ENOENT) return false;
+    this.log.error('the kernel refused a reply', { operation: OPERATIONS[request.opcode]?.label, errno: errnoName(errno) });
+    this.#head(request, 0, -Errno.EIO);
+    this.#device.reply(request.channel, this.out, OutHeader.bytes);
+    return false;
+  }
+}
+
+function resendNotification(): Buffer {
+  const message = Buffer.alloc(OutHeader.bytes);
+  message.writeUInt32LE(OutHeader.bytes, OutHeader.at.len);
+  message.writeInt32LE(Notify.RESEND, OutHeader.at.error);
+  return message;
+}

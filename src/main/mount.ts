@@ -1,0 +1,144 @@
+/**
+ * `gluon mount HOST:VOLUME[/DIR] DIRECTORY [-o OPTIONS] [--daemon]`: mounts, starts the supervisor, waits until the volume is served.
+ * In the foreground (the default) it stays until the mount is gone, and unmounts when it is told to end.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdirSync, openSync, realpathSync, statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { STATE_BYTES } from '../fuse/kept-state.js';
+import { MountUsageError, parseMountOptions, parseMountSource, type MountOptions, type MountSource } from '../fuse/mount-options.js';
+import { findMount, mountFuse, runCommand, unmount } from '../platform/fuse-mount.js';
+import { createSharedMemory } from '../platform/shared-memory.js';
+import { Descriptor, type MountConfig, type Report } from './mount-config.js';
+import { supervisorScript } from './mount-supervisor.js';
+
+/** mount(8): 1 wrong usage, 32 the mount failed. */
+export const MountStatus = { done: 0, usage: 1, failed: 32 } as const;
+
+export interface MountCommand {
+  source: string;
+  directory: string;
+  /** As given with -o, joined by commas. */
+  options: string;
+  /** Return when the volume is served, instead of when it is unmounted. */
+  daemon: boolean;
+  /** The module that serves; the real one unless a test brings its own. */
+  worker?: string;
+  /** For people. */
+  say: (line: string) => void;
+}
+
+const READY_MS_MAX = 60_000;
+const READ_BYTES_MAX = 1 << 20;
+const LOG_DIRECTORY = '/var/log/gluon';
+
+class MountFailure extends Error {}
+
+/** Carries the command out; the result is the exit status. */
+export async function runMount(command: MountCommand): Promise<number> {
+  try {
+    const source = parseMountSource(command.source);
+    const options = parseMountOptions(command.options);
+    for (const note of options.notes) command.say(`note: ${note}`);
+    return await mountAndServe(command, source, options);
+  } catch (error) {
+    if (error instanceof MountUsageError) {
+      command.say(error.message);
+      return MountStatus.usage;
+    }
+    command.say(`mounting ${command.source} on ${command.directory} failed: ${error instanceof Error ? error.message : String(error)}`);
+    return MountStatus.failed;
+  }
+}
+
+/** The directory as the mount table has it. Takes away a dead mount that lies on it, which no program can use. */
+async function mountPoint(path: string): Promise<string> {
+  const name = path.endsWith('/') && path.length > 1 ? path.slice(0, -1) : path;
+  let problem = '';
+  try {
+    const directory = realpathSync(name);
+    if (statSync(directory).isDirectory()) return directory;
+    throw new MountFailure(`${name} is not a directory`);
+  } catch (error) {
+    if (error instanceof MountFailure) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOTCONN') throw new MountFailure(code === 'ENOENT' ? `${name} does not exist: make the directory first` : String(error));
+    problem = code;
+  }
+  const removed = await runCommand('umount', ['-i', '-l', name]);
+  if (removed.status !== 0) throw new MountFailure(`a dead mount (${problem}) lies on ${name} and cannot be taken away: ${removed.output}`);
+  return realpathSync(name);
+}
+
+function defaultLogFile(directory: string): string {
+  mkdirSync(LOG_DIRECTORY, { recursive: true, mode: 0o755 });
+  return `${LOG_DIRECTORY}/mount-${directory.slice(1).replaceAll('/', '-') || 'root'}.log`;
+}
+
+async function mountAndServe(command: MountCommand, source: MountSource, options: MountOptions): Promise<number> {
+  if (process.getuid?.() !== 0) throw new MountFailure('only root can mount');
+  const directory = await mountPoint(command.directory);
+  const present = findMount(directory);
+  if (present !== undefined && present.source === source.text) throw new MountFailure('it is mounted there already');
+  const kernelOptions = ['allow_other', 'default_permissions', `max_read=${READ_BYTES_MAX}`, ...options.kernel];
+  const config: MountConfig = {
+    source: { ...source, servers: [...source.servers, ...options.backupServers] },
+    directory,
+    logFile: options.logFile ?? (command.daemon ? defaultLogFile(directory) : undefined),
+    logLevel: options.logLevel,
+    directIo: options.directIo,
+  };
+  const log = config.logFile === undefined ? 2 : openSync(config.logFile, 'a', 0o600);
+  const state = createSharedMemory('gluon-mount', STATE_BYTES);
+  const fuse = await mountFuse(source.text, directory, options.subtype, kernelOptions);
+  const worker = command.worker ?? fileURLToPath(new URL('./mount-worker-main.js', import.meta.url));
+  const supervisor = spawn('/bin/sh', [supervisorScript(), process.execPath, ...process.execArgv, worker, JSON.stringify(config)], {
+    detached: true,
+    stdio: ['ignore', log, log, fuse.main, fuse.drain, state, 'pipe'],
+  });
+  try {
+    await served(supervisor);
+  } catch (error) {
+    await unmount(directory, true);
+    // The supervisor leads a group of its own; a worker that cannot even start would be started for ever.
+    if (supervisor.pid !== undefined && supervisor.exitCode === null) process.kill(-supervisor.pid, 'SIGKILL');
+    throw error;
+  }
+  if (command.daemon) {
+    supervisor.unref();
+    return MountStatus.done;
+  }
+  command.say(`${source.text} is mounted on ${directory}`);
+  return untilUnmounted(supervisor, directory);
+}
+
+/** Resolves when the worker reports that it serves; rejects with what it reports instead. */
+function served(supervisor: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const pipe = (supervisor.stdio as readonly unknown[])[Descriptor.report] as NodeJS.ReadableStream & { destroy(): void };
+    const timer = setTimeout(() => finish(new MountFailure(`the volume was not served within ${READY_MS_MAX / 1000} s; see the log`)), READY_MS_MAX);
+    let text = '';
+    const finish = (error?: Error): void => {
+      clearTimeout(timer);
+      pipe.destroy();
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    pipe.on('data', (chunk: Buffer) => {
+      text += chunk.toString('utf8');
+      if (!text.includes('\n')) return;
+      const report = JSON.parse(text.slice(0, text.indexOf('\n'))) as Report;
+      finish('failed' in report ? new MountFailure(report.failed) : undefined);
+    });
+    pipe.on('error', () => undefined);
+    supervisor.on('error', (error) => finish(error));
+    supervisor.on('exit', () => finish(new MountFailure('the worker ended before the volume was served; see the log')));
+  });
+}
+
+/** Stays in the foreground; SIGINT and SIGTERM unmount. */
+function untilUnmounted(supervisor: ChildProcess, directory: string): Promise<number> {
+  const end = (): void => void unmount(directory, false).then((result) => (result.status === 0 ? result : unmount(directory, true)));
+  process.on('SIGINT', end).on('SIGTERM', end);
+  return new Promise((resolve) => supervisor.on('exit', (code) => resolve(code === 0 ? MountStatus.done : MountStatus.failed)));
+}
