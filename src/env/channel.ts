@@ -14,11 +14,25 @@ export interface Channel<M> {
   send(message: M): void;
   /** Bytes queued here and not yet taken by the operating system. */
   readonly queuedBytes: number;
-  /** Set once, before the first turn of the event loop after the channel was handed out. A payload is only valid during the call unless it is copied. */
+  /**
+   * Set before the first turn of the event loop after the channel was handed out. A payload is only valid during the call unless it is
+   * copied (`keepPayload`).
+   */
   onMessage: (message: M) => void;
-  /** Called once, also when closed by this side. */
+  /** Called once, also when closed by this side (then during the call of `close`). */
   onClose: (reason: string) => void;
+  /** Ends the connection; what was sent before still goes out if the other end takes it soon. */
   close(reason: string): void;
+  /** The other end has proved who it is: until then a channel that was accepted takes small frames only. Absent where there is no such limit. */
+  trust?(): void;
+}
+
+/** Payloads of at least this size come in a buffer of their own. */
+export const OWN_PAYLOAD_BYTES = 65_536;
+
+/** The payload of a received message in a form that stays valid after `onMessage`: copied unless it has a buffer of its own. */
+export function keepPayload(payload: Uint8Array): Uint8Array {
+  return payload.byteLength >= OWN_PAYLOAD_BYTES ? payload : new Uint8Array(payload);
 }
 
 /** `tcp` host and port, or a unix socket path on this machine. */

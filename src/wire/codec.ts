@@ -22,7 +22,7 @@ import { Scanner } from './scan.js';
 export const FRAME_PREFIX_BYTES = 8;
 export const FRAME_BYTES_MAX = FRAME_PREFIX_BYTES + HEADER_BYTES_MAX + PAYLOAD_BYTES_MAX;
 
-const NO_PAYLOAD: Uint8Array = new Uint8Array(0);
+const NO_PAYLOAD: Uint8Array = Buffer.alloc(0);
 
 /** A table of fields, flattened so that the hot path walks arrays. */
 interface Layout {
