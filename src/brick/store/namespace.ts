@@ -347,7 +347,7 @@ export class Namespace {
     if (target !== undefined && target.isDirectory && this.isWithin(from.gfid, target.gfid)) {
       throw new FsError(flags === RENAME_EXCHANGE ? Errno.EINVAL : Errno.ENOTEMPTY, 'rename');
     }
-    if (target === source) return {};
+    if (target?.gfid === source.gfid) return {};
     if (flags === RENAME_EXCHANGE) this.#exchange(args, source, target as Inode);
     else this.#replace(args, source, target, stamp.purge);
     source.ctime = stamp.time;
@@ -358,7 +358,7 @@ export class Namespace {
     }
     const directories = source.isDirectory || target?.isDirectory === true;
     this.#entryChanged(from, stamp, directories);
-    if (to !== from) this.#entryChanged(to, stamp, directories);
+    if (to.gfid !== from.gfid) this.#entryChanged(to, stamp, directories);
     return {};
   }
 

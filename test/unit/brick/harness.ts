@@ -37,7 +37,11 @@ export class TestBrick {
     this.path = newDirectory();
     this.#limits = { ...TREE_LIMITS, ...limits };
     initialiseBrick(disk, this.path, { volumeId: VOLUME, brickId: BRICK, bootId: '' });
-    this.brick = openBrick(disk, this.path, VOLUME, BRICK, this.#limits);
+    this.brick = this.open();
+  }
+
+  open(): OpenBrick {
+    return openBrick(disk, this.path, VOLUME, BRICK, this.#limits);
   }
 
   get store(): DirectoryStore {
@@ -80,7 +84,7 @@ export class TestBrick {
   /** Closes it as on a shutdown and opens it again: everything comes from the disk. */
   reopen(): void {
     this.brick.close();
-    this.brick = openBrick(disk, this.path, VOLUME, BRICK, this.#limits);
+    this.brick = this.open();
   }
 
   remove(): void {

@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { Errno } from '../../../src/base/errno.js';
+import { ROOT_GFID, type Gfid } from '../../../src/base/ids.js';
+import { S_IFIFO, XATTR_CREATE, XATTR_REPLACE } from '../../../src/fops/ops.js';
+import { errnoFrom, TestBrick } from './harness.js';
+
+let brick: TestBrick;
+let kinds: Record<'file' | 'directory' | 'link' | 'fifo' | 'root', Gfid>;
+beforeEach(() => {
+  brick = new TestBrick();
+  kinds = {
+    file: brick.file(ROOT_GFID, 'f').gfid,
+    directory: brick.directory(ROOT_GFID, 'd').gfid,
+    link: brick.apply('symlink', { parent: ROOT_GFID, name: 'l', target: 'nowhere', uid: 0, gid: 0 }).attr.gfid,
+    fifo: brick.apply('mknod', { parent: ROOT_GFID, name: 'p', mode: S_IFIFO | 0o600, rdev: 0, uid: 0, gid: 0 }).attr.gfid,
+    root: ROOT_GFID,
+  };
+});
+afterEach(() => brick.remove());
+
+function set(gfid: Gfid, name: string, value: string, flags = 0): number {
+  return errnoFrom(() => brick.apply('setxattr', { gfid, name, value: Buffer.from(value), flags }));
+}
+
+function get(gfid: Gfid, name: string): string {
+  return Buffer.from(brick.store.getxattr(gfid, name)).toString();
+}
+
+describe('extended attributes', () => {
+  it('on every kind of inode as Linux has them', () => {
+    for (const gfid of Object.values(kinds)) {
+      assert.equal(set(gfid, 'trusted.a', 'one'), 0);
+      assert.deepEqual(brick.store.getattr(gfid).ctime, brick.time);
+      assert.equal(get(gfid, 'trusted.a'), 'one');
+    }
+    for (const gfid of [kinds.file, kinds.directory, kinds.root]) {
+      assert.equal(set(gfid, 'user.b', ''), 0);
+      assert.equal(get(gfid, 'user.b'), '');
+      assert.deepEqual(brick.store.listxattr(gfid), ['trusted.a', 'user.b']);
+    }
+    for (const gfid of [kinds.link, kinds.fifo]) assert.equal(set(gfid, 'user.b', 'x'), Errno.EPERM);
+    brick.reopen();
+    for (const gfid of Object.values(kinds)) assert.equal(get(gfid, 'trusted.a'), 'one');
+    for (const gfid of Object.values(kinds)) brick.apply('removexattr', { gfid, name: 'trusted.a' });
+    assert.equal(errnoFrom(() => brick.apply('removexattr', { gfid: kinds.file, name: 'trusted.a' })), Errno.ENODATA);
+    assert.deepEqual(brick.store.listxattr(kinds.link), []);
+  });
+
+  it('CREATE and REPLACE', () => {
+    assert.equal(set(kinds.file, 'user.x', 'a', XATTR_REPLACE), Errno.ENODATA);
+    assert.equal(set(kinds.file, 'user.x', 'a', XATTR_CREATE), 0);
+    assert.equal(set(kinds.file, 'user.x', 'a', XATTR_CREATE), Errno.EEXIST);
+    assert.equal(set(kinds.file, 'user.x', 'b', XATTR_REPLACE), 0);
+    assert.equal(get(kinds.file, 'user.x'), 'b');
+    assert.equal(set(kinds.file, 'user.x', 'b', 8), Errno.EINVAL);
+  });
+
+  it('gluon keeps its own to itself', () => {
+    for (const name of ['trusted.gluon.gfid', 'trusted.gluon.ctime', 'trusted.gluon.anything']) {
+      assert.equal(set(kinds.file, name, 'x'), Errno.EPERM);
+      assert.equal(errnoFrom(() => brick.store.getxattr(kinds.file, name)), Errno.ENODATA);
+      assert.equal(errnoFrom(() => brick.apply('removexattr', { gfid: kinds.file, name })), Errno.EPERM);
+    }
+    assert.deepEqual(brick.store.listxattr(ROOT_GFID), []);
+    assert.equal(set(kinds.file, 'system.other', 'x'), Errno.EOPNOTSUPP);
+    assert.equal(set(kinds.file, 'nonsense', 'x'), Errno.EOPNOTSUPP);
+    assert.equal(set(kinds.file, 'user.', 'x'), Errno.EOPNOTSUPP);
+    assert.equal(errnoFrom(() => brick.store.getxattr(kinds.file, 'user.none')), Errno.ENODATA);
+  });
+
+  it('an access ACL changes the mode', () => {
+    // Version 2; user::rw-, user:1:rwx, group::r--, mask::rwx, other::---
+    const acl = Buffer.from('0200000001000600ffffffff020007000100000004000400ffffffff10000700ffffffff20000000ffffffff', 'hex');
+    const answer = errnoFrom(() => brick.apply('setxattr', { gfid: kinds.file, name: 'system.posix_acl_access', value: acl, flags: 0 }));
+    if (answer === Errno.EOPNOTSUPP) return;
+    assert.equal(answer, 0);
+    assert.equal(brick.store.getattr(kinds.file).mode & 0o777, 0o670);
+    brick.store.dropCaches();
+    assert.equal(brick.store.getattr(kinds.file).mode & 0o777, 0o670);
+    assert.ok(Buffer.from(brick.store.getxattr(kinds.file, 'system.posix_acl_access')).equals(acl));
+  });
+});
