@@ -39,7 +39,8 @@ export function standing(results, { row, bound }) {
   const hardware = results.disk?.[row] === undefined ? undefined : results.disk[row] * bound;
   const goals = [gluster === undefined ? undefined : gluster * GOAL_PEER_FACTOR, hardware === undefined ? undefined : hardware * GOAL_HARDWARE_SHARE];
   const goal = Math.min(...goals.filter((value) => value !== undefined));
-  if (gluster !== undefined && gluon < gluster) return { verdict: 'BELOW', goal };
+  if (gluster === undefined) return { verdict: Number.isFinite(goal) && gluon >= goal ? 'goal' : '-', goal };
+  if (gluon < gluster) return { verdict: 'BELOW', goal };
   return { verdict: Number.isFinite(goal) && gluon >= goal ? 'goal' : 'level', goal };
 }
 

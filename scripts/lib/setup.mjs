@@ -54,11 +54,10 @@ async function withoutServices(work) {
 }
 
 async function disableServices(installed) {
-  if (!existsSync('/usr/bin/systemctl') && !existsSync('/bin/systemctl')) return;
-  for (const name of installed) {
-    // Status is ignored: without a running systemd the links are gone all the same, and a unit may not exist in a later release.
-    for (const unit of UNWANTED_SERVICES[name] ?? []) await run(['systemctl', 'disable', '--now', unit], { timeoutMs: 30_000 });
-  }
+  // systemctl works without a running systemd too; a minimal system has only Debian's own helper.
+  const disable = existsSync('/usr/bin/systemctl') || existsSync('/bin/systemctl') ? ['systemctl', 'disable', '--now'] : ['deb-systemd-helper', 'disable'];
+  // Status is ignored: there may be no systemd to tell, and a unit may not exist in a later release.
+  for (const name of installed) for (const unit of UNWANTED_SERVICES[name] ?? []) await run([...disable, unit], { timeoutMs: 30_000 });
 }
 
 /** Installs what is missing of `names`. Waits for another apt; repeats on network trouble; starts no service. */
