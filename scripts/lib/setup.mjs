@@ -57,7 +57,11 @@ async function disableServices(installed) {
   // systemctl works without a running systemd too; a minimal system has only Debian's own helper.
   const disable = existsSync('/usr/bin/systemctl') || existsSync('/bin/systemctl') ? ['systemctl', 'disable', '--now'] : ['deb-systemd-helper', 'disable'];
   // Status is ignored: there may be no systemd to tell, and a unit may not exist in a later release.
-  for (const name of installed) for (const unit of UNWANTED_SERVICES[name] ?? []) await run([...disable, unit], { timeoutMs: 30_000 });
+  for (const name of installed) {
+    // The helper works for package scripts only; this is its way to tell.
+    const env = { ...process.env, DPKG_MAINTSCRIPT_PACKAGE: name };
+    for (const unit of UNWANTED_SERVICES[name] ?? []) await run([...disable, unit], { env, timeoutMs: 30_000 });
+  }
 }
 
 /** Installs what is missing of `names`. Waits for another apt; repeats on network trouble; starts no service. */
