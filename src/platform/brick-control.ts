@@ -42,7 +42,7 @@ export interface BrickControlHandlers {
   onConfig(config: BrickConfig): void;
   /** Also older and equal ones, after a reconnection. */
   onView(view: View): void;
-  /** The brick may serve for `ms` from now; pass it on in the same turn of the event loop. Never negative. */
+  /** The brick may serve for `ms` from now; pass it on in the same turn of the event loop. 0 takes the lease away. */
   onLease(ms: number): void;
   /** Undefined while there is nothing to tell yet. */
   onQuery(): ReplicaStatus | undefined;
@@ -136,7 +136,7 @@ export class BrickControl implements Authority {
 
   /** Connects now and again whenever the connection breaks, until `close`. */
   start(): void {
-    this.#heartbeat = setInterval(() => this.#send({ heartbeat: {} }), HEARTBEAT_MS);
+    this.#heartbeat = setInterval(() => this.#send({ heartbeat: { leaseId: 0 } }), HEARTBEAT_MS);
     this.#attach();
   }
 
@@ -221,8 +221,9 @@ export class BrickControl implements Authority {
         handlers.onView(viewFromMessage(required(message.view, 'view')));
         break;
       case 'lease': {
-        const ms = (required(message.lease, 'lease').untilMonotonicUs - monotonicUs()) / 1000;
-        if (ms > 0) handlers.onLease(ms);
+        const { untilMonotonicUs, id } = required(message.lease, 'lease');
+        handlers.onLease(Math.max(0, (untilMonotonicUs - monotonicUs()) / 1000));
+        if (id !== 0) this.#send({ heartbeat: { leaseId: id } });
         break;
       }
       case 'changed': {

@@ -34,7 +34,7 @@ export interface FromBrickMessage {
   message?: 'hello' | 'state' | 'heartbeat' | 'change' | 'status';
   hello?: { volume: string; brick: string; pid: number; startTime: string; version: string } | null;
   state?: { state: string; reason: string; port: number; socket: string } | null;
-  heartbeat?: Record<string, never> | null;
+  heartbeat?: { leaseId: number } | null;
   change?: { id: number; epoch: number; change: ViewChangeMessage | null } | null;
   status?: { id: number; status: ReplicaStatusMessage | null } | null;
 }
@@ -52,7 +52,7 @@ export interface ToBrickMessage {
   message?: 'config' | 'view' | 'lease' | 'changed' | 'query' | 'order' | 'refused';
   config?: ConfigMessage | null;
   view?: ViewMessage | null;
-  lease?: { untilMonotonicUs: number } | null;
+  lease?: { untilMonotonicUs: number; id: number } | null;
   changed?: { id: number; view: ViewMessage | null; lost: string } | null;
   query?: { id: number } | null;
   order?: { order: string } | null;

@@ -1,0 +1,158 @@
+/**
+ * Signs of life. Every gluond writes its node's record once a second; `ttlMs` rides in it.
+ *
+ *   holder    the bricks of this node may serve until  (moment the last successful beat was *sent*) + ttl - margin
+ *   observer  a node is dead when its record did not change for ttl after it was *seen*
+ *
+ * The observer's time begins after the holder's, both clocks are only measured in lengths, and whoever acts on a death compares the
+ * revision of the record in the same commit: so a node that is acted against has stopped serving before.
+ */
+import { FsError, LostError } from '../base/errno.js';
+import type { Cancel, Clock } from '../env/clock.js';
+import type { ClusterStore, Write } from '../env/cluster-store.js';
+import type { Log } from '../env/log.js';
+import { encode, keys, type NodeId } from './records.js';
+import type { ClusterState } from './state.js';
+
+/** Clocks of two machines may differ in rate, and a message needs its time: the bricks stop this much earlier. */
+const MARGIN_FRACTION = 0.08;
+const BEATS_PER_TTL = 5;
+const RETRY_MS = 250;
+/** After the store could not be written for a while, everybody gets the chance to beat before anybody is called dead. */
+const SETTLE_MS = 1_500;
+
+interface Seen {
+  revision: number;
+  at: number;
+  ttlMs: number;
+}
+
+export interface LivenessOptions {
+  node: NodeId;
+  incarnation: string;
+  state: ClusterState;
+  store: ClusterStore;
+  clock: Clock;
+  log: Log;
+  ttlMs(): number;
+  /** Written together with the first beat: what is no longer true since this gluond's predecessor. */
+  firstWrites(): Write[];
+}
+
+export class Liveness {
+  readonly #options: LivenessOptions;
+  readonly #seen = new Map<NodeId, Seen>();
+  #beat = 0;
+  #leaseUntil = 0;
+  #healthySince: number | undefined;
+  #timer: Cancel = () => undefined;
+  #stopped = true;
+  #detach: () => void = () => undefined;
+
+  constructor(options: LivenessOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#stopped = false;
+    this.#detach = this.#options.state.onChange((changed) => {
+      if (changed.has('nodes') || changed.has('peers')) this.#look();
+    });
+    this.#look();
+    void this.#run();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer();
+    this.#detach();
+    this.#leaseUntil = 0;
+  }
+
+  /** The next beat goes out at once: the store was changed, or the time to live. */
+  beatNow(): void {
+    if (this.#stopped) return;
+    this.#timer();
+    void this.#run();
+  }
+
+  /** Clock time until which bricks of this node may be allowed to serve. */
+  get leaseUntil(): number {
+    return this.#leaseUntil;
+  }
+
+  /** True while commits succeed. */
+  get healthy(): boolean {
+    return this.#healthySince !== undefined;
+  }
+
+  /** It gave a sign of life in time, as far as this node can see. */
+  alive(node: NodeId): boolean {
+    if (node === this.#options.node) return !this.#stopped;
+    const seen = this.#seen.get(node);
+    return seen !== undefined && this.#options.clock.now() - seen.at < seen.ttlMs;
+  }
+
+  /** Certain enough to act, if the record has still this revision: what `dead` returns is to be compared in the same commit. */
+  dead(node: NodeId): { key: string; revision: number } | undefined {
+    const now = this.#options.clock.now();
+    if (node === this.#options.node || this.#healthySince === undefined || now - this.#healthySince < SETTLE_MS)
+      return undefined;
+    const seen = this.#seen.get(node);
+    if (seen === undefined || now - seen.at < seen.ttlMs) return undefined;
+    return { key: keys.node(node), revision: seen.revision };
+  }
+
+  #look(): void {
+    const { state, clock, node: self } = this.#options;
+    const present = new Set<NodeId>();
+    for (const peer of state.peers()) {
+      if (peer.id === self) continue;
+      present.add(peer.id);
+      const record = state.node(peer.id);
+      const revision = record?.revision ?? 0;
+      const seen = this.#seen.get(peer.id);
+      if (seen?.revision === revision) continue;
+      this.#seen.set(peer.id, { revision, at: clock.now(), ttlMs: record?.value.ttlMs ?? this.#options.ttlMs() });
+    }
+    for (const id of this.#seen.keys()) if (!present.has(id)) this.#seen.delete(id);
+  }
+
+  async #run(): Promise<void> {
+    const { clock, log, node, state, store, incarnation } = this.#options;
+    const ttlMs = this.#options.ttlMs();
+    const beat = ++this.#beat;
+    const sentAt = clock.now();
+    let pauseMs = ttlMs / BEATS_PER_TTL;
+    const peer = state.peer(node);
+    if (peer !== undefined) {
+      const writes: Write[] = beat === 1 ? this.#options.firstWrites() : [];
+      try {
+        const done = await store.commit(
+          [{ key: peer.key, revision: peer.revision }],
+          [...writes, { key: keys.node(node), value: encode({ incarnation, beat, ttlMs }) }],
+        );
+        if (done) {
+          this.#leaseUntil = Math.max(this.#leaseUntil, sentAt + ttlMs * (1 - MARGIN_FRACTION));
+          this.#healthySince ??= clock.now();
+        } else {
+          // This node's record changed meanwhile (or it was detached): the watch tells.
+          this.#beat = beat === 1 ? 0 : beat;
+          pauseMs = RETRY_MS;
+        }
+      } catch (error) {
+        if (!(error instanceof LostError || error instanceof FsError)) log.error('a sign of life failed', { error });
+        else if (this.#healthySince !== undefined)
+          log.warn('the cluster store does not answer', { reason: error.message });
+        this.#healthySince = undefined;
+        this.#beat = beat === 1 ? 0 : beat;
+        pauseMs = RETRY_MS;
+      }
+    } else {
+      pauseMs = RETRY_MS;
+    }
+    if (this.#stopped || beat < this.#beat) return;
+    this.#timer();
+    this.#timer = clock.after(Math.max(0, pauseMs - (clock.now() - sentAt)), () => void this.#run());
+  }
+}

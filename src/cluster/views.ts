@@ -1,0 +1,271 @@
+/**
+ * Keeper of the views: carries out the changes that bricks ask for, and those that the death of a brick makes due. The rules are in
+ * replica/view.ts; here is who may ask, what must have ended before, and the compare-and-set.
+ *
+ * A brick that is to leave inSync has stopped serving before the change is committed (rule 3 of the design): its process is gone, its
+ * node gave no sign of life for longer than its serving lease, or its gluond took the lease away (`fence`).
+ */
+import { Errno, FsError, LostError } from '../base/errno.js';
+import type { Cancel, Clock } from '../env/clock.js';
+import type { ClusterStore, Compare } from '../env/cluster-store.js';
+import type { Log } from '../env/log.js';
+import { EMPTY_VIEW, type BrickId, type View } from '../fops/view.js';
+import { majority, nextView, type ViewChange } from '../replica/view.js';
+import type { Liveness } from './liveness.js';
+import { encode, held, keys, type Held, type NodeId, type VolumeRecord } from './records.js';
+import type { ClusterState } from './state.js';
+
+export type BrickFact = 'live' | 'dead' | 'unknown';
+
+/** The change that is due because bricks died or appeared, if any. */
+export function dueChange(
+  view: View,
+  bricks: readonly BrickId[],
+  fact: (brick: BrickId) => BrickFact,
+): ViewChange | undefined {
+  if (view.epoch === 0) return bricks.every((brick) => fact(brick) === 'live') ? { kind: 'form' } : undefined;
+  if (fact(view.primary) === 'dead') {
+    const successor = view.inSync.filter((brick) => brick !== view.primary && fact(brick) === 'live').toSorted()[0];
+    if (successor !== undefined) return { kind: 'succeed', successor };
+  }
+  const quorum = majority(bricks.length);
+  const gone = view.inSync.find((brick) => brick !== view.primary && fact(brick) === 'dead');
+  if (gone !== undefined && view.inSync.length - 1 >= quorum) return { kind: 'drop', brick: gone };
+  const abandoned = view.catchingUp.find((brick) => fact(brick) === 'dead');
+  return abandoned === undefined ? undefined : { kind: 'abandon', brick: abandoned };
+}
+
+/** Why a brick may not ask for this, or undefined. */
+export function refusal(view: View, change: ViewChange, asking: BrickId): string | undefined {
+  switch (change.kind) {
+    case 'form':
+      return 'a volume is formed by gluond';
+    case 'catchUp':
+      return change.brick === asking ? undefined : 'a brick may only return itself';
+    case 'drop':
+    case 'abandon':
+      return change.brick === asking || view.primary === asking
+        ? undefined
+        : 'only the primary may remove another brick';
+    case 'succeed':
+    case 'handOver':
+    case 'admit':
+      return view.primary === asking ? undefined : 'only the primary may ask for this';
+  }
+}
+
+/** Bricks that lose their right to serve by this change, other than the one that asks. */
+function leaving(view: View, change: ViewChange, asking: BrickId): BrickId[] {
+  const gone: BrickId[] = [];
+  if (change.kind === 'drop') gone.push(change.brick);
+  if (change.kind === 'admit') gone.push(...change.without);
+  if (change.kind === 'succeed') gone.push(view.primary);
+  return gone.filter((brick) => brick !== asking && view.inSync.includes(brick));
+}
+
+export interface ViewKeeperOptions {
+  node: NodeId;
+  state: ClusterState;
+  store: ClusterStore;
+  liveness: Liveness;
+  clock: Clock;
+  log: Log;
+  /**
+   * Asks the gluond of `node` to take the serving lease of its brick away for as long as the view has this epoch. Resolves when the
+   * brick does not serve; rejects with LostError when that cannot be learnt.
+   */
+  fence(node: NodeId, brick: BrickId, epoch: number): Promise<void>;
+}
+
+const COMMIT_ATTEMPTS = 8;
+const FENCE_MS = 12_000;
+const FENCE_RETRY_MS = 200;
+const LOOK_MS = 200;
+
+export class ViewKeeper {
+  readonly #options: ViewKeeperOptions;
+  readonly #busy = new Set<string>();
+  readonly #again = new Set<string>();
+  #timer: Cancel = () => undefined;
+  #detach: () => void = () => undefined;
+  #stopped = true;
+
+  constructor(options: ViewKeeperOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#stopped = false;
+    this.#detach = this.#options.state.onChange((changed) => {
+      if (changed.has('bricks') || changed.has('views') || changed.has('volumes')) this.look();
+    });
+    const tick = (): void => {
+      this.look();
+      if (!this.#stopped) this.#timer = this.#options.clock.after(LOOK_MS, tick);
+    };
+    tick();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer();
+    this.#detach();
+  }
+
+  /** Makes the changes that are due now; also called by the timer, because a death by silence is no event. */
+  look(): void {
+    for (const volume of this.#options.state.volumes()) {
+      if (volume.state !== 'started') continue;
+      if (this.#busy.has(volume.id)) this.#again.add(volume.id);
+      else if (this.#due(volume) !== undefined) void this.#settle(volume.id);
+    }
+  }
+
+  /** See Authority. `asking` is the brick that asks. */
+  async change(volumeId: string, epoch: number, change: ViewChange, asking: BrickId): Promise<View> {
+    const volume = this.#options.state.volumeById(volumeId);
+    if (volume === undefined) throw new FsError(Errno.ENOENT, 'view', `there is no volume ${volumeId}`);
+    const bricks = volume.bricks.map((brick) => brick.id);
+    let fenced = false;
+    for (let attempt = 0; attempt < COMMIT_ATTEMPTS; attempt++) {
+      const present = await this.#read(volumeId);
+      const view = present.value;
+      if (view.epoch !== epoch) return view;
+      const refused = refusal(view, change, asking);
+      const answer = refused === undefined ? nextView(view, bricks, change) : { refused };
+      if ('refused' in answer) {
+        this.#options.log.debug('a change of the view was refused', {
+          volume: volume.name,
+          asking,
+          change,
+          epoch,
+          reason: answer.refused,
+        });
+        return view;
+      }
+      if (!fenced) {
+        for (const brick of leaving(view, change, asking)) await this.#fence(volume, brick, epoch);
+        fenced = true;
+        continue;
+      }
+      if (await this.#commit(volume, present, answer.view, change, asking, [])) return answer.view;
+    }
+    return (await this.#read(volumeId)).value;
+  }
+
+  fact(volume: VolumeRecord, brick: BrickId): BrickFact {
+    return this.#evidence(volume, brick).fact;
+  }
+
+  /** With what must still be true when a change is committed because of it. */
+  #evidence(volume: VolumeRecord, brick: BrickId): { fact: BrickFact; compares: Compare[] } {
+    const { state, liveness } = this.#options;
+    const node = volume.bricks.find((record) => record.id === brick)?.node ?? '';
+    const process = state.brickProcess(brick);
+    const compare = { key: keys.brick(brick), revision: process?.revision ?? 0 };
+    if (process?.value.state !== 'up') return { fact: 'dead', compares: [compare] };
+    const silent = liveness.dead(node);
+    if (silent !== undefined) return { fact: 'dead', compares: [compare, silent] };
+    return { fact: liveness.alive(node) ? 'live' : 'unknown', compares: [compare] };
+  }
+
+  #due(volume: VolumeRecord): ViewChange | undefined {
+    const view = this.#options.state.view(volume.id)?.value ?? EMPTY_VIEW;
+    return dueChange(
+      view,
+      volume.bricks.map((brick) => brick.id),
+      (brick) => this.fact(volume, brick),
+    );
+  }
+
+  async #settle(volumeId: string): Promise<void> {
+    const { state, log } = this.#options;
+    this.#busy.add(volumeId);
+    try {
+      for (let attempt = 0; attempt < COMMIT_ATTEMPTS && !this.#stopped; attempt++) {
+        this.#again.delete(volumeId);
+        const volume = state.volumeById(volumeId);
+        if (volume === undefined || volume.state !== 'started') return;
+        const change = this.#due(volume);
+        if (change === undefined) {
+          if (this.#again.has(volumeId)) continue;
+          return;
+        }
+        const present = state.view(volumeId) ?? { key: keys.view(volumeId), revision: 0, value: EMPTY_VIEW };
+        const bricks = volume.bricks.map((brick) => brick.id);
+        const answer = nextView(present.value, bricks, change);
+        if ('refused' in answer) {
+          log.debug('a due change is not allowed', { volume: volume.name, change, reason: answer.refused });
+          return;
+        }
+        const witnesses =
+          change.kind === 'form'
+            ? bricks
+            : change.kind === 'succeed'
+              ? [present.value.primary, change.successor]
+              : 'brick' in change
+                ? [change.brick]
+                : [];
+        const compares = witnesses.flatMap((brick) => this.#evidence(volume, brick).compares);
+        if (await this.#commit(volume, present, answer.view, change, undefined, compares)) {
+          // The mirror learns of it by the watch, which calls again.
+          return;
+        }
+        // Somebody else was faster; the mirror will show it.
+        await this.#sleep(20);
+      }
+    } catch (error) {
+      if (error instanceof LostError)
+        log.debug('the cluster store does not answer: the view stays as it is', { reason: error.message });
+      else log.error('a change of the view failed', { error });
+      await this.#sleep(LOOK_MS);
+    } finally {
+      this.#busy.delete(volumeId);
+    }
+  }
+
+  async #fence(volume: VolumeRecord, brick: BrickId, epoch: number): Promise<void> {
+    const { clock, log } = this.#options;
+    const node = volume.bricks.find((record) => record.id === brick)?.node ?? '';
+    const until = clock.now() + FENCE_MS;
+    let reason = '';
+    while (this.fact(volume, brick) !== 'dead') {
+      try {
+        await this.#options.fence(node, brick, epoch);
+        log.info('a brick was fenced', { volume: volume.name, brick, epoch });
+        return;
+      } catch (error) {
+        if (!(error instanceof LostError)) throw error;
+        reason = error.message;
+      }
+      if (clock.now() >= until)
+        throw new LostError(`brick ${brick} could not be fenced within ${FENCE_MS} ms: ${reason}`, Errno.ETIMEDOUT);
+      await this.#sleep(FENCE_RETRY_MS);
+    }
+  }
+
+  async #read(volumeId: string): Promise<Held<View>> {
+    const entry = await this.#options.store.get(keys.view(volumeId));
+    return entry === undefined ? { key: keys.view(volumeId), revision: 0, value: EMPTY_VIEW } : held<View>(entry);
+  }
+
+  async #commit(
+    volume: VolumeRecord,
+    present: Held<View>,
+    view: View,
+    change: ViewChange,
+    asking: BrickId | undefined,
+    compares: Compare[],
+  ): Promise<boolean> {
+    const done = await this.#options.store.commit(
+      [{ key: present.key, revision: present.revision }, ...compares],
+      [{ key: present.key, value: encode(view) }],
+    );
+    if (done) this.#options.log.info('the view changed', { volume: volume.name, change, asking, view });
+    return done;
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#options.clock.after(ms, resolve));
+  }
+}
