@@ -1,15 +1,15 @@
 /**
  * What a brick does with connections: the handshake, then the channel goes to the replica by its role. One connection cannot take more than its share.
  */
+import { Errno } from '../base/errno.js';
 import type { Channel } from '../env/channel.js';
 import type { Clock, Random } from '../env/clock.js';
 import type { Log } from '../env/log.js';
 import type { BrickId, View } from '../fops/view.js';
-import { acceptHandshake } from '../wire/handshake.js';
+import { answerHandshake, type Caller } from '../wire/handshake.js';
 import type { Message } from '../wire/messages.js';
 import type { Replica } from '../replica/replica.js';
 
-const HANDSHAKE_MS = 5000;
 /** Connections that have not proved themselves yet. */
 const STRANGERS_MAX = 256;
 const CONNECTIONS_MAX = 4096;
@@ -45,16 +45,18 @@ export class BrickServer {
       return;
     }
     this.#strangers++;
-    const { brick, volume, secret, clock, random, view, log } = this.#options;
-    acceptHandshake(channel, { brick, volume, secret, view, random, clock, timeoutMs: HANDSHAKE_MS }).then(
-      ({ role, id }) => {
+    const { brick, volume, secret, view, log } = this.#options;
+    answerHandshake(
+      this.#options,
+      channel,
+      { brick, volume, secret, view, refuse: (caller) => this.#refusal(channel, caller) },
+      (caller) => {
         this.#strangers--;
-        this.#admit(channel, role, id);
+        this.#admit(channel, caller);
       },
-      (error: unknown) => {
+      (reason) => {
         this.#strangers--;
-        log.warn('a connection was refused', { remote: channel.remote, error: String(error) });
-        channel.close('handshake failed');
+        log.warn('a connection was refused', { remote: channel.remote, reason });
       },
     );
   }
@@ -63,21 +65,18 @@ export class BrickServer {
     for (const channel of this.#channels) channel.close(reason);
   }
 
-  #admit(channel: Channel<Message>, role: 'client' | 'brick', id: string): void {
-    const replica = this.#options.replica();
-    if (channel.closed || replica === undefined) {
-      channel.close('the brick does not serve');
-      return;
-    }
-    if (role === 'client' && !this.#options.admits(channel.remote)) {
-      this.#options.log.warn('a client was refused by auth.allow or auth.reject', { remote: channel.remote });
-      channel.send({ kind: 'refused', errno: 13, reason: 'the volume does not admit this address (auth.allow, auth.reject)' });
-      channel.close('not admitted');
-      return;
-    }
+  #refusal(channel: Channel<Message>, caller: Caller): { errno: number; reason: string } | undefined {
+    if (this.#options.replica() === undefined) return { errno: Errno.EAGAIN, reason: 'the brick does not serve yet' };
+    if (caller.role === 'brick' && !this.#options.bricks.includes(caller.id)) return { errno: Errno.EACCES, reason: 'not a brick of this volume' };
+    if (caller.role === 'client' && !this.#options.admits(channel.remote)) return { errno: Errno.EACCES, reason: 'the volume does not admit this address (auth.allow, auth.reject)' };
+    return undefined;
+  }
+
+  #admit(channel: Channel<Message>, caller: Caller): void {
+    const replica = this.#options.replica() as Replica;
     this.#channels.add(channel);
-    if (role === 'brick') replica.attachPeer(id, channel);
-    else replica.attachClient(id, channel);
+    if (caller.role === 'brick') replica.attachPeer(caller.id, channel);
+    else replica.attachClient(caller.id, channel);
     const { onClose } = channel;
     channel.onClose = (reason) => {
       this.#channels.delete(channel);

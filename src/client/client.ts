@@ -11,12 +11,12 @@
 import { Errno, FsError, LostError } from '../base/errno.js';
 import { hex, type Gfid } from '../base/ids.js';
 import type { Cancel, Clock, Random } from '../env/clock.js';
-import type { Address, Channel, Network } from '../env/channel.js';
+import { OWN_PAYLOAD_BYTES, type Address, type Channel, type Network } from '../env/channel.js';
 import type { Log } from '../env/log.js';
 import { OP_NAMES, OPS, type Args, type Fops, type OpName, type Result } from '../fops/ops.js';
 import { EMPTY_VIEW, type View } from '../fops/view.js';
 import type { BrickSpec, VolumeSpec } from '../fops/volume.js';
-import { callHandshake } from '../wire/handshake.js';
+import { dialBrick } from '../wire/dial.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import { Acknowledgements } from './acknowledgements.js';
 import { HeldState } from './held-state.js';
@@ -43,7 +43,6 @@ export interface ClientOptions {
 }
 
 const DIAL_MS = 2000;
-const HANDSHAKE_MS = 5000;
 const RETRY_MS_MIN = 10;
 const RETRY_MS_MAX = 500;
 const PING_MS = 125;
@@ -78,7 +77,9 @@ export class VolumeClient {
   #channel: Channel<Message> | undefined;
   /** Epoch in which this client has reclaimed on `#channel`; 0: not ready. */
   #readyEpoch = 0;
+  /** Number of the dial under way, 0 for none; an older one that ends late is ignored. */
   #dialing = 0;
+  #dials = 0;
   #retryMs = RETRY_MS_MIN;
   #retry: Cancel = () => undefined;
   #nextId = 1;
@@ -175,9 +176,14 @@ export class VolumeClient {
     const before = this.#view;
     this.#view = view;
     this.cache.clear();
-    if (this.#channel === undefined) return;
-    if (before.primary === view.primary) this.#reclaim();
-    else this.#drop('another brick is primary');
+    if (this.#channel !== undefined) {
+      if (before.primary === view.primary) this.#reclaim();
+      else this.#drop('another brick is primary');
+    }
+    if (this.#channel === undefined && before.primary !== view.primary) {
+      this.#retryMs = RETRY_MS_MIN;
+      this.#connect();
+    }
   }
 
   #primary(): BrickSpec | undefined {
@@ -188,25 +194,22 @@ export class VolumeClient {
     this.#retry();
     const brick = this.#primary();
     if (this.#closed || brick === undefined || this.#spec === undefined || (brick.port === 0 && brick.socket === undefined)) return;
-    const attempt = ++this.#dialing;
+    const attempt = (this.#dialing = ++this.#dials);
     const spec = this.#spec;
-    this.#dial(brick, spec).then(
-      ({ channel, view }) => {
-        if (attempt !== this.#dialing || this.#closed || brick.id !== this.#view.primary) {
-          channel.close('not needed any more');
-          if (attempt === this.#dialing) this.#again();
-          return;
-        }
-        this.#dialing = 0;
-        this.#retryMs = RETRY_MS_MIN;
-        this.#attach(channel, view);
-      },
-      (error: unknown) => {
-        if (attempt !== this.#dialing) return;
-        this.#log.debug('the primary cannot be reached', { brick: brick.id, error: String(error) });
-        this.#again();
-      },
-    );
+    const ready = (channel: Channel<Message>, view: View): void => {
+      if (attempt !== this.#dialing || this.#closed) {
+        channel.close('not needed any more');
+        return;
+      }
+      this.#dialing = 0;
+      this.#retryMs = RETRY_MS_MIN;
+      this.#attach(channel, view);
+    };
+    this.#dial(brick, spec, ready).catch((error: unknown) => {
+      if (attempt !== this.#dialing) return;
+      this.#log.debug('the primary cannot be reached', { brick: brick.id, error: String(error) });
+      this.#again();
+    });
   }
 
   #again(): void {
@@ -216,17 +219,16 @@ export class VolumeClient {
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_MAX);
   }
 
-  async #dial(brick: BrickSpec, spec: VolumeSpec): Promise<{ channel: Channel<Message>; view: View }> {
-    const { clock, random, network } = this.#env;
-    const handshake = { role: 'client' as const, id: this.session, brick: brick.id, volume: spec.id, secret: spec.secret, random, clock, timeoutMs: HANDSHAKE_MS };
+  async #dial(brick: BrickSpec, spec: VolumeSpec, ready: (channel: Channel<Message>, view: View) => void): Promise<void> {
+    const options = { role: 'client' as const, id: this.session, brick: brick.id, volume: spec.id, secret: spec.secret };
     const addresses: Address[] = [];
     if (brick.socket !== undefined) addresses.push({ path: brick.socket });
     if (brick.port !== 0) addresses.push({ host: brick.host, port: brick.port });
     let last: unknown;
     for (const address of addresses) {
       try {
-        const channel = await network.connect(address, DIAL_MS);
-        return { channel, view: await callHandshake(channel, handshake) };
+        await dialBrick(this.#env, address, DIAL_MS, options, ready);
+        return;
       } catch (error) {
         last = error;
       }
@@ -323,6 +325,7 @@ export class VolumeClient {
     if (requestNumber > 0) this.#acknowledgements.settled(requestNumber);
     this.cache.learn(op, args, message.errno, message.result, message.lease);
     if (message.errno === 0) {
+      ownResult(message);
       if (requestNumber > 0) this.#held.settled(op, args, message.result);
       pending.resolve(message.result);
     } else pending.reject(new FsError(message.errno, op));
@@ -423,4 +426,11 @@ export class VolumeClient {
     if (!pending.sent) this.#unsent--;
     if (pending.requestNumber > 0) this.#acknowledgements.settled(pending.requestNumber);
   }
+}
+
+/** What is used after the call that received it; large payloads have a buffer of their own already. */
+function ownResult(message: MessageOf<'reply'>): void {
+  const result = message.result as { data?: Uint8Array; value?: Uint8Array } | undefined;
+  if (result?.data !== undefined && result.data.byteLength < OWN_PAYLOAD_BYTES) result.data = Buffer.from(result.data);
+  if (result?.value !== undefined) result.value = Buffer.from(result.value);
 }

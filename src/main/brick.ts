@@ -18,11 +18,10 @@ import { LibcDisk } from '../platform/libc.js';
 import { descriptorSink, fileSink, isLogLevel, JsonLog } from '../platform/log.js';
 import { TcpNetwork } from '../platform/tcp.js';
 import { Replica } from '../replica/replica.js';
-import { callHandshake } from '../wire/handshake.js';
+import { dialBrick } from '../wire/dial.js';
 import type { Message } from '../wire/messages.js';
 
 const DIAL_MS = 2000;
-const HANDSHAKE_MS = 5000;
 const PRESENCE_MS = 1000;
 const FLUSH_MS = 1000;
 const FLUSH_TIMES_MAX = 2000;
@@ -187,18 +186,9 @@ class BrickProcess {
     const config = this.#config as BrickConfig;
     const spec = config.spec.bricks.find((candidate) => candidate.id === sibling);
     if (spec === undefined || spec.port === 0) throw new LostError(`brick ${sibling}: its port is not known yet`);
-    const channel = await this.#network.connect({ host: spec.host, port: spec.port }, DIAL_MS);
-    await callHandshake(channel, {
-      role: 'brick',
-      id: this.#args.brick,
-      brick: sibling,
-      volume: this.#args.volume,
-      secret: config.spec.secret,
-      random: this.#random,
-      clock: this.#clock,
-      timeoutMs: HANDSHAKE_MS,
-    });
-    return channel;
+    const { brick, volume } = this.#args;
+    const env = { network: this.#network, clock: this.#clock, random: this.#random };
+    return await dialBrick(env, { host: spec.host, port: spec.port }, DIAL_MS, { role: 'brick', id: brick, brick: sibling, volume, secret: config.spec.secret });
   }
 
   #viewed(view: View): void {

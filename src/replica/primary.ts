@@ -16,7 +16,7 @@ import { hex, type Gfid } from '../base/ids.js';
 import { compareTime, type Time } from '../base/time.js';
 import type { Cancel, Clock, Random } from '../env/clock.js';
 import type { Log } from '../env/log.js';
-import type { Channel } from '../env/channel.js';
+import { OWN_PAYLOAD_BYTES, type Channel } from '../env/channel.js';
 import type { BrickId, View } from '../fops/view.js';
 import type { Attr } from '../fops/fields.js';
 import { OPS, type Args, type OpName } from '../fops/ops.js';
@@ -250,7 +250,7 @@ export class Primary {
     session.underWay.set(requestNumber, id);
     const mutation: Mutation = {
       session, sessionId: session.id, id, requestNumber, acknowledged: message.acknowledged, op,
-      args: op === 'write' ? ownWrite(message.args as Args<'write'>) : message.args,
+      args: ownArgs(op, message.args),
     };
     if (op === 'release') this.#release(mutation, message.args as Args<'release'>);
     else if (op === 'fsync') this.#fsync(mutation, message.args as Args<'fsync'>);
@@ -1055,13 +1055,18 @@ export class Primary {
   }
 }
 
-/** Copies what must outlive the receive buffer. */
+/** What must outlive the call that received it; large payloads have a buffer of their own already. */
 function own(message: MessageOf<'request'>): MessageOf<'request'> {
-  return message.op === 'write' ? { ...message, args: ownWrite(message.args) } : message;
+  return { ...message, args: ownArgs(message.op, message.args) } as MessageOf<'request'>;
 }
 
-function ownWrite(args: Args<'write'>): Args<'write'> {
-  return { ...args, data: Buffer.from(args.data) };
+function ownArgs(op: OpName, args: unknown): unknown {
+  if (op === 'write') {
+    const write = args as Args<'write'>;
+    return write.data.byteLength >= OWN_PAYLOAD_BYTES ? write : { ...write, data: Buffer.from(write.data) };
+  }
+  if (op === 'setxattr') return { ...(args as Args<'setxattr'>), value: Buffer.from((args as Args<'setxattr'>).value) };
+  return args;
 }
 
 /** The answer to `op` where the change that was made is of another kind (open and create with truncation). */

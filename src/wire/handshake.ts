@@ -1,130 +1,175 @@
 /**
- * The handshake of the brick protocol, both sides; the messages are in messages.ts. Each side proves with a keyed digest of both nonces that it knows the
- * volume's secret; the secret does not travel, and a recorded handshake is worth nothing the next time.
+ * The handshake of messages.ts, both sides. Each end proves that it knows the volume's secret before the other believes anything it says;
+ * until then nothing else is accepted, and the whole takes at most HANDSHAKE_MS.
+ *
+ *   caller                                    brick
+ *   hello {version, volume, role, id, nonce} ─▶
+ *         ◀─ challenge {brick, nonce, proof}       proof: HMAC over 'brick' role id brick callerNonce brickNonce
+ *   prove {proof} ─▶                               proof: HMAC over 'caller' and the same
+ *         ◀─ welcome {view}                        or refused {errno, reason}, at any point
+ *
+ * Results are handed over by callback and not by promise: the next message may be in the same packet, and its handler must be set by then.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { Errno, FsError, LostError } from '../base/errno.js';
 import type { Channel } from '../env/channel.js';
 import type { Clock, Random } from '../env/clock.js';
 import type { BrickId, View } from '../fops/view.js';
-import { PROTOCOL_VERSION, type Message } from './messages.js';
+import { PROTOCOL_VERSION, type Message, type MessageOf } from './messages.js';
 
+export const HANDSHAKE_MS = 5_000;
 const NONCE_BYTES = 32;
 
-interface Common {
-  volume: string;
-  /** 64 hex digits. */
-  secret: string;
-  random: Random;
-  clock: Clock;
-  timeoutMs: number;
-}
+export type Role = 'client' | 'brick';
 
-export interface CallerOptions extends Common {
-  role: 'client' | 'brick';
-  /** Session id of a client, brick id of a brick. */
+export interface Caller {
+  role: Role;
+  /** Session of a client, brick id of a brick. */
   id: string;
-  /** The brick that is expected at the other end. */
-  brick: BrickId;
 }
 
-export interface AcceptOptions extends Common {
-  brick: BrickId;
-  view: () => View;
-}
-
-interface Parties {
-  role: string;
-  id: string;
-  brick: BrickId;
-  callerNonce: Uint8Array;
-  brickNonce: Uint8Array;
-}
-
-function proof(secret: string, side: 'caller' | 'brick', parties: Parties): Buffer {
-  const { role, id, brick, callerNonce, brickNonce } = parties;
+function proof(secret: string, who: 'brick' | 'caller', caller: Caller, brick: BrickId, callerNonce: Uint8Array, brickNonce: Uint8Array): Buffer {
+  // Every part has a fixed length but the two words, and those end with NUL: no two different inputs give the same bytes.
   const mac = createHmac('sha256', Buffer.from(secret, 'hex'));
-  mac.update(`gluon ${side} ${role} ${id} ${brick} `, 'latin1').update(callerNonce).update(brickNonce);
+  mac.update(`${who}\0${caller.role}\0${caller.id}${brick}`, 'latin1');
+  mac.update(callerNonce);
+  mac.update(brickNonce);
   return mac.digest();
 }
 
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+function equal(a: Uint8Array, b: Uint8Array): boolean {
   return a.byteLength === b.byteLength && timingSafeEqual(a, b);
 }
 
-/** Receives one message after the other; rejects when the channel closes or the time is over. */
-function conversation<T>(channel: Channel<Message>, clock: Clock, timeoutMs: number, step: (message: Message, done: (value: T) => void) => void): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const finish = (settle: () => void): void => {
-      cancel();
-      channel.onMessage = () => undefined;
-      channel.onClose = () => undefined;
-      settle();
-    };
-    const fail = (error: unknown): void => {
-      finish(() => reject(error instanceof Error ? error : new LostError(String(error))));
-      channel.close('handshake failed');
-    };
-    const cancel = clock.after(timeoutMs, () => fail(new LostError(`${channel.remote}: no handshake within ${timeoutMs} ms`, Errno.ETIMEDOUT)));
-    channel.onMessage = (message) => {
-      try {
-        step(message, (value) => finish(() => resolve(value)));
-      } catch (error) {
-        fail(error);
-      }
-    };
-    channel.onClose = (reason) => finish(() => reject(new LostError(`${channel.remote}: closed during the handshake: ${reason}`)));
-  });
+export interface HandshakeEnv {
+  clock: Clock;
+  random: Random;
 }
 
-function unexpected(channel: Channel<Message>, message: Message): never {
-  if (message.kind === 'refused') throw new FsError(message.errno, 'connect', `${channel.remote}: ${message.reason}`);
-  throw new FsError(Errno.EPROTO, 'connect', `${channel.remote}: unexpected ${message.kind} in the handshake`);
+export interface CallOptions extends Caller {
+  volume: string;
+  secret: string;
+  /** The brick that must answer; another one is not believed. */
+  brick: BrickId;
 }
 
 /**
- * The side that dialled. Resolves with the brick's view. FsError EACCES where the other end does not prove itself, ESTALE where it is another brick, the
- * errno it gave where it refused; LostError where the connection broke or time ran out.
+ * The caller's side on a fresh channel. Exactly one of the callbacks is called, once. `onReady` runs inside the delivery of `welcome`: set
+ * the channel's handlers there. The channel is closed on failure: LostError (closed, silent) or FsError EACCES, EPROTO, or what the brick said.
  */
-export function callHandshake(channel: Channel<Message>, options: CallerOptions): Promise<View> {
-  const { role, id, brick, volume, secret, random, clock, timeoutMs } = options;
-  const callerNonce = random.bytes(NONCE_BYTES);
-  let proved = false;
-  const promise = conversation<View>(channel, clock, timeoutMs, (message, done) => {
-    if (message.kind === 'challenge' && !proved) {
-      if (message.brick !== brick) throw new FsError(Errno.ESTALE, 'connect', `${channel.remote} serves brick ${message.brick}, not ${brick}`);
-      if (message.nonce.byteLength !== NONCE_BYTES) unexpected(channel, message);
-      const parties: Parties = { role, id, brick, callerNonce, brickNonce: Uint8Array.from(message.nonce) };
-      if (!sameBytes(message.proof, proof(secret, 'brick', parties))) throw new FsError(Errno.EACCES, 'connect', `${channel.remote} does not know the volume's secret`);
-      proved = true;
-      channel.send({ kind: 'prove', proof: proof(secret, 'caller', parties) });
-    } else if (message.kind === 'welcome' && proved) done(message.view);
-    else unexpected(channel, message);
-  });
-  channel.send({ kind: 'hello', version: PROTOCOL_VERSION, volume, role, id, nonce: callerNonce });
-  return promise;
+export function callHandshake(
+  env: HandshakeEnv,
+  channel: Channel<Message>,
+  options: CallOptions,
+  onReady: (view: View) => void,
+  onFailed: (error: FsError | LostError) => void,
+): void {
+  const { role, id, volume, secret, brick } = options;
+  const nonce = env.random.bytes(NONCE_BYTES);
+  let step: 'challenge' | 'welcome' | 'over' = 'challenge';
+  const fail = (error: FsError | LostError): void => {
+    if (step === 'over') return;
+    step = 'over';
+    cancel();
+    channel.close(error.message);
+    onFailed(error);
+  };
+  const cancel = env.clock.after(HANDSHAKE_MS, () => fail(new LostError(`${channel.remote} did not finish the handshake within ${HANDSHAKE_MS} ms`, Errno.ETIMEDOUT)));
+  const denied = (detail: string, errno: number = Errno.EACCES): void => fail(new FsError(errno, 'handshake', `${channel.remote}: ${detail}`));
+  const challenged = (message: MessageOf<'challenge'>): void => {
+    if (message.brick !== brick) denied(`is brick ${message.brick}, not ${brick}`);
+    else if (message.nonce.byteLength !== NONCE_BYTES) denied('a nonce of the wrong size', Errno.EPROTO);
+    else if (!equal(message.proof, proof(secret, 'brick', options, brick, nonce, message.nonce))) denied('does not know the secret of the volume');
+    else {
+      step = 'welcome';
+      channel.send({ kind: 'prove', proof: proof(secret, 'caller', options, brick, nonce, message.nonce) });
+    }
+  };
+  channel.onClose = (reason) => fail(new LostError(`${channel.remote}: connection lost during the handshake: ${reason}`));
+  channel.onMessage = (message) => {
+    if (message.kind === 'refused') denied(message.reason, message.errno === 0 ? Errno.EACCES : message.errno);
+    else if (message.kind === 'challenge' && step === 'challenge') challenged(message);
+    else if (message.kind === 'welcome' && step === 'welcome') {
+      step = 'over';
+      cancel();
+      channel.onMessage = () => undefined;
+      channel.onClose = () => undefined;
+      onReady(message.view);
+    } else denied(`sent ${message.kind} where ${step} belongs`, Errno.EPROTO);
+  };
+  channel.send({ kind: 'hello', version: PROTOCOL_VERSION, volume, role, id, nonce });
 }
 
-function refuse(channel: Channel<Message>, errno: number, reason: string): never {
-  channel.send({ kind: 'refused', errno, reason });
-  throw new FsError(errno, 'accept', `${channel.remote}: ${reason}`);
+export interface AnswerOptions {
+  volume: string;
+  secret: string;
+  brick: BrickId;
+  /** Why this caller is not let in although it knows the secret; undefined to let it in. */
+  refuse?: (caller: Caller) => { errno: number; reason: string } | undefined;
+  /** Sent in the welcome. */
+  view(): View;
 }
 
-/** The brick's side. Resolves with who the caller proved to be; until then the caller has learnt nothing but the brick's id. */
-export function acceptHandshake(channel: Channel<Message>, options: AcceptOptions): Promise<{ role: 'client' | 'brick'; id: string }> {
-  const { brick, volume, secret, view, random, clock, timeoutMs } = options;
-  let parties: (Parties & { role: 'client' | 'brick' }) | undefined;
-  return conversation(channel, clock, timeoutMs, (message, done) => {
-    if (message.kind === 'hello' && parties === undefined) {
-      if (message.version !== PROTOCOL_VERSION) refuse(channel, Errno.EPROTO, `protocol version ${message.version} is not spoken here, ${PROTOCOL_VERSION} is`);
-      if (message.volume !== volume) refuse(channel, Errno.ESTALE, 'this brick belongs to another volume');
-      if (message.nonce.byteLength !== NONCE_BYTES) refuse(channel, Errno.EPROTO, 'a nonce of the wrong size');
-      parties = { role: message.role, id: message.id, brick, callerNonce: Uint8Array.from(message.nonce), brickNonce: random.bytes(NONCE_BYTES) };
-      channel.send({ kind: 'challenge', brick, nonce: parties.brickNonce, proof: proof(secret, 'brick', parties) });
-    } else if (message.kind === 'prove' && parties !== undefined) {
-      if (!sameBytes(message.proof, proof(secret, 'caller', parties))) refuse(channel, Errno.EACCES, 'the volume secret does not match');
-      channel.send({ kind: 'welcome', view: view() });
-      done({ role: parties.role, id: parties.id });
-    } else throw new FsError(Errno.EPROTO, 'accept', `${channel.remote}: unexpected ${message.kind} in the handshake`);
-  });
+/**
+ * The brick's side on an accepted channel. `onReady` runs right after the welcome was sent, inside the delivery of `prove`: set the channel's
+ * handlers there. On failure the channel is closed, and `onFailed` told why.
+ */
+export function answerHandshake(
+  env: HandshakeEnv,
+  channel: Channel<Message>,
+  options: AnswerOptions,
+  onReady: (caller: Caller) => void,
+  onFailed: (reason: string) => void,
+): void {
+  const { volume, secret, brick } = options;
+  const nonce = env.random.bytes(NONCE_BYTES);
+  let caller: (Caller & { nonce: Uint8Array }) | undefined;
+  let over = false;
+  const fail = (reason: string): void => {
+    if (over) return;
+    over = true;
+    cancel();
+    channel.close(reason);
+    onFailed(reason);
+  };
+  const cancel = env.clock.after(HANDSHAKE_MS, () => fail(`no handshake within ${HANDSHAKE_MS} ms`));
+  const refuse = (errno: number, reason: string): void => {
+    channel.send({ kind: 'refused', errno, reason });
+    fail(reason);
+  };
+  const greeted = (message: MessageOf<'hello'>): void => {
+    if (message.version !== PROTOCOL_VERSION) refuse(Errno.EPROTO, `protocol version ${message.version} is not spoken here, ${PROTOCOL_VERSION} is`);
+    else if (message.volume !== volume) refuse(Errno.ENOENT, 'another volume is served here');
+    else if (message.nonce.byteLength !== NONCE_BYTES) refuse(Errno.EPROTO, 'a nonce of the wrong size');
+    else {
+      caller = { role: message.role, id: message.id, nonce: Uint8Array.from(message.nonce) };
+      channel.send({ kind: 'challenge', brick, nonce, proof: proof(secret, 'brick', caller, brick, caller.nonce, nonce) });
+    }
+  };
+  const proved = (message: MessageOf<'prove'>, who: Caller & { nonce: Uint8Array }): void => {
+    if (!equal(message.proof, proof(secret, 'caller', who, brick, who.nonce, nonce))) {
+      refuse(Errno.EACCES, 'the secret of the volume was not proved');
+      return;
+    }
+    const refusal = options.refuse?.(who);
+    if (refusal !== undefined) {
+      refuse(refusal.errno, refusal.reason);
+      return;
+    }
+    over = true;
+    cancel();
+    channel.trust?.();
+    channel.onMessage = () => undefined;
+    channel.onClose = () => undefined;
+    // The welcome goes out before anything that the new owner of the channel says.
+    channel.send({ kind: 'welcome', view: options.view() });
+    onReady({ role: who.role, id: who.id });
+  };
+  channel.onClose = (reason) => fail(reason);
+  channel.onMessage = (message) => {
+    if (over) return;
+    if (message.kind === 'hello' && caller === undefined) greeted(message);
+    else if (message.kind === 'prove' && caller !== undefined) proved(message, caller);
+    else fail(`sent ${message.kind} during the handshake`);
+  };
 }
