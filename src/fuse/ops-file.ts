@@ -46,9 +46,9 @@ function replyFlags(session: Session, openFlags: number): number {
 }
 
 /** Undoes an open that nobody will ever close, because its caller died before it was told. */
-function closer(session: Session, request: Request, gfid: Gfid): () => void {
+function closer(session: Session, gfid: Gfid): () => void {
   return () => {
-    session.fops.release({ gfid }, request.mutation(1)).catch((error: unknown) => session.log.warn('an abandoned open was not released', { gfid, error }));
+    session.fops.release({ gfid }, session.lateNumber()).catch((error: unknown) => session.log.warn('an abandoned open was not released', { gfid, error }));
   };
 }
 
@@ -57,7 +57,7 @@ export const open = operation('OPEN', { body: OpenIn }, (session, request, messa
   const gfid = session.gfid;
   const args = { gfid, truncate: (flags & O_TRUNC) !== 0, killPriv: (message.u32(OpenIn.at.open_flags) & OPEN_KILL_SUIDGID) !== 0 };
   session.settle(request, session.fops.open(args, request.mutation(0)), () => {
-    session.opened(request, gfid, replyFlags(session, flags), closer(session, request, gfid));
+    session.opened(request, gfid, replyFlags(session, flags), closer(session, gfid));
   });
 });
 
@@ -73,7 +73,7 @@ export const create = operation('CREATE', { body: CreateIn, names: 1 }, (session
     gid: request.gid,
   };
   session.settle(request, session.fops.create(args, request.mutation(0)), (r) => {
-    session.created(request, r.attr, replyFlags(session, flags), closer(session, request, r.attr.gfid));
+    session.created(request, r.attr, replyFlags(session, flags), closer(session, r.attr.gfid));
   });
 });
 
@@ -82,7 +82,7 @@ export const tmpfile = operation('TMPFILE', { body: CreateIn }, (session, reques
   const mode = message.u32(CreateIn.at.mode) & MODE_BITS;
   const args = { parent: session.gfid, mode, uid: request.uid, gid: request.gid };
   session.settle(request, session.fops.tmpfile(args, request.mutation(0)), (r) => {
-    session.created(request, r.attr, replyFlags(session, flags), closer(session, request, r.attr.gfid));
+    session.created(request, r.attr, replyFlags(session, flags), closer(session, r.attr.gfid));
   });
 });
 

@@ -74,7 +74,7 @@ export const getlk = operation('GETLK', { body: LkIn }, (session, request, messa
 });
 
 /** Sends one SETLK or SETLKW; a refusal that may only be due to a close on this machine is tried once more when that close is through. */
-function sendLock(session: Session, request: Request, lock: LockRequest, wait: boolean, attempt: number): void {
+function sendLock(session: Session, request: Request, lock: LockRequest, wait: boolean, number: number, again: boolean): void {
   if (request.answered) return session.owners.endRequest(lock.nodeid);
   if (request.interrupted && wait) {
     session.owners.endRequest(lock.nodeid);
@@ -84,7 +84,7 @@ function sendLock(session: Session, request: Request, lock: LockRequest, wait: b
   const args: Args<'setLock'> = { gfid, owner, kind, type, start, end, pid, wait };
   const dropsBefore = session.owners.at(lock.nodeid).dropCount;
   request.cancel = wait ? (): void => cancelWait(session, gfid, owner) : undefined;
-  session.fops.setLock(args, request.mutation(attempt)).then(
+  session.fops.setLock(args, number).then(
     () => {
       finishLock(session, lock);
       session.ok(request);
@@ -92,8 +92,8 @@ function sendLock(session: Session, request: Request, lock: LockRequest, wait: b
     (error: unknown) => {
       const inode = session.owners.at(lock.nodeid);
       const conflict = error instanceof FsError && error.errno === Errno.EAGAIN;
-      if (conflict && !wait && attempt === 0 && (inode.drops > 0 || inode.dropCount !== dropsBefore)) {
-        return afterDrops(session, lock.nodeid, () => sendLock(session, request, lock, wait, 1));
+      if (conflict && !wait && !again && (inode.drops > 0 || inode.dropCount !== dropsBefore)) {
+        return afterDrops(session, lock.nodeid, () => sendLock(session, request, lock, wait, session.lateNumber(), true));
       }
       session.owners.endRequest(lock.nodeid);
       session.fail(request, error);
@@ -122,7 +122,8 @@ function setLock(session: Session, request: Request, message: Message, wait: boo
     return session.failWith(request, Errno.ENOLCK);
   }
   session.owners.beginRequest(lock.nodeid);
-  afterDrops(session, lock.nodeid, () => sendLock(session, request, lock, wait, 0));
+  if (session.owners.at(lock.nodeid).drops === 0) return sendLock(session, request, lock, wait, request.mutation(0), false);
+  afterDrops(session, lock.nodeid, () => sendLock(session, request, lock, wait, session.lateNumber(), false));
 }
 
 export const setlk = operation('SETLK', { body: LkIn }, (session, request, message) => setLock(session, request, message, false));

@@ -22,7 +22,7 @@ import type { HandleTable } from './handles.js';
 import { Interrupts, type Processes } from './interrupts.js';
 import type { KeptState } from './kept-state.js';
 import type { LockOwners } from './lock-owners.js';
-import { Message, nameErrno, Request, write64 } from './message.js';
+import { LateNumbers, Message, nameErrno, Request, write64 } from './message.js';
 import type { NodeTable } from './nodes.js';
 import { OPERATIONS } from './operations.js';
 import type { Operation } from './operation.js';
@@ -65,6 +65,8 @@ export class Session {
   readonly #message = new Message();
   readonly #outstanding = new Map<number, Request>();
   readonly #interrupts: Interrupts;
+  readonly #lateNumbers = new LateNumbers();
+  #newestUnique = 0;
   #buffer: RequestBuffer | undefined;
   #kept = false;
   /** The inode of the request in hand. */
@@ -129,6 +131,7 @@ export class Session {
       return false;
     }
     const request = new Request(buffer.view, channel);
+    if (request.unique > this.#newestUnique) this.#newestUnique = request.unique;
     const operation = OPERATIONS[request.opcode];
     if (operation === undefined) {
       this.log.debug('an operation that is not implemented', { opcode: request.opcode });
@@ -190,6 +193,11 @@ export class Session {
   /** The inode that the request in hand is about. Only valid until the handler returns or waits. */
   get gfid(): Gfid {
     return this.#gfid;
+  }
+
+  /** The number of a mutation that begins after later requests may have begun theirs. */
+  lateNumber(): number {
+    return this.#lateNumbers.take(this.#newestUnique);
   }
 
   /** Keeps the buffer of the request in hand until `recycle`. */
