@@ -3,11 +3,13 @@
  * folder, so that a GlusterFS that this machine may run for other purposes is neither used nor disturbed.
  */
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { endAll, markedProcesses, mounts } from '../../scripts/lib/processes.mjs';
 import { must, run, sleep, waitFor } from '../../scripts/lib/steps.mjs';
 
 const VOLUME = 'gluon-bench';
+const MARK = 'GLUON_BENCH_GLUSTER';
 
 export class GlusterSystem {
   /** `profile` is 'default' or the name of an option group. `directory` is on the disk to compare with. */
@@ -17,11 +19,14 @@ export class GlusterSystem {
     this.mountPoint = join(this.directory, 'mount');
     this.socket = join(this.directory, 'glusterd.socket');
     this.keeper = undefined;
-    this.namespace = undefined;
   }
 
   static available() {
     return existsSync('/usr/sbin/glusterd') && existsSync('/sbin/mount.glusterfs');
+  }
+
+  environment() {
+    return { ...process.env, [MARK]: this.directory };
   }
 
   inside(...words) {
@@ -29,22 +34,20 @@ export class GlusterSystem {
   }
 
   gluster(...words) {
-    return must(this.inside('gluster', '--mode=script', `--glusterd-sock=${this.socket}`, ...words), { timeoutMs: 120_000 });
+    return must(this.inside('gluster', '--mode=script', `--glusterd-sock=${this.socket}`, ...words), { env: this.environment(), timeoutMs: 120_000 });
   }
 
   /** Resolves with the folder to measure in. */
   async up() {
+    await this.removeLeftovers();
     rmSync(this.directory, { recursive: true, force: true });
     const workingDirectory = join(this.directory, 'glusterd');
     for (const path of [workingDirectory, this.mountPoint]) mkdirSync(path, { recursive: true });
     if (existsSync('/var/lib/glusterd/groups')) cpSync('/var/lib/glusterd/groups', join(workingDirectory, 'groups'), { recursive: true });
-    this.keeper = spawn('unshare', ['--net', '--', 'sh', '-c', 'ip link set lo up && exec sleep 3600'], { stdio: 'ignore' });
+    this.keeper = spawn('unshare', ['--net', '--', 'sh', '-c', 'ip link set lo up && exec sleep 3600'], { stdio: 'ignore', env: this.environment() });
     const own = readlinkSync('/proc/self/ns/net');
-    this.namespace = await waitFor('a network namespace', 5_000, () => {
-      const link = readlinkSync(`/proc/${this.keeper.pid}/ns/net`);
-      return link === own ? undefined : link;
-    });
-    await sleep(300);
+    await waitFor('a network namespace', 5_000, () => readlinkSync(`/proc/${this.keeper.pid}/ns/net`) !== own);
+    await waitFor('its loopback interface', 5_000, async () => (await run(this.inside('ip', 'link', 'show', 'lo'))).stdout.includes('LOOPBACK,UP'));
     const configuration = join(this.directory, 'glusterd.vol');
     writeFileSync(
       configuration,
@@ -60,45 +63,26 @@ export class GlusterSystem {
 end-volume
 `,
     );
-    await must(this.inside('glusterd', '-f', configuration, '-p', join(this.directory, 'glusterd.pid'), '-l', join(this.directory, 'glusterd.log')), { timeoutMs: 30_000 });
+    await must(this.inside('glusterd', '-f', configuration, '-p', join(this.directory, 'glusterd.pid'), '-l', join(this.directory, 'glusterd.log')), { env: this.environment(), timeoutMs: 30_000 });
     await waitFor('glusterd to answer', 20_000, async () => (await run(this.inside('gluster', `--glusterd-sock=${this.socket}`, 'pool', 'list'))).status === 0);
     const bricks = [1, 2, 3].map((number) => `127.0.0.2:${join(this.directory, `brick${number}`)}`);
     await this.gluster('volume', 'create', VOLUME, 'replica', '3', ...bricks, 'force');
     if (this.profile !== 'default') await this.gluster('volume', 'set', VOLUME, 'group', this.profile);
     await this.gluster('volume', 'start', VOLUME);
-    await must(this.inside('mount', '-t', 'glusterfs', '-o', `log-file=${join(this.directory, 'mount.log')}`, `127.0.0.2:/${VOLUME}`, this.mountPoint), { timeoutMs: 60_000 });
+    await must(this.inside('mount', '-t', 'glusterfs', '-o', `log-file=${join(this.directory, 'mount.log')}`, `127.0.0.2:/${VOLUME}`, this.mountPoint), { env: this.environment(), timeoutMs: 60_000 });
     return this.mountPoint;
   }
 
-  pids() {
-    return readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name))
-      .filter((pid) => {
-        try {
-          return readlinkSync(`/proc/${pid}/ns/net`) === this.namespace;
-        } catch {
-          return false;
-        }
-      })
-      .map(Number);
+  /** A bench that was killed could not take its volume down. */
+  async removeLeftovers() {
+    const left = mounts(({ path }) => path === this.mountPoint);
+    for (const { path } of left) await run(['umount', '-l', path], { timeoutMs: 10_000 });
+    await endAll(() => markedProcesses(MARK, this.directory), 5_000);
   }
 
   async down() {
     await run(['umount', this.mountPoint], { timeoutMs: 30_000 });
-    await run(['umount', '-l', this.mountPoint], { timeoutMs: 10_000 });
-    if (this.namespace !== undefined) {
-      for (const signal of ['SIGTERM', 'SIGKILL']) {
-        for (const pid of this.pids()) {
-          try {
-            process.kill(pid, signal);
-          } catch {
-            // It ended by itself in between.
-          }
-        }
-        await sleep(1_000);
-      }
-    } else if (this.keeper !== undefined) this.keeper.kill('SIGKILL');
-    // A brick keeps its socket folder here.
+    await this.removeLeftovers();
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 });
   }
 }
