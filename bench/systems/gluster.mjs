@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { endAll, markedProcesses, mounts } from '../../scripts/lib/processes.mjs';
-import { must, run, sleep, waitFor } from '../../scripts/lib/steps.mjs';
+import { must, run, waitFor } from '../../scripts/lib/steps.mjs';
 
 const VOLUME = 'gluon-bench';
 const MARK = 'GLUON_BENCH_GLUSTER';
