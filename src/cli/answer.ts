@@ -13,13 +13,15 @@ export interface Answer {
   notes?: string[];
 }
 
-/** The command failed. `operation` is as in `OPERATION: failed: REASON`. */
+/** The command failed: `OPERATION: failed: REASON`. */
 export class CommandFailure extends Error {
+  readonly reason: string;
   readonly errno: number;
 
-  constructor(message: string, errno: number, options?: ErrorOptions) {
-    super(message, options);
+  constructor(operation: string, reason: string, errno: number, options?: ErrorOptions) {
+    super(`${operation}: failed: ${reason}`, options);
     this.name = 'CommandFailure';
+    this.reason = reason;
     this.errno = errno;
   }
 }

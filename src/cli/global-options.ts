@@ -52,7 +52,6 @@ function program(version: string, out: (text: string) => void, err: (text: strin
   return new Program('gluon')
     .exitOverride()
     .configureOutput({ writeOut: out, writeErr: err })
-    .argument('[words...]')
     .version(`gluon ${version}`, '--version')
     .helpOption('--help')
     .addOption(new Option('--mode <mode>').choices(['script', 'interactive']).default('interactive'))
@@ -132,7 +131,7 @@ export function parseCommandLine(given: string[], version: string): CommandLine 
     (text) => complaints.push(text),
   );
   try {
-    parser.parse([...options, '--', ...words], { from: 'user' });
+    parser.parse(options, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { kind: 'told', lines: told.join('').trimEnd().split('\n') };

@@ -43,7 +43,7 @@ async function answerOf(prepared: Prepared, context: Context): Promise<Answer> {
 }
 
 function failure(operation: string, error: RefusedError | NoAnswerError): CommandFailure {
-  return new CommandFailure(`${operation}: failed: ${printable(error.message)}`, error.errno, { cause: error });
+  return new CommandFailure(operation, printable(error.message), error.errno, { cause: error });
 }
 
 /** Only `y` and `yes` are a yes; other words are asked again, the end of stdin is a no. */
@@ -77,10 +77,13 @@ function fail(name: string, error: unknown, { form, terminal }: Context): void {
     ? error.message
     : `internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
   const errno = error instanceof CommandFailure ? error.errno : USAGE_ERRNO;
-  if (form === 'xml') terminal.out(failureDocument(message, errno));
-  if (form === 'json') terminal.out(jsonLines({ ok: false, command: printable(name), error: { message, errno } }));
-  if (form === 'text' || usage.length > 0 || !expected)
-    terminal.err([`${expected && usage.length === 0 ? '' : 'gluon: '}${message}`, ...usageLines(usage)]);
+  const reason = error instanceof CommandFailure ? error.reason : message;
+  if (form === 'xml') terminal.out(failureDocument(reason, errno));
+  if (form === 'json')
+    terminal.out(jsonLines({ ok: false, command: printable(name), error: { message: reason, errno } }));
+  if (form !== 'text' && expected && usage.length === 0) return;
+  const prefix = error instanceof CommandFailure ? '' : 'gluon: ';
+  terminal.err([...`${prefix}${message}`.split('\n').map(printable), ...usageLines(usage)]);
 }
 
 function usageLines(usage: string[]): string[] {
