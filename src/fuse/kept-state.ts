@@ -44,9 +44,11 @@ const SESSION_AT = 128;
 const SESSION_CHARS = 32;
 const ROOT_AT = 160;
 const ROOT_BYTES = 16;
+const NOTE_AT = 4096;
+const NOTE_BYTES_MAX = HEADER_BYTES - NOTE_AT;
 const NO_GFID = '0'.repeat(32);
 
-const Word = { magic: 0, layout: 1, minor: 2, flags: 3, flags2: 4, takeovers: 5, nodes: 8, handles: 9, owners: 10, directories: 11 } as const;
+const Word = { magic: 0, layout: 1, minor: 2, flags: 3, flags2: 4, takeovers: 5, noteBytes: 6, nodes: 8, handles: 9, owners: 10, directories: 11 } as const;
 
 export class KeptState {
   readonly #words: Uint32Array;
@@ -96,6 +98,20 @@ export class KeptState {
   set root(gfid: Gfid) {
     this.#bytes.write(gfid, ROOT_AT, 'hex');
     this.nodes.setRoot(gfid);
+  }
+
+  /** A text that one worker leaves for the next; '' when there is none. */
+  get note(): string {
+    return this.#bytes.toString('utf8', NOTE_AT, NOTE_AT + this.#get(Word.noteBytes));
+  }
+
+  /** A text that does not fit is not kept. */
+  set note(text: string) {
+    const bytes = Buffer.byteLength(text);
+    this.#words[Word.noteBytes] = 0;
+    if (bytes > NOTE_BYTES_MAX) return;
+    this.#bytes.write(text, NOTE_AT, 'utf8');
+    this.#words[Word.noteBytes] = bytes;
   }
 
   /** What INIT agreed on; minor 0 before the kernel asked. INIT is not sent again after a takeover. */

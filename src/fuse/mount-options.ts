@@ -27,6 +27,8 @@ export interface MountOptions {
   /** The mount shows as `fuse.<subtype>`. */
   subtype: string;
   backupServers: ServerAddress[];
+  /** Where gluond listens on the servers that were given without a port; 0: the default. */
+  serverPort: number;
   /** Leaves the page cache out for every file, not only for those opened with O_DIRECT. */
   directIo: boolean;
   /** For mount(8). */
@@ -157,6 +159,10 @@ const OPTIONS: Readonly<Record<string, Apply>> = {
   }),
   'backup-volfile-servers': valued(backupServers),
   'backupvolfile-server': valued(backupServers),
+  'server-port': valued((o, value) => {
+    if (!/^\d{1,5}$/.test(value) || Number(value) < 1 || Number(value) > PORT_MAX) throw new MountUsageError(`option server-port: ${JSON.stringify(value)} is not a port`);
+    o.serverPort = Number(value);
+  }),
   'direct-io-mode': valued((o, value) => {
     if (!YES.has(value) && !NO.has(value) && value !== 'auto') throw new MountUsageError('option direct-io-mode: write enable or disable');
     o.directIo = YES.has(value);
@@ -174,14 +180,18 @@ function isForOthers(name: string): boolean {
   return name.startsWith('x-') || name.startsWith('X-');
 }
 
-/** Reads the options in order; the last word counts where two contradict. `text` may be empty. */
-export function parseMountOptions(text: string): MountOptions {
+/**
+ * Reads the options in order; the last word counts where two contradict. `text` may be empty. `sloppy` (mount -s) turns unknown options into
+ * notes.
+ */
+export function parseMountOptions(text: string, sloppy = false): MountOptions {
   const options: MountOptions = {
     readOnly: false,
     logFile: undefined,
     logLevel: 'info',
     subtype: 'glusterfs',
     backupServers: [],
+    serverPort: 0,
     directIo: false,
     kernel: [],
     notes: [],
@@ -191,7 +201,12 @@ export function parseMountOptions(text: string): MountOptions {
     const name = equals < 0 ? item : item.slice(0, equals);
     if (isForOthers(name)) continue;
     const apply = Object.hasOwn(OPTIONS, name) ? OPTIONS[name] : undefined;
-    if (apply === undefined) throw new MountUsageError(`option ${JSON.stringify(name)} is not known to gluon: see gluon mount --help`);
+    if (apply === undefined) {
+      const problem = `option ${JSON.stringify(name)} is not known to gluon`;
+      if (!sloppy) throw new MountUsageError(`${problem}: see gluon mount --help`);
+      options.notes.push(`${problem} and was left out`);
+      continue;
+    }
     if (name === 'rw') options.readOnly = false;
     apply(options, equals < 0 ? '' : item.slice(equals + 1), name);
   }

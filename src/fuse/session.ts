@@ -38,6 +38,8 @@ export interface SessionEnv {
   readonly processes: Processes;
   /** Leaves the page cache out for every open file. */
   readonly directIo?: boolean;
+  /** Takes back a mutation that was not sent yet, by its number. */
+  readonly withdraw?: (requestNumber: number) => void;
   /** Called once, when the kernel has agreed on the protocol. */
   readonly onInit?: () => void;
 }
@@ -85,7 +87,10 @@ export class Session {
     this.handles = env.state.handles;
     this.owners = env.state.owners;
     this.directories = env.state.directories;
-    this.#interrupts = new Interrupts(env.clock, env.processes, (request) => this.failWith(request, Errno.EINTR));
+    this.#interrupts = new Interrupts(env.clock, env.processes, (request) => {
+      this.failWith(request, Errno.EINTR);
+      env.withdraw?.(request.mutation(0));
+    });
   }
 
   /** Requests that were read and not answered. */

@@ -1,6 +1,6 @@
 /** What the mount command hands to its worker, and what both know of the descriptors between them. */
-import type { MountSource } from '../fuse/mount-options.js';
 import type { LogLevel } from '../env/log.js';
+import type { MountSource } from '../fuse/mount-options.js';
 
 export interface MountConfig {
   source: MountSource;

@@ -35,6 +35,9 @@ export interface VolumeRequest {
   opens: Gfid[];
   /** The session exists already: requests of a worker that died come again under their old numbers. */
   takeover: boolean;
+  /** What the last worker noted, '' for nothing; the latest note goes to the next worker. */
+  noted: string;
+  note(text: string): void;
   log: Log;
   clock: Clock;
 }
@@ -44,6 +47,8 @@ export interface OpenVolume {
   policy?: CachePolicy;
   /** Sets who is told what the kernel must forget; the promise resolves when it has. */
   onInvalidate?(invalidate: (stale: readonly Stale[]) => Promise<void>): void;
+  /** Takes back a mutation that was not sent yet. */
+  withdraw?(requestNumber: number): void;
   /** Ends the session: locks and opens go. */
   close(): Promise<void>;
 }
@@ -101,7 +106,10 @@ class MountWorker {
 
   #request(takeover: boolean): VolumeRequest {
     const opens = this.#state.handles.opens();
-    return { config: this.#config, session: this.#state.session, opens, takeover, log: this.#log, clock: this.#clock };
+    const note = (text: string): void => {
+      this.#state.note = text;
+    };
+    return { config: this.#config, session: this.#state.session, opens, takeover, noted: this.#state.note, note, log: this.#log, clock: this.#clock };
   }
 
   async #openOnce(open: VolumeOpener): Promise<OpenVolume | undefined> {
@@ -156,6 +164,7 @@ class MountWorker {
       policy: volume.policy ?? noCaching,
       processes: new LinuxProcesses(),
       directIo: this.#config.directIo,
+      ...(volume.withdraw === undefined ? {} : { withdraw: (requestNumber: number): void => volume.withdraw?.(requestNumber) }),
       onInit: () => this.#ready(),
     });
     const invalidator = new Invalidator(device, session.nodes, this.#log);

@@ -5,6 +5,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, openSync, realpathSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { STATE_BYTES } from '../fuse/kept-state.js';
 import { MountUsageError, parseMountOptions, parseMountSource, type MountOptions, type MountSource } from '../fuse/mount-options.js';
 import { findMount, mountFuse, runCommand, unmount } from '../platform/fuse-mount.js';
@@ -20,6 +21,10 @@ export interface MountCommand {
   directory: string;
   /** As given with -o, joined by commas. */
   options: string;
+  /** Unknown options are told and left out, instead of refused. */
+  sloppy?: boolean;
+  /** Only check the arguments. */
+  fake?: boolean;
   /** Return when the volume is served, instead of when it is unmounted. */
   daemon: boolean;
   /** The module that serves; the real one unless a test brings its own. */
@@ -38,8 +43,9 @@ class MountFailure extends Error {}
 export async function runMount(command: MountCommand): Promise<number> {
   try {
     const source = parseMountSource(command.source);
-    const options = parseMountOptions(command.options);
+    const options = parseMountOptions(command.options, command.sloppy === true);
     for (const note of options.notes) command.say(`note: ${note}`);
+    if (command.fake === true) return MountStatus.done;
     return await mountAndServe(command, source, options);
   } catch (error) {
     if (error instanceof MountUsageError) {
@@ -82,7 +88,10 @@ async function mountAndServe(command: MountCommand, source: MountSource, options
   if (present !== undefined && present.source === source.text) throw new MountFailure('it is mounted there already');
   const kernelOptions = ['allow_other', 'default_permissions', `max_read=${READ_BYTES_MAX}`, ...options.kernel];
   const config: MountConfig = {
-    source: { ...source, servers: [...source.servers, ...options.backupServers] },
+    source: {
+      ...source,
+      servers: [...source.servers, ...options.backupServers].map(({ host, port }) => ({ host, port: port === 0 ? options.serverPort : port })),
+    },
     directory,
     logFile: options.logFile ?? (command.daemon ? defaultLogFile(directory) : undefined),
     logLevel: options.logLevel,
@@ -141,4 +150,48 @@ function untilUnmounted(supervisor: ChildProcess, directory: string): Promise<nu
   const end = (): void => void unmount(directory, false).then((result) => (result.status === 0 ? result : unmount(directory, true)));
   process.on('SIGINT', end).on('SIGTERM', end);
   return new Promise((resolve) => supervisor.on('exit', (code) => resolve(code === 0 ? MountStatus.done : MountStatus.failed)));
+}
+
+const USAGE = `usage: gluon mount HOST[,HOST2...]:VOLUME[/DIRECTORY] DIRECTORY [-o OPTIONS] [--daemon]
+
+  -o, --options OPTIONS  comma-separated:
+        ro                            refuse every change
+        log-file=PATH log-level=LEVEL  where and how much to log (debug, info, warning, error)
+        backup-volfile-servers=A:B    further servers to ask for the volume
+        server-port=PORT              where gluond listens on the servers
+        subtype=NAME                  the mount shows as fuse.NAME (default glusterfs, which libvirt takes for shared storage)
+        direct-io-mode=enable         leave the page cache out for every file
+        noatime, nosuid, nodev, noexec, ... go to the kernel; _netdev, nofail, x-*, ... are left to fstab's readers
+      --daemon           return as soon as the volume is served, instead of staying in the foreground
+      --sloppy           leave unknown options out instead of refusing them
+      --fake             only check the arguments`;
+
+/** The program `gluon mount`; resolves with the exit status. */
+export async function main(given: string[]): Promise<number> {
+  const say = (line: string): void => console.error(line.startsWith('usage') ? line : `gluon mount: ${line}`);
+  try {
+    const { values, positionals } = parseArgs({
+      args: given,
+      allowPositionals: true,
+      options: {
+        options: { type: 'string', short: 'o', multiple: true },
+        daemon: { type: 'boolean' },
+        sloppy: { type: 'boolean' },
+        fake: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    });
+    if (values.help === true) {
+      console.log(USAGE);
+      return MountStatus.done;
+    }
+    const [source, directory, ...rest] = positionals;
+    if (source === undefined || directory === undefined || rest.length > 0) throw new MountUsageError('give one volume and one directory');
+    const { daemon = false, sloppy = false, fake = false } = values;
+    return await runMount({ source, directory, options: (values.options ?? []).join(','), daemon, sloppy, fake, say });
+  } catch (error) {
+    say(error instanceof Error ? error.message : String(error));
+    say(USAGE);
+    return MountStatus.usage;
+  }
 }

@@ -1,0 +1,98 @@
+/** A mount's worker over a volume: its spec and views come from the servers' gluonds, its data from the bricks. */
+import { errnoName, FsError } from '../base/errno.js';
+import { VolumeClient } from '../client/client.js';
+import type { View } from '../fops/view.js';
+import type { VolumeSpec } from '../fops/volume.js';
+import type { Stale } from '../fuse/invalidator.js';
+import { RealRandom } from '../platform/clock.js';
+import { formatHostPort, GLUOND_PORT } from '../platform/target.js';
+import { TcpNetwork } from '../platform/tcp.js';
+import { watchVolume } from '../platform/volume-watch.js';
+import { serveMount, type OpenVolume, type VolumeRequest } from './mount-worker.js';
+
+/** Requests of a worker that died come again at once; this leaves room for a machine that swaps. */
+const HOLD_ACKNOWLEDGED_MS = 60_000;
+/** For the last message to leave before the process does. */
+const BYE_MS = 100;
+
+interface Known {
+  spec: VolumeSpec;
+  view: View;
+}
+
+function frameTimeoutMs(spec: VolumeSpec): number {
+  return Number(spec.options['network.frame-timeout'] ?? 0) * 1000;
+}
+
+class MountedVolume implements OpenVolume {
+  readonly #request: VolumeRequest;
+  readonly #watch = new AbortController();
+  #client: VolumeClient | undefined;
+  #invalidate: (stale: readonly Stale[]) => Promise<void> = () => Promise.resolve();
+
+  constructor(request: VolumeRequest) {
+    this.#request = request;
+  }
+
+  /** A successor goes on at once with what its predecessor knew, and asks the servers meanwhile: they may be down. */
+  async open(): Promise<this> {
+    const { takeover, noted, log } = this.#request;
+    const watching = this.#follow();
+    if (takeover && noted !== '') {
+      const known = JSON.parse(noted) as Known;
+      this.#update(known.spec, known.view);
+      watching.catch((error: unknown) => log.warn('no server tells about the volume; going on with what is known', { error }));
+    } else await watching;
+    return this;
+  }
+
+  #follow(): Promise<void> {
+    const { config, log } = this.#request;
+    const { servers, volume } = config.source;
+    return watchVolume({
+      servers: servers.map(({ host, port }) => formatHostPort({ host, port: port === 0 ? GLUOND_PORT : port })),
+      volume,
+      onUpdate: (spec, view) => this.#update(spec, view),
+      signal: this.#watch.signal,
+      log,
+    }).catch((error: unknown) => {
+      throw error instanceof FsError ? new Error(`${error.message.replace(/^\w+: E\w+: /, '')} (${errnoName(error.errno)})`, { cause: error }) : error;
+    });
+  }
+
+  #update(spec: VolumeSpec, view: View): void {
+    const { session, opens, takeover, log, clock } = this.#request;
+    this.#client ??= new VolumeClient(
+      { clock, random: new RealRandom(), network: new TcpNetwork(), log },
+      {
+        session,
+        opens,
+        holdAcknowledgedMs: takeover ? HOLD_ACKNOWLEDGED_MS : 0,
+        frameTimeoutMs: frameTimeoutMs(spec),
+        invalidate: (gfids) => this.#invalidate(gfids.map((gfid) => ({ gfid }))),
+      },
+    );
+    this.#client.update(spec, view);
+    this.#request.note(JSON.stringify({ spec, view } satisfies Known));
+  }
+
+  get fops(): OpenVolume['fops'] {
+    return (this.#client as VolumeClient).fops;
+  }
+
+  onInvalidate(invalidate: (stale: readonly Stale[]) => Promise<void>): void {
+    this.#invalidate = invalidate;
+  }
+
+  withdraw(requestNumber: number): void {
+    this.#client?.withdraw(requestNumber);
+  }
+
+  async close(): Promise<void> {
+    this.#watch.abort();
+    this.#client?.close();
+    await new Promise<void>((resolve) => void this.#request.clock.after(BYE_MS, resolve));
+  }
+}
+
+await serveMount((request) => new MountedVolume(request).open());
