@@ -9,10 +9,11 @@
  * bricks answer a repeated number as they did the first time. With no majority, requests wait (or fail after `frameTimeoutMs`).
  */
 import { Errno, FsError, LostError } from '../base/errno.js';
-import { hex, type Gfid } from '../base/ids.js';
+import { hex, NAME_BYTES_MAX, type Gfid } from '../base/ids.js';
 import type { Cancel, Clock, Random } from '../env/clock.js';
 import { OWN_PAYLOAD_BYTES, type Address, type Channel, type Network } from '../env/channel.js';
 import type { Log } from '../env/log.js';
+import type { Fields, Kind } from '../fops/fields.js';
 import { OP_NAMES, OPS, type Args, type Fops, type OpName, type Result } from '../fops/ops.js';
 import { EMPTY_VIEW, type View } from '../fops/view.js';
 import type { BrickSpec, VolumeSpec } from '../fops/volume.js';
@@ -119,6 +120,8 @@ export class VolumeClient {
   }
 
   call<K extends OpName>(op: K, args: Args<K>, requestNumber?: number): Promise<Result<K>> {
+    const wrong = argumentProblem(op, args);
+    if (wrong !== undefined) return Promise.reject(wrong);
     if (!OPS[op].mutation) {
       try {
         const known = this.cache.answer(op, args);
@@ -426,6 +429,22 @@ export class VolumeClient {
     if (!pending.sent) this.#unsent--;
     if (pending.requestNumber > 0) this.#acknowledgements.settled(pending.requestNumber);
   }
+}
+
+/** What no brick would take; sent all the same, it would cost the connection. */
+function argumentProblem(op: OpName, args: object): FsError | undefined {
+  const kinds: Fields = OPS[op].args;
+  for (const key in kinds) {
+    const value = (args as Record<string, unknown>)[key];
+    if ((kinds[key] as Kind<unknown>).check(pack(kinds[key] as Kind<unknown>, value))) continue;
+    const tooLong = typeof value === 'string' && value.length > NAME_BYTES_MAX;
+    return new FsError(tooLong ? Errno.ENAMETOOLONG : Errno.EINVAL, op, `${key} is not a valid ${(kinds[key] as Kind<unknown>).label}`);
+  }
+  return undefined;
+}
+
+function pack(kind: Kind<unknown>, value: unknown): unknown {
+  return kind.pack === undefined ? value : kind.pack(value);
 }
 
 /** What is used after the call that received it; large payloads have a buffer of their own already. */

@@ -167,6 +167,11 @@ export class LeaseCache {
       case 'removexattr':
         this.#inodes.delete((args as Args<'setxattr'>).gfid);
         return;
+      case 'release': {
+        const { gfid } = args as Args<'release'>;
+        if (this.#inodes.get(gfid)?.attr?.nlink === 0) this.#inodes.delete(gfid);
+        break;
+      }
       case 'write':
         if (attr === undefined) this.#dropAttr((args as Args<'write'>).gfid);
         break;

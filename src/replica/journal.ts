@@ -63,8 +63,9 @@ export class Journal {
   constructor(disk: JournalDisk) {
     this.#disk = disk;
     this.#meta = disk.readMeta();
-    this.#generation = disk.generations().at(-1) ?? this.#meta.checkpoint;
-    this.#current = new Set(keysIn(disk.readGeneration(this.#generation)));
+    const newest = disk.generations().at(-1);
+    this.#generation = newest ?? this.#meta.checkpoint;
+    this.#current = new Set(newest === undefined ? [] : keysIn(disk.readGeneration(newest)));
   }
 
   /** The answers that were written, oldest first. */

@@ -53,7 +53,7 @@ export class Leases {
    * Takes the leases on these inodes away from all sessions but one. True when nobody had one; otherwise `done` is called when all have let
    * go, or their lease time is over.
    */
-  recall(gfids: readonly Gfid[], except: Session, done: () => void): boolean {
+  recall(gfids: readonly Gfid[], except: Session | undefined, done: () => void): boolean {
     const now = this.#clock.now();
     let waits: Map<Session, Gfid[]> | undefined;
     for (const gfid of gfids) {
@@ -66,7 +66,7 @@ export class Leases {
         if (list === undefined) waits.set(session, [gfid]);
         else list.push(gfid);
       }
-      if (held instanceof Set && held.has(except)) this.#holders.set(gfid, except);
+      if (except !== undefined && held instanceof Set && held.has(except)) this.#holders.set(gfid, except);
       else this.#holders.delete(gfid);
     }
     if (waits === undefined) return true;

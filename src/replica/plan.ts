@@ -155,7 +155,11 @@ export function planMutation(store: Store, op: OpName, args: unknown): Plan {
       return planFallocate(args as Args<'fallocate'>);
     case 'copyFileRange':
       return planCopy(store, args as Args<'copyFileRange'>);
-    case 'setLock':
+    case 'setLock': {
+      const { kind, type, start, end } = args as Args<'setLock'>;
+      if (kind > 1 || type > 2 || start > end) throw new FsError(Errno.EINVAL, op);
+      return plan([fileLockLock((args as Args<'setLock'>).gfid)], []);
+    }
     case 'dropLocks':
       return plan([fileLockLock((args as Args<'dropLocks'>).gfid)], []);
     default:

@@ -131,7 +131,7 @@ export class Primary {
     this.host = host;
     this.#view = view;
     this.#log = host.log.child({ role: 'primary' });
-    this.#purgeFrom = host.clock.now() + host.pingTimeoutMs() + 2000;
+    this.#purgeFrom = view.epoch === 1 ? 0 : host.clock.now() + host.pingTimeoutMs() + 2000;
     this.leases = new Leases(host.clock);
     this.#waiters = new LockWaiters(host.copy.fileLocks);
   }
@@ -542,6 +542,7 @@ export class Primary {
       if (definiteErrno(error) === Errno.ESTALE) return;
       throw error;
     }
+    this.leases.recall([gfid], undefined, () => undefined);
     const keys = [inodeKey(gfid)];
     this.host.copy.journal.note(keys);
     this.host.copy.store.purge(gfid);

@@ -78,6 +78,7 @@ function compute(primary: Primary, session: Session, message: ReadRequest): unkn
     }
     case 'getLock': {
       const request = args as Args<'getLock'>;
+      if (request.kind > 1 || request.type > 2 || request.start > request.end) throw new FsError(Errno.EINVAL, op);
       const held = fileLocks.conflict({ ...request, session: session.id, pid: 0 });
       return held === undefined ? { type: 2, start: request.start, end: request.end, pid: 0 } : { type: held.type, start: held.start, end: held.end, pid: held.pid };
     }
