@@ -6,8 +6,8 @@ export interface Terminal {
   /** stdout is a terminal: progress bars and the like make sense. */
   readonly outputIsTerminal: boolean;
   readonly inputIsTerminal: boolean;
-  /** One line of stdin without its end, undefined at its end. The text is shown before on stdout. */
-  question(text: string): Promise<string | undefined>;
+  /** One line of stdin without its end, undefined at its end. The text is shown before, on stderr where stdout is for a document. */
+  question(text: string, on?: 'stdout' | 'stderr'): Promise<string | undefined>;
   /** Lines to stdout, to stderr. */
   out(lines: string[]): void;
   err(lines: string[]): void;

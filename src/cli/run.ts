@@ -47,11 +47,13 @@ function failure(operation: string, error: RefusedError | NoAnswerError): Comman
 }
 
 /** Only `y` and `yes` are a yes; other words are asked again, the end of stdin is a no. */
-async function confirmed(prepared: Prepared, { script, terminal }: Context): Promise<boolean> {
+async function confirmed(prepared: Prepared, { script, terminal, form }: Context): Promise<boolean> {
   if (prepared.question === undefined || script) return true;
   if (prepared.asksPeopleOnly === true && !terminal.inputIsTerminal) return true;
   for (let attempts = 0; attempts < 10; attempts++) {
-    const answer = (await terminal.question(`${prepared.question} (y/n) `))?.trim().toLowerCase();
+    const answer = (await terminal.question(`${prepared.question} (y/n) `, form === 'text' ? 'stdout' : 'stderr'))
+      ?.trim()
+      .toLowerCase();
     if (answer === 'y' || answer === 'yes') return true;
     if (answer === undefined || answer === 'n' || answer === 'no') return false;
     terminal.err(["Please answer 'y' or 'n'."]);

@@ -31,6 +31,15 @@ const CHANNEL_OPTIONS: ClientOptions = {
   'grpc.enable_http_proxy': 0,
 };
 
+/** What may be asked again without a second thought. */
+const READS = new Set(
+  ['Ping', 'PeerList', 'VolumeInfo', 'VolumeList', 'VolumeStatus', 'VolumeGet', 'VolumeOptionHelp'].concat([
+    'VolumeHealInfo',
+    'GetState',
+  ]),
+);
+const AMBIGUOUS = 'what was asked for may have happened, or happen still: look before you repeat it';
+
 type Method = MethodDefinition<object, object>;
 
 interface Channel {
@@ -248,16 +257,12 @@ export class GrpcManagementClient implements ManagementClient {
     switch (error.code) {
       case status.DEADLINE_EXCEEDED: {
         const waited = `${where} did not answer '${name}' within ${this.#options.timeoutMs / 1000} s (--timeout)`;
-        return new NoAnswerError(
-          `${waited}; what was asked for may still happen: look before you repeat it`,
-          Errno.ETIMEDOUT,
-        );
+        return new NoAnswerError(READS.has(name) ? waited : `${waited}; ${AMBIGUOUS}`, Errno.ETIMEDOUT);
       }
-      case status.UNAVAILABLE:
-        return new NoAnswerError(
-          `the connection to ${where} broke during '${name}'; look whether it was carried out before you repeat it`,
-          Errno.ENOTCONN,
-        );
+      case status.UNAVAILABLE: {
+        const broke = `the connection to ${where} broke during '${name}'`;
+        return new NoAnswerError(READS.has(name) ? broke : `${broke}; ${AMBIGUOUS}`, Errno.ENOTCONN);
+      }
       case status.UNIMPLEMENTED:
         return new NoAnswerError(
           `${where} does not know '${name}': it is of another version; compare with 'gluon version'`,

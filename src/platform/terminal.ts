@@ -14,21 +14,22 @@ export class ProcessTerminal implements Terminal {
   #waiting: ((line: string | undefined) => void) | undefined;
 
   /** Shows the text, and waits for a line for as long as the user takes. */
-  question(text: string): Promise<string | undefined> {
+  question(text: string, on: 'stdout' | 'stderr' = 'stdout'): Promise<string | undefined> {
     const reader = this.#open();
     reader.setPrompt(text);
     // On a terminal readline must know the prompt, to redraw it when the line is edited.
+    const stream = on === 'stdout' ? 1 : 2;
     if (this.inputIsTerminal && this.outputIsTerminal && !this.#ended) reader.prompt();
-    else write(1, text);
+    else write(stream, text);
     const line = this.#lines.shift();
     if (line !== undefined || this.#ended) {
-      if (!this.outputIsTerminal || line === undefined) write(1, '\n');
+      if (!this.outputIsTerminal || line === undefined) write(stream, '\n');
       return Promise.resolve(line);
     }
     return new Promise((resolve) => {
       this.#waiting = (answer) => {
         // What was typed on a terminal ended its line there; anything else did not.
-        if (!this.inputIsTerminal || answer === undefined) write(1, '\n');
+        if (!this.inputIsTerminal || answer === undefined) write(stream, '\n');
         resolve(answer);
       };
     });
