@@ -1,0 +1,83 @@
+/** The conformance suite over clients of three bricks, all in this process: also while a brick leaves and comes back. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { Fops } from '../../src/fops/ops.js';
+import { BrickSet } from '../support/brick-set.js';
+import { compareTrees } from '../support/cluster.js';
+import { waitFor } from '../support/wait.js';
+import { conformanceOf } from './all.js';
+import type { Subject } from './suite.js';
+
+function sessionOf(set: BrickSet): Promise<{ fops: Fops; close(): Promise<void> }> {
+  const client = set.client();
+  return Promise.resolve({ fops: client.fops, close: async () => set.forget(client) });
+}
+
+async function healed(set: BrickSet): Promise<void> {
+  await waitFor('all three bricks to be in sync', 60_000, () => set.view.inSync.length === 3, 20);
+}
+
+async function bricksEqual(set: BrickSet): Promise<void> {
+  const result = await compareTrees(['--bricks'], set.spec.bricks.map((brick) => brick.path));
+  assert.equal(result.status, 0, result.stdout + result.stderr);
+}
+
+async function threeBricks(): Promise<Subject> {
+  const set = await BrickSet.start(3);
+  return {
+    open: () => sessionOf(set),
+    manySessions: true,
+    exactlyOnce: true,
+    close: async () => {
+      try {
+        await healed(set);
+        await bricksEqual(set);
+      } finally {
+        await set.close();
+      }
+    },
+  };
+}
+
+/** A brick stops and comes back, again and again, the primary too, while the suite runs. */
+async function changingBricks(): Promise<Subject> {
+  const set = await BrickSet.start(3);
+  let over = false;
+  const changing = (async () => {
+    for (let n = 0; !over; n++) {
+      const { primary, inSync } = set.view;
+      const victim = n % 2 === 0 ? primary : inSync.find((id) => id !== primary);
+      if (victim !== undefined && inSync.length === 3) {
+        await set.stopBrick(victim);
+        await set.startBrick(victim);
+      }
+      await waitFor('a little time, or the end', 10_000, () => over || set.view.inSync.length === 3, 50);
+    }
+  })();
+  changing.catch(() => undefined);
+  return {
+    open: () => sessionOf(set),
+    manySessions: true,
+    exactlyOnce: true,
+    close: async () => {
+      over = true;
+      try {
+        await changing;
+        await healed(set);
+        await bricksEqual(set);
+      } finally {
+        await set.close();
+      }
+    },
+  };
+}
+
+conformanceOf('a client of three bricks', threeBricks);
+conformanceOf('a client of three bricks that come and go', changingBricks);
+
+describe('the suite leaves nothing running', () => {
+  test('a set of bricks closes', async () => {
+    const set = await BrickSet.start(3);
+    await set.close();
+  });
+});
