@@ -123,6 +123,7 @@ export class Data {
       done = disk.write(fd, data.subarray(total), length - total, offset + total);
     }
     if (done <= 0) {
+      this.#tree.touched(inode);
       // What lies beyond the old end must not appear: the operation did not happen.
       if (total > 0 && offset + total > inode.size) disk.truncate(fd, inode.size);
       throw new FsError(done === 0 ? Errno.EIO : -done, op);
@@ -167,6 +168,7 @@ export class Data {
     if (result === -Errno.EOPNOTSUPP) this.#allocateByHand(fd, inode, kind, offset, length, size);
     else if (result < 0) {
       if (!keepSize) tree.disk.truncate(fd, inode.size);
+      tree.touched(inode);
       throw new FsError(-result, 'fallocate');
     }
     inode.size = size;
@@ -207,6 +209,7 @@ export class Data {
       } catch (error) {
         if (target.size !== size || targetOffset + length > size) tree.disk.truncate(to, size);
         target.size = size;
+        tree.touched(target);
         throw error;
       }
       target.size = Math.max(size, targetOffset + length);

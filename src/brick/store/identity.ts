@@ -4,6 +4,7 @@
  */
 import { Errno, FsError } from '../../base/errno.js';
 import { ROOT_GFID } from '../../base/ids.js';
+import type { Time } from '../../base/time.js';
 import type { BrickMeta } from '../../replica/store.js';
 import { DiskStat, O_CREAT, O_RDWR, type Disk } from '../disk.js';
 import {
@@ -45,9 +46,13 @@ export class BrickError extends Error {
 }
 
 /** What a new brick is told; the rest of its meta starts at zero. */
-export type BrickIdentity = Pick<BrickMeta, 'volumeId' | 'brickId' | 'bootId'>;
+export interface BrickIdentity extends Pick<BrickMeta, 'volumeId' | 'brickId' | 'bootId'> {
+  /** Times of the empty root, the same on every brick: when the volume was created. The epoch when absent. */
+  created?: Time;
+}
 
 const PRIVATE_MODE = 0o700;
+const ROOT_MODE = 0o755;
 /** mkfs puts it into the root of ext4. */
 const IGNORED_NAMES = new Set(['lost+found']);
 const XATTR_PROBE = 'trusted.gluon.probe';
@@ -91,12 +96,17 @@ export function initialiseBrick(disk: Disk, path: string, identity: BrickIdentit
     makeLayout(disk, root);
     const privateFd = check(disk.openDirectory(root, PRIVATE_NAME), 'open .gluon');
     try {
-      const meta = { formatVersion: FORMAT_VERSION, ...identity, checkpoint: 0, base: 0, sealedEpoch: 0, incomplete: false };
-      writeMeta(disk, privateFd, meta);
+      const { volumeId, brickId, bootId } = identity;
+      writeMeta(disk, privateFd, { formatVersion: FORMAT_VERSION, volumeId, brickId, bootId, checkpoint: 0, base: 0, sealedEpoch: 0, incomplete: false });
     } finally {
       disk.close(privateFd);
     }
     check(disk.setXattr(root, XATTR_GFID, gfidBytes(ROOT_GFID), 0), 'setxattr');
+    // All bricks of a new volume are equal: so are their roots.
+    const created = identity.created ?? { sec: 0, nsec: 0 };
+    check(disk.chown(root, 0, 0), 'chown');
+    check(disk.chmod(root, ROOT_MODE), 'chmod');
+    check(disk.setTimes(root, created, created), 'utimens');
     // The last step: without it the directory is not a brick, and this can be done again.
     check(disk.setXattr(root, XATTR_VOLUME, Buffer.from(identity.volumeId, 'latin1'), 0), 'setxattr');
     check(disk.sync(root), 'fsync');

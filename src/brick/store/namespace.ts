@@ -1,8 +1,9 @@
 /**
  * Mutations of names. Every one is a sequence of system calls that a crash may cut anywhere; the order makes the rest harmless:
  *
- *   create   name · gfid · owner · handle     without gfid it is foreign, without handle it is repaired when it is found
- *   mkdir    handle · name · gfid · owner     a handle that leads nowhere is unknown
+ *   create   name · owner · gfid · handle     without gfid it is foreign, without handle it is repaired when it is found
+ *   mkdir    handle · name · owner · gfid     a handle that leads nowhere is unknown
+ *   unnamed  orphan mark · handle · owner · gfid    without gfid it is removed at the next start
  *   remove   (handle | orphan mark) · name    the name still leads to the inode, and to its handle again
  *   move     .next · rename · handle          a directory is where its handle or `.next` says
  *
@@ -94,13 +95,13 @@ export class Namespace {
       this.#claim(dir, name, op, () => disk.mkdirAt(dir, name, mode & MODE_BITS));
       made = true;
       fd = check(disk.openDirectory(dir, name), op);
-      check(disk.setXattr(fd, XATTR_GFID, gfidBytes(gfid), 0), op);
       const stat = this.#stat;
       check(disk.stat(fd, stat), op);
       // A default ACL of the parent decides on the permissions, otherwise they are what was asked for.
       const bits = (stat.mode & 0o777) | (mode & 0o7000);
       if (stat.uid !== uid || stat.gid !== gid) check(disk.chown(fd, uid, gid), op);
       if ((stat.mode & MODE_BITS) !== bits) check(disk.chmod(fd, bits), op);
+      check(disk.setXattr(fd, XATTR_GFID, gfidBytes(gfid), 0), op);
       stat.mode = S_IFDIR | bits;
       stat.uid = uid;
       stat.gid = gid;
@@ -108,6 +109,7 @@ export class Namespace {
       if (fd >= 0) disk.close(fd);
       if (made) disk.rmdirAt(dir, name);
       disk.unlinkAt(tree.handleFd(gfid), gfid);
+      this.#undone(parent);
       throw error;
     }
     const inode = new Inode(gfid, this.#stat, undefined);
@@ -131,7 +133,13 @@ export class Namespace {
   makeInode(parent: Gfid, name: Name, gfid: Gfid, what: NewInode, op: string): Inode {
     const tree = this.#tree;
     const dir = tree.directoryFd(parent, op);
-    const inode = this.#makeAt(dir, name, gfid, what, op);
+    let inode: Inode;
+    try {
+      inode = this.#makeAt(dir, name, gfid, what, op);
+    } catch (error) {
+      this.#undone(parent);
+      throw error;
+    }
     inode.nlink = 1;
     tree.adopt(inode);
     tree.nameAdded(parent, name, gfid);
@@ -168,14 +176,7 @@ export class Namespace {
       return disk.mknodAt(dir, name, what.mode, what.rdev);
     });
     try {
-      const value = gfidBytes(gfid);
-      if (fd >= 0) {
-        check(disk.setXattr(fd, XATTR_GFID, value, 0), op);
-        check(disk.stat(fd, stat), op);
-      } else {
-        check(disk.setXattrAt(dir, name, XATTR_GFID, value, 0), op);
-        check(disk.statAt(dir, name, stat), op);
-      }
+      check(fd >= 0 ? disk.stat(fd, stat) : disk.statAt(dir, name, stat), op);
       if (stat.uid !== what.uid || stat.gid !== what.gid) {
         check(disk.chownAt(dir, name, what.uid, what.gid), op);
         // The kernel takes the set-id bits away from what changes its owner.
@@ -183,6 +184,8 @@ export class Namespace {
         stat.uid = what.uid;
         stat.gid = what.gid;
       }
+      const value = gfidBytes(gfid);
+      check(fd >= 0 ? disk.setXattr(fd, XATTR_GFID, value, 0) : disk.setXattrAt(dir, name, XATTR_GFID, value, 0), op);
       if (handle !== dir) check(disk.linkAt(dir, name, handle, gfid), op);
     } catch (error) {
       if (fd >= 0) disk.close(fd);
@@ -287,6 +290,12 @@ export class Namespace {
     // Should this fail too, the handle is repaired when the name is looked up.
     if (purge) tree.disk.linkAt(dir, name, tree.handleFd(inode.gfid), inode.gfid);
     else tree.unmarkOrphan(inode.gfid);
+  }
+
+  /** What was tried in the directory and taken back changed its times on the disk. */
+  #undone(parent: Gfid): void {
+    const directory = this.#tree.find(parent);
+    if (directory !== undefined) this.#tree.touched(directory);
   }
 
   #lostName(inode: Inode, purge: boolean): void {

@@ -20,6 +20,9 @@ const ORDERED_DISKS = new Set([0xef53, 0x58465342]);
 
 type Handlers = { [K in StoreOp]: (args: Args<K>, stamp: Stamp) => Result<K> };
 
+/** The most frequent of all errors, made once: taking a stack trace costs more than the lookup. */
+const NO_SUCH_NAME = new FsError(Errno.ENOENT, 'lookup');
+
 export class DirectoryStore implements Store {
   readonly #tree: Tree;
   readonly #data: Data;
@@ -86,7 +89,7 @@ export class DirectoryStore implements Store {
 
   lookup(parent: Gfid, name: Name): Attr {
     const inode = this.#tree.child(parent, name, 'lookup');
-    if (inode === undefined) throw new FsError(Errno.ENOENT, 'lookup');
+    if (inode === undefined) throw NO_SUCH_NAME;
     return this.#tree.refresh(inode).attr();
   }
 
@@ -279,6 +282,11 @@ export class DirectoryStore implements Store {
       if (inode !== undefined && tree.statInode(inode, this.#stat) === 0 && this.#stat.ctimeSec >= sec) yield gfid;
     }
     if (tree.disk.stat(tree.rootFd, this.#stat) === 0 && this.#stat.ctimeSec >= sec) yield ROOT_GFID;
+  }
+
+  /** Identities of everything that has a handle, but for the root. Reads the whole brick. */
+  handles(): Generator<Gfid> {
+    return this.#tree.allHandles();
   }
 
   dropCaches(): void {

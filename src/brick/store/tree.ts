@@ -213,10 +213,10 @@ export class Tree {
     check(result, op);
   }
 
-  /** The directory is where `.next` said. */
+  /** The directory is where `.next` said. Should the disk refuse, it is still found there. */
   settleHandleText(gfid: Gfid): void {
     const fd = this.handleFd(gfid);
-    check(this.disk.renameAt(fd, `${gfid}.next`, fd, gfid, 0), 'rename handle');
+    this.disk.renameAt(fd, `${gfid}.next`, fd, gfid, 0);
   }
 
   // --- descriptors of directories
@@ -620,10 +620,19 @@ export class Tree {
     const names = this.disk.list(this.orphansFd);
     if (typeof names === 'number') throw new FsError(-names, 'list orphans');
     for (const name of names) {
-      const kept = isGfid(name) && this.disk.statAt(this.handleFd(name), name, this.#stat) === 0 && this.#stat.nlink === 1;
-      if (kept) this.#orphans.add(name);
+      if (this.#isKeptOrphan(name)) this.#orphans.add(name);
       else this.disk.unlinkAt(this.orphansFd, name);
     }
+  }
+
+  #isKeptOrphan(name: string): boolean {
+    if (!isGfid(name)) return false;
+    const dir = this.handleFd(name);
+    if (this.disk.statAt(dir, name, this.#stat) !== 0 || this.#stat.nlink !== 1) return false;
+    if (this.#gfidAt(dir, name) === name) return true;
+    // A crash came while it was made, or the handle is that of a directory, which is never an orphan.
+    if ((this.#stat.mode & S_IFMT) !== S_IFLNK) this.disk.unlinkAt(dir, name);
+    return false;
   }
 }
 
