@@ -55,7 +55,10 @@ interface Pending {
   op: OpName;
   args: unknown;
   requestNumber: number;
+  /** On the present connection, since the last reclaim. */
   sent: boolean;
+  /** At any time, on any connection: it may have been carried out. */
+  everSent: boolean;
   deadline: number;
   resolve(result: unknown): void;
   reject(error: Error): void;
@@ -114,7 +117,7 @@ export class VolumeClient {
   /** What the pool's management says of the volume; call it with every change. */
   update(spec: VolumeSpec, view: View): void {
     this.#spec = spec;
-    if (!spec.started) this.#failAll(() => new FsError(Errno.ENOTCONN, 'request', `volume ${spec.name} is stopped`));
+    if (!spec.started) this.#failAll(`volume ${spec.name} is stopped`);
     this.#learnView(view);
     if (this.#channel === undefined && this.#dialing === 0) this.#connect();
   }
@@ -138,7 +141,7 @@ export class VolumeClient {
       const number = OPS[op].mutation ? (requestNumber ?? this.#nextNumber++) : 0;
       if (number > 0) this.#acknowledgements.began(number);
       const pending: Pending = {
-        id: this.#nextId++, op, args, requestNumber: number, sent: false,
+        id: this.#nextId++, op, args, requestNumber: number, sent: false, everSent: false,
         deadline: this.#frameTimeoutMs > 0 ? this.#env.clock.now() + this.#frameTimeoutMs : Infinity,
         resolve: resolve as (result: unknown) => void, reject,
       };
@@ -151,7 +154,7 @@ export class VolumeClient {
   /** Takes back a mutation that was not sent yet: it fails with EINTR and never happens. False when it may have been sent. */
   withdraw(requestNumber: number): boolean {
     for (const pending of this.#pending.values()) {
-      if (pending.requestNumber !== requestNumber || pending.sent) continue;
+      if (pending.requestNumber !== requestNumber || pending.everSent) continue;
       this.#pending.delete(pending.id);
       this.#unsent--;
       this.#acknowledgements.settled(requestNumber);
@@ -169,7 +172,7 @@ export class VolumeClient {
     this.#retry();
     this.#channel?.send({ kind: 'bye' });
     this.#channel?.close('the client is closed');
-    this.#failAll(() => new LostError('the client is closed'));
+    this.#failAll('the client is closed');
   }
 
   // ---------------------------------------------------------------- connection
@@ -280,6 +283,9 @@ export class VolumeClient {
   #reclaim(): void {
     this.#readyEpoch = 0;
     this.cache.clear();
+    // Everything is asked again: a brick that became primary anew forgot what was waiting for it, one that did not knows the numbers.
+    this.#unsent = this.#pending.size;
+    for (const pending of this.#pending.values()) pending.sent = false;
     this.#channel?.send({ kind: 'reclaim', id: this.#view.epoch, epoch: this.#view.epoch, opens: this.#held.opens(), locks: this.#held.locks() });
   }
 
@@ -374,6 +380,7 @@ export class VolumeClient {
 
   #send(pending: Pending): void {
     pending.sent = true;
+    pending.everSent = true;
     const { id, op, args, requestNumber } = pending;
     this.#channel?.send({ kind: 'request', id, epoch: this.#readyEpoch, requestNumber, acknowledged: this.#acknowledgements.upTo(this.#env.clock.now()), op, args } as Message);
   }
@@ -413,14 +420,14 @@ export class VolumeClient {
     for (const pending of [...this.#pending.values()]) {
       if (pending.deadline > now) continue;
       this.#remove(pending);
-      pending.reject(new LostError(`${pending.op}: no answer within ${this.#frameTimeoutMs} ms (network.frame-timeout)`, Errno.ETIMEDOUT));
+      pending.reject(unanswered(pending, Errno.ETIMEDOUT, `no answer within ${this.#frameTimeoutMs} ms (network.frame-timeout)`));
     }
   }
 
-  #failAll(makeError: () => Error): void {
+  #failAll(reason: string): void {
     for (const pending of [...this.#pending.values()]) {
       this.#remove(pending);
-      pending.reject(makeError());
+      pending.reject(unanswered(pending, Errno.ENOTCONN, reason));
     }
   }
 
@@ -429,6 +436,12 @@ export class VolumeClient {
     if (!pending.sent) this.#unsent--;
     if (pending.requestNumber > 0) this.#acknowledgements.settled(pending.requestNumber);
   }
+}
+
+/** A mutation that was sent may have happened or happen still; anything else did not. */
+function unanswered(pending: Pending, errno: number, reason: string): Error {
+  if (pending.everSent && pending.requestNumber > 0) return new LostError(`${pending.op}: ${reason}`, errno);
+  return new FsError(errno, pending.op, reason);
 }
 
 /** What no brick would take; sent all the same, it would cost the connection. */

@@ -173,6 +173,8 @@ export class Primary {
       follower.link?.close(reason);
     }
     this.#held = [];
+    // What is under way here is never answered from here; clients ask the next primary, which may be this brick again.
+    for (const session of this.host.sessions.all()) session.underWay.clear();
     this.leases.clear();
     for (const wake of this.#drained.splice(0)) wake();
   }
@@ -219,8 +221,12 @@ export class Primary {
       this.#held.push(() => this.reclaim(session, channel, message));
       return;
     }
-    session.opens.clear();
-    for (const gfid of message.opens) session.opened(gfid);
+    // A primary that has counted all along knows better than the client, which has not heard every answer yet.
+    if (session.countedBy !== this) {
+      session.countedBy = this;
+      session.opens.clear();
+      for (const gfid of message.opens) session.opened(gfid);
+    }
     session.reclaimedEpoch = this.#view.epoch;
     let errno = 0;
     for (const lock of message.locks) if (!this.#reclaimLock(session, lock)) errno = Errno.EIO;
@@ -237,16 +243,20 @@ export class Primary {
 
   #mutation(session: Session, message: MessageOf<'request'>): void {
     const { id, requestNumber, op } = message;
+    // Before the answers: an answer is there as soon as it is applied here, but is given when every member has it.
+    if (session.underWay.has(requestNumber)) {
+      session.underWay.set(requestNumber, id);
+      return;
+    }
     const known = this.host.copy.results.find(session.id, requestNumber);
     if (known !== undefined) {
       this.#repeat(session, id, op, known);
       return;
     }
-    if (session.underWay.has(requestNumber)) {
-      session.underWay.set(requestNumber, id);
+    if (this.host.copy.results.isAcknowledged(session.id, requestNumber)) {
+      this.#reply(session, id, Errno.EIO, op, undefined);
       return;
     }
-    if (this.host.copy.results.isAcknowledged(session.id, requestNumber)) return;
     session.underWay.set(requestNumber, id);
     const mutation: Mutation = {
       session, sessionId: session.id, id, requestNumber, acknowledged: message.acknowledged, op,
@@ -486,7 +496,7 @@ export class Primary {
   }
 
   #finish(mutation: Mutation, errno: number, result: unknown): void {
-    if (mutation.requestNumber === 0) return;
+    if (mutation.requestNumber === 0 || this.#state === 'stopped') return;
     const id = mutation.session.underWay.get(mutation.requestNumber) ?? mutation.id;
     mutation.session.underWay.delete(mutation.requestNumber);
     // Definite failures changed nothing: remembered here only, a new primary may find the same or better.
@@ -718,6 +728,7 @@ export class Primary {
     for (const gfid of freed) this.#wakeLockWaiters(gfid);
     const opens = [...session.opens.keys()];
     session.opens.clear();
+    session.countedBy = undefined;
     for (const gfid of opens) this.#purgeIfOrphan(gfid);
   }
 

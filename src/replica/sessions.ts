@@ -12,6 +12,8 @@ export class Session {
   lastSeen = 0;
   /** Open counts by inode. */
   readonly opens = new Map<Gfid, number>();
+  /** The primary that has counted `opens` since it heard them from the client. */
+  countedBy: object | undefined;
   /** Requests under way: request number → id to answer with (of the connection that asked last). */
   readonly underWay = new Map<number, number>();
   /** The epoch in which it reclaimed what it had. */
