@@ -36,22 +36,42 @@ function stamp(gfid: Gfid | '' = ''): Stamp {
   return { time: clock.wall(), gfid, purge: true };
 }
 
-const directory = store.apply('mkdir', { parent: ROOT_GFID, name: 'd', mode: 0o755, uid: 0, gid: 0 }, stamp(hex(random.bytes(16)))).attr.gfid;
+const directory = store.apply(
+  'mkdir',
+  { parent: ROOT_GFID, name: 'd', mode: 0o755, uid: 0, gid: 0 },
+  stamp(hex(random.bytes(16))),
+).attr.gfid;
 const name = (i: number): string => `file-${i}`;
 const block = Buffer.alloc(4096, 7);
 const written = (i: number): Gfid => identities[i % 500] as Gfid;
 
 measure('create', files, (i) => {
-  store.apply('create', { parent: directory, name: name(i), mode: 0o644, exclusive: true, truncate: false, uid: 0, gid: 0 }, stamp(identities[i] as Gfid));
+  store.apply(
+    'create',
+    { parent: directory, name: name(i), mode: 0o644, exclusive: true, truncate: false, uid: 0, gid: 0 },
+    stamp(identities[i] as Gfid),
+  );
 });
 measure('write 4 KiB, new files', files, (i) => {
-  store.apply('write', { gfid: identities[i] as Gfid, offset: 0, append: false, sync: false, killPriv: false, data: block }, stamp());
+  store.apply(
+    'write',
+    { gfid: identities[i] as Gfid, offset: 0, append: false, sync: false, killPriv: false, data: block },
+    stamp(),
+  );
 });
 measure('write 4 KiB over 500 open files', files, (i) => {
-  store.apply('write', { gfid: written(i), offset: 0, append: false, sync: false, killPriv: false, data: block }, stamp());
+  store.apply(
+    'write',
+    { gfid: written(i), offset: 0, append: false, sync: false, killPriv: false, data: block },
+    stamp(),
+  );
 });
 measure('write 4 KiB, one file, next offset', files, (i) => {
-  store.apply('write', { gfid: identities[0] as Gfid, offset: i * 4096, append: false, sync: false, killPriv: false, data: block }, stamp());
+  store.apply(
+    'write',
+    { gfid: identities[0] as Gfid, offset: i * 4096, append: false, sync: false, killPriv: false, data: block },
+    stamp(),
+  );
 });
 measure('read 4 KiB, one file', files, (i) => void store.read(identities[0] as Gfid, i * 4096, 4096));
 const megabytes = Math.floor((files * 4096) / (1 << 20));
@@ -70,13 +90,15 @@ measure('getattr, cached', files, (i) => void store.getattr(identities[i] as Gfi
 const waiting_ms = clock.now();
 const flushed = store.flushTimes(0);
 store.flushTimes(Number.MAX_SAFE_INTEGER);
-process.stdout.write(`${'flush of times, each'.padEnd(44)} ${(((clock.now() - waiting_ms) * 1000) / flushed).toFixed(2).padStart(9)} µs\n`);
+process.stdout.write(
+  `${'flush of times, each'.padEnd(44)} ${(((clock.now() - waiting_ms) * 1000) / flushed).toFixed(2).padStart(9)} µs\n`,
+);
 store.dropCaches();
 measure('lookup, not in memory', files, (i) => void store.lookup(directory, name(i)));
 store.dropCaches();
 const list = (): void => {
   let after = '';
-  for (let end = false; !end; ) {
+  for (let end = false; !end;) {
     const page = store.readdir(directory, after, 1000, true);
     after = page.entries.at(-1)?.name ?? '';
     end = page.end;
@@ -90,10 +112,18 @@ const perEntry = (label: string): void => {
 perEntry('readdir with attributes, not in memory, each');
 perEntry('readdir with attributes, cached, each');
 measure('rename', files, (i) => {
-  store.apply('rename', { parent: directory, name: name(i), newParent: directory, newName: `renamed-${i}`, flags: 0 }, stamp());
+  store.apply(
+    'rename',
+    { parent: directory, name: name(i), newParent: directory, newName: `renamed-${i}`, flags: 0 },
+    stamp(),
+  );
 });
 measure('setattr mode', files, (i) => {
-  store.apply('setattr', { gfid: identities[i] as Gfid, mode: 0o600, atimeNow: false, mtimeNow: false, killPriv: false }, stamp());
+  store.apply(
+    'setattr',
+    { gfid: identities[i] as Gfid, mode: 0o600, atimeNow: false, mtimeNow: false, killPriv: false },
+    stamp(),
+  );
 });
 measure('unlink', files, (i) => void store.apply('unlink', { parent: directory, name: `renamed-${i}` }, stamp()));
 process.stdout.write(`resident ${(process.memoryUsage().rss / (1 << 20)).toFixed(0)} MiB\n`);

@@ -17,6 +17,10 @@ interface Waiting {
   refuse(error: FsError): void;
 }
 
+function checkLock(lock: { kind: number; type: number; start: number; end: number }): void {
+  if (lock.kind > 1 || lock.type > LOCK_NONE || lock.end < lock.start) throw new FsError(Errno.EINVAL, 'lock');
+}
+
 export class LocalFops implements Fops {
   readonly #store: Store;
   readonly #clock: Clock;
@@ -91,7 +95,11 @@ export class LocalFops implements Fops {
     let attr = this.#store.getattr(args.gfid);
     if (args.truncate) {
       const { gfid, killPriv } = args;
-      attr = this.#store.apply('setattr', { gfid, size: 0, atimeNow: false, mtimeNow: true, killPriv }, this.#stamp()).attr;
+      attr = this.#store.apply(
+        'setattr',
+        { gfid, size: 0, atimeNow: false, mtimeNow: true, killPriv },
+        this.#stamp(),
+      ).attr;
     }
     this.#opened(args.gfid);
     return { attr };
@@ -178,6 +186,8 @@ export class LocalFops implements Fops {
 
   async setLock(args: Args<'setLock'>): Promise<Result<'setLock'>> {
     const { gfid, owner, kind, type, start, end, pid } = args;
+    checkLock(args);
+    this.#store.getattr(gfid);
     const request: LockRequest = { session: SESSION, gfid, owner, kind, type, start, end, pid };
     const answer = this.#waiters.examine(request);
     if (answer === 'grant') this.#grant(request);
@@ -213,6 +223,7 @@ export class LocalFops implements Fops {
   }
 
   async getLock(args: Args<'getLock'>): Promise<Result<'getLock'>> {
+    checkLock(args);
     const held = this.#locks.conflict({ ...args, session: SESSION, pid: 0 });
     if (held === undefined) return { type: LOCK_NONE, start: args.start, end: args.end, pid: 0 };
     return { type: held.type, start: held.start, end: held.end, pid: held.pid };

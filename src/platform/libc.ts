@@ -265,7 +265,7 @@ export class LibcDisk implements Disk {
       if (size < 0) return -koffi.errno();
       if (size === 0) return names;
       // struct linux_dirent64: u64 inode, i64 offset, u16 length, u8 type, name with NUL.
-      for (let at = 0; at < size; ) {
+      for (let at = 0; at < size;) {
         const length = listing.readUInt16LE(at + 16);
         const start = at + 19;
         const name = listing.toString('latin1', start, listing.indexOf(0, start));

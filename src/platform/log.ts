@@ -32,7 +32,8 @@ function plain(key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return Number(value);
   if (value instanceof Uint8Array) return `${value.byteLength} bytes`;
   // A Buffer was turned into {type, data} by its toJSON before it came here.
-  if (key !== '' && typeof value === 'object' && value !== null && (value as { type?: unknown }).type === 'Buffer') return 'bytes';
+  if (key !== '' && typeof value === 'object' && value !== null && (value as { type?: unknown }).type === 'Buffer')
+    return 'bytes';
   return value;
 }
 

@@ -22,15 +22,18 @@ export class Attributes {
     const tree = this.#tree;
     const inode = tree.inode(args.gfid, 'setattr');
     let mode = args.mode === undefined ? inode.mode : (args.mode & MODE_BITS) | inode.type;
-    if (args.mode !== undefined && inode.isSymlink) throw new FsError(Errno.EOPNOTSUPP, 'setattr', 'a symbolic link has no mode');
+    if (args.mode !== undefined && inode.isSymlink)
+      throw new FsError(Errno.EOPNOTSUPP, 'setattr', 'a symbolic link has no mode');
     if (args.killPriv && !inode.isDirectory) mode = withoutPrivileges(mode);
     if (args.size !== undefined) {
-      if (!inode.isRegular) throw new FsError(inode.isDirectory ? Errno.EISDIR : Errno.EINVAL, 'setattr', 'has no size');
+      if (!inode.isRegular)
+        throw new FsError(inode.isDirectory ? Errno.EISDIR : Errno.EINVAL, 'setattr', 'has no size');
       // First what a disk may refuse.
       this.#data.resize(inode, args.size, 'setattr');
       inode.mtime = stamp.time;
     }
-    if (args.uid !== undefined || args.gid !== undefined) this.setOwner(inode, args.uid ?? inode.uid, args.gid ?? inode.gid, mode);
+    if (args.uid !== undefined || args.gid !== undefined)
+      this.setOwner(inode, args.uid ?? inode.uid, args.gid ?? inode.gid, mode);
     if (mode !== inode.mode) this.setMode(inode, mode);
     if (args.atimeNow) inode.atime = stamp.time;
     else if (args.atime !== undefined) inode.atime = args.atime;
@@ -51,7 +54,8 @@ export class Attributes {
     inode.uid = uid;
     inode.gid = gid;
     // The kernel took the set-id bits away.
-    if (!inode.isDirectory && !inode.isSymlink && (inode.mode & wanted & SET_ID_BITS) !== 0) this.setMode(inode, inode.mode);
+    if (!inode.isDirectory && !inode.isSymlink && (inode.mode & wanted & SET_ID_BITS) !== 0)
+      this.setMode(inode, inode.mode);
   }
 
   setMode(inode: Inode, mode: number): void {

@@ -161,7 +161,8 @@ export class Data {
     checkRange(offset, length, 'fallocate');
     const keepSize = (mode & FALLOC_KEEP_SIZE) !== 0;
     const kind = mode & ~FALLOC_KEEP_SIZE;
-    if (kind !== 0 && kind !== FALLOC_ZERO_RANGE && !(kind === FALLOC_PUNCH_HOLE && keepSize)) throw new FsError(Errno.EOPNOTSUPP, 'fallocate');
+    if (kind !== 0 && kind !== FALLOC_ZERO_RANGE && !(kind === FALLOC_PUNCH_HOLE && keepSize))
+      throw new FsError(Errno.EOPNOTSUPP, 'fallocate');
     const { fd } = tree.file(inode, true, 'fallocate');
     const size = keepSize ? inode.size : Math.max(inode.size, offset + length);
     const result = tree.disk.allocate(fd, mode, offset, length);
@@ -223,7 +224,7 @@ export class Data {
     const { disk } = this.#tree;
     const aligned = (fromOffset | toOffset | length) % CLONE_ALIGNMENT_BYTES === 0;
     if (aligned && disk.cloneRange(from, fromOffset, to, toOffset, length) === 0) return;
-    for (let at = 0; at < length; ) {
+    for (let at = 0; at < length;) {
       const data = disk.seek(from, fromOffset + at, SEEK_DATA);
       // ENXIO: no data until the end of the source.
       const dataAt = data < 0 ? length : Math.min(length, data - fromOffset);
@@ -243,7 +244,10 @@ export class Data {
       let count = disk.copyRange(from, fromOffset + at, to, toOffset + at, end - at);
       if (count === -Errno.EXDEV || count === -Errno.EOPNOTSUPP || count === -Errno.EINVAL || count === -Errno.ENOSYS) {
         const scratch = this.#scratch;
-        count = check(disk.read(from, scratch, Math.min(end - at, scratch.byteLength), fromOffset + at), 'copyFileRange');
+        count = check(
+          disk.read(from, scratch, Math.min(end - at, scratch.byteLength), fromOffset + at),
+          'copyFileRange',
+        );
         if (count > 0) count = check(disk.write(to, scratch, count, toOffset + at), 'copyFileRange');
       }
       check(count, 'copyFileRange');
@@ -326,7 +330,7 @@ export class Data {
     const { fd } = this.#tree.file(inode, false, 'dataRanges');
     const end = Math.min(start + REGION_BYTES, inode.size);
     const ranges: [number, number][] = [];
-    for (let at = start; at < end; ) {
+    for (let at = start; at < end;) {
       const data = disk.seek(fd, at, SEEK_DATA);
       if (data === -Errno.ENXIO || data >= end) break;
       check(data, 'dataRanges');

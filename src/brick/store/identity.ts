@@ -73,7 +73,10 @@ function volumeOf(disk: Disk, root: number, path: string): string | undefined {
 }
 
 function noXattrs(path: string): BrickError {
-  return new BrickError('no xattrs', `${path}: the filesystem does not keep trusted extended attributes; use ext4, XFS or btrfs, as root`);
+  return new BrickError(
+    'no xattrs',
+    `${path}: the filesystem does not keep trusted extended attributes; use ext4, XFS or btrfs, as root`,
+  );
 }
 
 function privateDirectory(disk: Disk, root: number): number {
@@ -86,7 +89,12 @@ function privateDirectory(disk: Disk, root: number): number {
  * brick already. Refuses a directory of another volume or brick, and one that holds other files unless `force` (they stay where they
  * are, invisible to the volume).
  */
-export function initialiseBrick(disk: Disk, path: string, identity: BrickIdentity, options: { force?: boolean } = {}): void {
+export function initialiseBrick(
+  disk: Disk,
+  path: string,
+  identity: BrickIdentity,
+  options: { force?: boolean } = {},
+): void {
   const root = openRoot(disk, path);
   try {
     if (disk.setXattr(root, XATTR_PROBE, Buffer.from('1'), 0) < 0) throw noXattrs(path);
@@ -97,7 +105,16 @@ export function initialiseBrick(disk: Disk, path: string, identity: BrickIdentit
     const privateFd = check(disk.openDirectory(root, PRIVATE_NAME), 'open .gluon');
     try {
       const { volumeId, brickId, bootId } = identity;
-      writeMeta(disk, privateFd, { formatVersion: FORMAT_VERSION, volumeId, brickId, bootId, checkpoint: 0, base: 0, sealedEpoch: 0, incomplete: false });
+      writeMeta(disk, privateFd, {
+        formatVersion: FORMAT_VERSION,
+        volumeId,
+        brickId,
+        bootId,
+        checkpoint: 0,
+        base: 0,
+        sealedEpoch: 0,
+        incomplete: false,
+      });
     } finally {
       disk.close(privateFd);
     }
@@ -118,7 +135,10 @@ export function initialiseBrick(disk: Disk, path: string, identity: BrickIdentit
 function isBrickAlready(disk: Disk, root: number, path: string, identity: BrickIdentity): boolean {
   const volume = volumeOf(disk, root, path);
   if (volume !== undefined && volume !== identity.volumeId) {
-    throw new BrickError('other volume', `${path}: already part of volume ${volume}; choose another directory, or remove ${PRIVATE_NAME} and its xattr ${XATTR_VOLUME}`);
+    throw new BrickError(
+      'other volume',
+      `${path}: already part of volume ${volume}; choose another directory, or remove ${PRIVATE_NAME} and its xattr ${XATTR_VOLUME}`,
+    );
   }
   const privateFd = privateDirectory(disk, root);
   if (privateFd < 0) return false;
@@ -126,10 +146,16 @@ function isBrickAlready(disk: Disk, root: number, path: string, identity: BrickI
     const meta = readMeta(disk, privateFd);
     if (meta === undefined) return false;
     if (meta.volumeId !== identity.volumeId) {
-      throw new BrickError('other volume', `${path}: already part of volume ${meta.volumeId}; choose another directory, or remove ${PRIVATE_NAME}`);
+      throw new BrickError(
+        'other volume',
+        `${path}: already part of volume ${meta.volumeId}; choose another directory, or remove ${PRIVATE_NAME}`,
+      );
     }
     if (meta.brickId !== identity.brickId) {
-      throw new BrickError('other brick', `${path}: already brick ${meta.brickId} of this volume; choose another directory`);
+      throw new BrickError(
+        'other brick',
+        `${path}: already brick ${meta.brickId} of this volume; choose another directory`,
+      );
     }
     return volume === identity.volumeId;
   } finally {
@@ -142,7 +168,10 @@ function refuseContents(disk: Disk, root: number, path: string, force: boolean):
   if (typeof names === 'number') throw new FsError(-names, `list ${path}`);
   const others = names.filter((name) => name !== PRIVATE_NAME && !IGNORED_NAMES.has(name));
   if (others.length === 0 || force) return;
-  throw new BrickError('not empty', `${path}: holds ${others.length} other files or directories, which the volume would not show; choose an empty directory`);
+  throw new BrickError(
+    'not empty',
+    `${path}: holds ${others.length} other files or directories, which the volume would not show; choose an empty directory`,
+  );
 }
 
 function makeLayout(disk: Disk, root: number): void {
@@ -193,7 +222,8 @@ export class OpenBrick {
     if (disk.stat(this.#rootFd, stat) < 0) return `${this.#path}: the directory cannot be read any more`;
     const { inode, device } = stat;
     if (disk.statPath(this.#path, stat) < 0) return `${this.#path}: the directory is gone`;
-    if (stat.inode !== inode || stat.device !== device) return `${this.#path}: another directory is there now; was a disk mounted or unmounted?`;
+    if (stat.inode !== inode || stat.device !== device)
+      return `${this.#path}: another directory is there now; was a disk mounted or unmounted?`;
     if (disk.statAt(this.#privateFd, META_NAME, stat) < 0) return `${this.#path}: ${PRIVATE_NAME}/${META_NAME} is gone`;
     return undefined;
   }
@@ -210,7 +240,13 @@ export class OpenBrick {
  * Opens the brick at `path`, if it is brick `brickId` of volume `volumeId`. Throws BrickError, with what to do, when it is not; FsError when
  * the disk fails.
  */
-export function openBrick(disk: Disk, path: string, volumeId: string, brickId: string, limits: TreeLimits = TREE_LIMITS): OpenBrick {
+export function openBrick(
+  disk: Disk,
+  path: string,
+  volumeId: string,
+  brickId: string,
+  limits: TreeLimits = TREE_LIMITS,
+): OpenBrick {
   const rootFd = openRoot(disk, path);
   const opened = [rootFd];
   try {
@@ -219,13 +255,21 @@ export function openBrick(disk: Disk, path: string, volumeId: string, brickId: s
     if (privateFd >= 0) opened.push(privateFd);
     const meta = privateFd < 0 ? undefined : metaOf(disk, privateFd, path);
     if (meta === undefined) {
-      if (volume !== undefined) throw new BrickError('damaged', `${path}: marked as a brick of volume ${volume}, but ${PRIVATE_NAME}/${META_NAME} is gone; replace the brick`);
-      throw new BrickError('empty', `${path}: holds no brick (there is no ${PRIVATE_NAME}); the disk may not be mounted`);
+      if (volume !== undefined)
+        throw new BrickError(
+          'damaged',
+          `${path}: marked as a brick of volume ${volume}, but ${PRIVATE_NAME}/${META_NAME} is gone; replace the brick`,
+        );
+      throw new BrickError(
+        'empty',
+        `${path}: holds no brick (there is no ${PRIVATE_NAME}); the disk may not be mounted`,
+      );
     }
     checkIdentity(path, meta, volume, volumeId, brickId);
     const lockFd = check(disk.openFile(privateFd, LOCK_NAME, O_CREAT | O_RDWR, 0o600), 'open lock');
     opened.push(lockFd);
-    if (disk.lock(lockFd) === -Errno.EAGAIN) throw new BrickError('in use', `${path}: another process serves this brick`);
+    if (disk.lock(lockFd) === -Errno.EAGAIN)
+      throw new BrickError('in use', `${path}: another process serves this brick`);
     return new OpenBrick(disk, path, rootFd, privateFd, lockFd, limits);
   } catch (error) {
     for (const fd of opened) disk.close(fd);
@@ -242,18 +286,36 @@ function metaOf(disk: Disk, privateFd: number, path: string): BrickMeta | undefi
   }
 }
 
-function checkIdentity(path: string, meta: BrickMeta, volume: string | undefined, volumeId: string, brickId: string): void {
+function checkIdentity(
+  path: string,
+  meta: BrickMeta,
+  volume: string | undefined,
+  volumeId: string,
+  brickId: string,
+): void {
   if (meta.formatVersion !== FORMAT_VERSION) {
-    throw new BrickError('format', `${path}: written in format ${meta.formatVersion}, this gluon reads format ${FORMAT_VERSION}; use the version that wrote it`);
+    throw new BrickError(
+      'format',
+      `${path}: written in format ${meta.formatVersion}, this gluon reads format ${FORMAT_VERSION}; use the version that wrote it`,
+    );
   }
   if (meta.volumeId !== volumeId || (volume !== undefined && volume !== volumeId)) {
     const other = meta.volumeId !== volumeId ? meta.volumeId : volume;
-    throw new BrickError('other volume', `${path}: belongs to volume ${other}, not to ${volumeId}; is the right disk mounted?`);
+    throw new BrickError(
+      'other volume',
+      `${path}: belongs to volume ${other}, not to ${volumeId}; is the right disk mounted?`,
+    );
   }
   if (meta.brickId !== brickId) {
-    throw new BrickError('other brick', `${path}: is brick ${meta.brickId} of the volume, not ${brickId}; is the right disk mounted?`);
+    throw new BrickError(
+      'other brick',
+      `${path}: is brick ${meta.brickId} of the volume, not ${brickId}; is the right disk mounted?`,
+    );
   }
   if (volume === undefined) {
-    throw new BrickError('no xattrs', `${path}: its extended attributes are gone (a copy made without them?); replace the brick`);
+    throw new BrickError(
+      'no xattrs',
+      `${path}: its extended attributes are gone (a copy made without them?); replace the brick`,
+    );
   }
 }

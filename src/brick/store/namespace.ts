@@ -12,7 +12,18 @@
 import { Errno, FsError } from '../../base/errno.js';
 import { ROOT_GFID, type Gfid, type Name } from '../../base/ids.js';
 import type { Attr } from '../../fops/fields.js';
-import { RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, S_IFBLK, S_IFCHR } from '../../fops/ops.js';
+import {
+  RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  S_IFSOCK,
+  S_IFBLK,
+  S_IFCHR,
+} from '../../fops/ops.js';
 import type { Args, Result } from '../../fops/ops.js';
 import type { Stamp } from '../../replica/store.js';
 import { DiskStat, O_CREAT, O_EXCL, O_RDWR } from '../disk.js';
@@ -47,15 +58,26 @@ export class Namespace {
 
   symlink(args: Args<'symlink'>, stamp: Stamp): Result<'symlink'> {
     const { target, uid, gid } = args;
-    return { attr: this.#make(args.parent, args.name, { mode: S_IFLNK | 0o777, rdev: 0, target, uid, gid }, stamp, 'symlink') };
+    return {
+      attr: this.#make(args.parent, args.name, { mode: S_IFLNK | 0o777, rdev: 0, target, uid, gid }, stamp, 'symlink'),
+    };
   }
 
   mknod(args: Args<'mknod'>, stamp: Stamp): Result<'mknod'> {
     const type = args.mode & S_IFMT;
     const mode = type === 0 ? args.mode | S_IFREG : args.mode;
-    if (!SPECIAL.has(mode & S_IFMT)) throw new FsError(type === S_IFDIR ? Errno.EPERM : Errno.EINVAL, 'mknod', 'not a type that mknod makes');
+    if (!SPECIAL.has(mode & S_IFMT))
+      throw new FsError(type === S_IFDIR ? Errno.EPERM : Errno.EINVAL, 'mknod', 'not a type that mknod makes');
     const rdev = type === S_IFBLK || type === S_IFCHR ? args.rdev : 0;
-    return { attr: this.#make(args.parent, args.name, { mode, rdev, target: '', uid: args.uid, gid: args.gid }, stamp, 'mknod') };
+    return {
+      attr: this.#make(
+        args.parent,
+        args.name,
+        { mode, rdev, target: '', uid: args.uid, gid: args.gid },
+        stamp,
+        'mknod',
+      ),
+    };
   }
 
   create(args: Args<'create'>, stamp: Stamp, truncate: (inode: Inode) => void): Result<'create'> {
@@ -67,7 +89,13 @@ export class Namespace {
       return { attr: this.#tree.refresh(existing).attr(), created: false };
     }
     const mode = S_IFREG | (args.mode & MODE_BITS);
-    const attr = this.#make(args.parent, args.name, { mode, rdev: 0, target: '', uid: args.uid, gid: args.gid }, stamp, 'create');
+    const attr = this.#make(
+      args.parent,
+      args.name,
+      { mode, rdev: 0, target: '', uid: args.uid, gid: args.gid },
+      stamp,
+      'create',
+    );
     return { attr, created: true };
   }
 
@@ -212,7 +240,11 @@ export class Namespace {
     const tree = this.#tree;
     const parent = this.#directory(args.parent, 'tmpfile');
     const gid = (parent.mode & S_ISGID) !== 0 ? parent.gid : args.gid;
-    const inode = this.makeUnnamed(stamp.gfid, { mode: S_IFREG | (args.mode & MODE_BITS), rdev: 0, target: '', uid: args.uid, gid }, 'tmpfile');
+    const inode = this.makeUnnamed(
+      stamp.gfid,
+      { mode: S_IFREG | (args.mode & MODE_BITS), rdev: 0, target: '', uid: args.uid, gid },
+      'tmpfile',
+    );
     inode.atime = inode.mtime = inode.ctime = stamp.time;
     tree.touched(inode);
     return { attr: inode.attr() };
@@ -331,7 +363,8 @@ export class Namespace {
     if (result === -Errno.ENOTEMPTY || result === -Errno.EEXIST) {
       const names = tree.disk.list(tree.directoryFd(inode.gfid, op));
       if (typeof names === 'number') throw new FsError(-names, op);
-      for (const name of names) if (tree.child(inode.gfid, name, op) !== undefined) throw new FsError(Errno.ENOTEMPTY, op);
+      for (const name of names)
+        if (tree.child(inode.gfid, name, op) !== undefined) throw new FsError(Errno.ENOTEMPTY, op);
       for (const name of names) tree.expelForeign(tree.directoryFd(inode.gfid, op), name, op);
       tree.forgetListing(inode.gfid);
       result = remove();
@@ -343,7 +376,8 @@ export class Namespace {
 
   rename(args: Args<'rename'>, stamp: Stamp): Result<'rename'> {
     const { flags } = args;
-    if (flags !== 0 && flags !== RENAME_NOREPLACE && flags !== RENAME_EXCHANGE) throw new FsError(Errno.EINVAL, 'rename', 'unknown flags');
+    if (flags !== 0 && flags !== RENAME_NOREPLACE && flags !== RENAME_EXCHANGE)
+      throw new FsError(Errno.EINVAL, 'rename', 'unknown flags');
     const tree = this.#tree;
     const from = this.#directory(args.parent, 'rename');
     const to = this.#directory(args.newParent, 'rename');
@@ -352,7 +386,8 @@ export class Namespace {
     const target = tree.child(to.gfid, args.newName, 'rename');
     if (target === undefined && flags === RENAME_EXCHANGE) throw new FsError(Errno.ENOENT, 'rename');
     if (target !== undefined && flags === RENAME_NOREPLACE) throw new FsError(Errno.EEXIST, 'rename');
-    if (source.isDirectory && this.isWithin(to.gfid, source.gfid)) throw new FsError(Errno.EINVAL, 'rename', 'into its own subtree');
+    if (source.isDirectory && this.isWithin(to.gfid, source.gfid))
+      throw new FsError(Errno.EINVAL, 'rename', 'into its own subtree');
     if (target !== undefined && target.isDirectory && this.isWithin(from.gfid, target.gfid)) {
       throw new FsError(flags === RENAME_EXCHANGE ? Errno.EINVAL : Errno.ENOTEMPTY, 'rename');
     }
@@ -361,7 +396,11 @@ export class Namespace {
     else this.#replace(args, source, target, stamp.purge);
     source.ctime = stamp.time;
     tree.touched(source);
-    if (target !== undefined && (target.nlink > 0 || !stamp.purge) && (!target.isDirectory || flags === RENAME_EXCHANGE)) {
+    if (
+      target !== undefined &&
+      (target.nlink > 0 || !stamp.purge) &&
+      (!target.isDirectory || flags === RENAME_EXCHANGE)
+    ) {
       target.ctime = stamp.time;
       tree.touched(target);
     }
@@ -374,7 +413,11 @@ export class Namespace {
   /** True when `gfid` is `ancestor` or below it. */
   isWithin(gfid: Gfid, ancestor: Gfid): boolean {
     if (ancestor === ROOT_GFID) return true;
-    for (let at: Gfid | undefined = gfid; at !== undefined && at !== ROOT_GFID; at = this.#tree.directoryPlace(at)?.parent) {
+    for (
+      let at: Gfid | undefined = gfid;
+      at !== undefined && at !== ROOT_GFID;
+      at = this.#tree.directoryPlace(at)?.parent
+    ) {
       if (at === ancestor) return true;
     }
     return false;
@@ -384,8 +427,10 @@ export class Namespace {
     const tree = this.#tree;
     const fromDir = tree.directoryFd(args.parent, 'rename');
     const toDir = tree.directoryFd(args.newParent, 'rename');
-    if (source.isDirectory) tree.writeHandleText(source.gfid, { parent: args.newParent, name: args.newName }, '.next', 'rename');
-    if (target.isDirectory) tree.writeHandleText(target.gfid, { parent: args.parent, name: args.name }, '.next', 'rename');
+    if (source.isDirectory)
+      tree.writeHandleText(source.gfid, { parent: args.newParent, name: args.newName }, '.next', 'rename');
+    if (target.isDirectory)
+      tree.writeHandleText(target.gfid, { parent: args.parent, name: args.name }, '.next', 'rename');
     check(tree.disk.renameAt(fromDir, args.name, toDir, args.newName, RENAME_EXCHANGE), 'rename');
     if (source.isDirectory) tree.settleHandleText(source.gfid);
     if (target.isDirectory) tree.settleHandleText(target.gfid);
@@ -399,7 +444,8 @@ export class Namespace {
       throw new FsError(target.isDirectory ? Errno.EISDIR : Errno.ENOTDIR, 'rename');
     }
     const toDir = tree.directoryFd(args.newParent, 'rename');
-    if (source.isDirectory) tree.writeHandleText(source.gfid, { parent: args.newParent, name: args.newName }, '.next', 'rename');
+    if (source.isDirectory)
+      tree.writeHandleText(source.gfid, { parent: args.newParent, name: args.newName }, '.next', 'rename');
     if (target === undefined) {
       this.#claim(toDir, args.newName, 'rename', () => this.#moveOnDisk(args, RENAME_NOREPLACE));
     } else if (target.isDirectory) {
@@ -457,4 +503,3 @@ export class Namespace {
     this.#tree.touched(parent);
   }
 }
-

@@ -68,7 +68,10 @@ export class Resync {
     }
     if (present !== undefined) this.#vacate(parent, name, present);
     if (child === undefined) return false;
-    const created = child.type === S_IFDIR ? this.#placeDirectory(parent, name, child.gfid) : this.#placeOther(parent, name, child, target);
+    const created =
+      child.type === S_IFDIR
+        ? this.#placeDirectory(parent, name, child.gfid)
+        : this.#placeOther(parent, name, child, target);
     this.#entryChanged(parent);
     return created;
   }
@@ -132,7 +135,13 @@ export class Resync {
       if (known.isDirectory) throw new FsError(Errno.EISDIR, 'place', 'the inode is a directory here');
       this.#names.addName(known, parent, name, 'place');
     } else {
-      const what = { mode: child.type | (child.type === S_IFLNK ? 0o777 : FILE_MODE), rdev: 0, target: target ?? '?', uid: 0, gid: 0 };
+      const what = {
+        mode: child.type | (child.type === S_IFLNK ? 0o777 : FILE_MODE),
+        rdev: 0,
+        target: target ?? '?',
+        uid: 0,
+        gid: 0,
+      };
       tree.touched(this.#names.makeInode(parent, name, child.gfid, what, 'place'));
     }
     if (child.type === S_IFCHR || child.type === S_IFBLK) {
@@ -158,7 +167,8 @@ export class Resync {
       inode = this.#names.makeUnnamed(attr.gfid, what, 'putInode');
     }
     if (inode.type !== type) throw new FsError(Errno.EIO, 'putInode', 'the inode has another type here');
-    if ((type === S_IFCHR || type === S_IFBLK) && inode.rdev !== attr.rdev) inode = this.#replaceDevice(inode, attr.rdev);
+    if ((type === S_IFCHR || type === S_IFBLK) && inode.rdev !== attr.rdev)
+      inode = this.#replaceDevice(inode, attr.rdev);
     if (inode.isRegular && inode.size !== attr.size) this.#data.resize(inode, attr.size, 'putInode');
     this.#attributes.setOwner(inode, attr.uid, attr.gid, attr.mode);
     this.#putXattrs(inode, state.xattrs);

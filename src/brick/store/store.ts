@@ -303,4 +303,3 @@ export class DirectoryStore implements Store {
 function truncation(gfid: Gfid): Args<'setattr'> {
   return { gfid, size: 0, atimeNow: false, mtimeNow: true, killPriv: false };
 }
-

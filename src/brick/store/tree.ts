@@ -19,14 +19,7 @@ import { DiskStat, O_RDONLY, O_RDWR, type Disk } from '../disk.js';
 import { Descriptors, type Descriptor } from './descriptors.js';
 import { Generations } from './generations.js';
 import { Inode } from './inode.js';
-import {
-  ASIDE,
-  HANDLE_DIRECTORIES,
-  handleDirectoryName,
-  PRIVATE_NAME,
-  XATTR_CTIME,
-  XATTR_GFID,
-} from './layout.js';
+import { ASIDE, HANDLE_DIRECTORIES, handleDirectoryName, PRIVATE_NAME, XATTR_CTIME, XATTR_GFID } from './layout.js';
 import { SortedNames } from './sorted-names.js';
 
 export interface TreeLimits {
@@ -303,7 +296,9 @@ export class Tree {
 
   #gfidFrom(value: Uint8Array | number): Gfid | undefined {
     if (typeof value !== 'number') {
-      return value.byteLength === GFID_BYTES ? Buffer.from(value.buffer, value.byteOffset, GFID_BYTES).toString('hex') : undefined;
+      return value.byteLength === GFID_BYTES
+        ? Buffer.from(value.buffer, value.byteOffset, GFID_BYTES).toString('hex')
+        : undefined;
     }
     if (value === -Errno.ENODATA || value === -Errno.ENOENT || value === -Errno.EOPNOTSUPP) return undefined;
     throw new FsError(-value, 'getxattr');
@@ -388,7 +383,9 @@ export class Tree {
   statInode(inode: Inode, stat: DiskStat): number {
     if (inode.isDirectory) return this.disk.stat(this.directoryFd(inode.gfid, 'stat'), stat);
     const open = this.#files.get(inode.gfid);
-    return open !== undefined ? this.disk.stat(open.fd, stat) : this.disk.statAt(this.handleFd(inode.gfid), inode.gfid, stat);
+    return open !== undefined
+      ? this.disk.stat(open.fd, stat)
+      : this.disk.statAt(this.handleFd(inode.gfid), inode.gfid, stat);
   }
 
   // --- names

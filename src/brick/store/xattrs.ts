@@ -19,7 +19,9 @@ function isPrivate(name: string): boolean {
 }
 
 function isPassed(name: string): boolean {
-  return ACL_NAMES.has(name) || PASSED_PREFIXES.some((prefix) => name.startsWith(prefix) && name.length > prefix.length);
+  return (
+    ACL_NAMES.has(name) || PASSED_PREFIXES.some((prefix) => name.startsWith(prefix) && name.length > prefix.length)
+  );
 }
 
 export class Xattrs {

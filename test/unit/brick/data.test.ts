@@ -98,9 +98,18 @@ describe('reading and writing', () => {
   });
 
   it('sizes have a limit that is the same on every disk', () => {
-    assert.equal(errnoFrom(() => brick.write(gfid, FILE_BYTES_MAX, 'x')), Errno.EFBIG);
-    assert.equal(errnoFrom(() => brick.apply('setattr', { ...setattr, gfid, size: FILE_BYTES_MAX + 1 })), Errno.EFBIG);
-    assert.equal(errnoFrom(() => brick.apply('fallocate', { gfid, offset: FILE_BYTES_MAX, length: 1, mode: 0 })), Errno.EFBIG);
+    assert.equal(
+      errnoFrom(() => brick.write(gfid, FILE_BYTES_MAX, 'x')),
+      Errno.EFBIG,
+    );
+    assert.equal(
+      errnoFrom(() => brick.apply('setattr', { ...setattr, gfid, size: FILE_BYTES_MAX + 1 })),
+      Errno.EFBIG,
+    );
+    assert.equal(
+      errnoFrom(() => brick.apply('fallocate', { gfid, offset: FILE_BYTES_MAX, length: 1, mode: 0 })),
+      Errno.EFBIG,
+    );
     assert.equal(size(), 0);
     brick.apply('setattr', { ...setattr, gfid, size: FILE_BYTES_MAX });
     brick.write(gfid, FILE_BYTES_MAX - 1, 'x');
@@ -110,12 +119,30 @@ describe('reading and writing', () => {
 
   it('directories have no data, and what is unknown is stale', () => {
     const d = brick.directory(ROOT_GFID, 'd').gfid;
-    assert.equal(errnoFrom(() => brick.store.read(d, 0, 1)), Errno.EISDIR);
-    assert.equal(errnoFrom(() => brick.write(d, 0, 'x')), Errno.EISDIR);
-    assert.equal(errnoFrom(() => brick.apply('setattr', { ...setattr, gfid: d, size: 0 })), Errno.EISDIR);
-    assert.equal(errnoFrom(() => brick.apply('fallocate', { gfid: d, offset: 0, length: 1, mode: 0 })), Errno.EISDIR);
-    assert.equal(errnoFrom(() => brick.store.read(newGfid(), 0, 1)), Errno.ESTALE);
-    assert.equal(errnoFrom(() => brick.write(newGfid(), 0, 'x')), Errno.ESTALE);
+    assert.equal(
+      errnoFrom(() => brick.store.read(d, 0, 1)),
+      Errno.EISDIR,
+    );
+    assert.equal(
+      errnoFrom(() => brick.write(d, 0, 'x')),
+      Errno.EISDIR,
+    );
+    assert.equal(
+      errnoFrom(() => brick.apply('setattr', { ...setattr, gfid: d, size: 0 })),
+      Errno.EISDIR,
+    );
+    assert.equal(
+      errnoFrom(() => brick.apply('fallocate', { gfid: d, offset: 0, length: 1, mode: 0 })),
+      Errno.EISDIR,
+    );
+    assert.equal(
+      errnoFrom(() => brick.store.read(newGfid(), 0, 1)),
+      Errno.ESTALE,
+    );
+    assert.equal(
+      errnoFrom(() => brick.write(newGfid(), 0, 'x')),
+      Errno.ESTALE,
+    );
   });
 
   it('truncate cuts and extends', async () => {
@@ -133,8 +160,14 @@ describe('sparse files', () => {
     assert.equal(brick.store.lseek(gfid, 0, SEEK_DATA), 8 * MIB);
     assert.equal(brick.store.lseek(gfid, 8 * MIB, SEEK_HOLE), 9 * MIB);
     assert.equal(brick.store.lseek(gfid, 0, SEEK_HOLE), 0);
-    assert.equal(errnoFrom(() => brick.store.lseek(gfid, 9 * MIB, SEEK_DATA)), Errno.ENXIO);
-    assert.equal(errnoFrom(() => brick.store.lseek(gfid, 0, 0)), Errno.EINVAL);
+    assert.equal(
+      errnoFrom(() => brick.store.lseek(gfid, 9 * MIB, SEEK_DATA)),
+      Errno.ENXIO,
+    );
+    assert.equal(
+      errnoFrom(() => brick.store.lseek(gfid, 0, 0)),
+      Errno.EINVAL,
+    );
     assert.ok(brick.store.getattr(gfid).blocks <= (MIB / 512) * 2);
     assert.deepEqual(brick.store.dataRanges(gfid, 0), []);
     assert.deepEqual(brick.store.dataRanges(gfid, 8), [[8 * MIB, MIB]]);
@@ -142,7 +175,8 @@ describe('sparse files', () => {
   });
 
   it('fallocate: plain, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE', async () => {
-    const fallocate = (offset: number, length: number, mode: number) => brick.apply('fallocate', { gfid, offset, length, mode }).attr;
+    const fallocate = (offset: number, length: number, mode: number) =>
+      brick.apply('fallocate', { gfid, offset, length, mode }).attr;
     assert.equal(fallocate(0, MIB, 0).size, MIB);
     assert.equal(fallocate(MIB, MIB, FALLOC_KEEP_SIZE).size, MIB);
     brick.write(gfid, 0, Buffer.alloc(MIB, 'a'));
@@ -153,9 +187,18 @@ describe('sparse files', () => {
     assert.equal(await brick.read(gfid, MIB - 101, 3), 'a\0\0');
     assert.equal(fallocate(MIB, 4096, FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE).size, MIB + 100);
     assert.deepEqual(brick.store.getattr(gfid).mtime, brick.time);
-    assert.equal(errnoFrom(() => fallocate(0, 0, 0)), Errno.EINVAL);
-    assert.equal(errnoFrom(() => fallocate(0, 1, FALLOC_PUNCH_HOLE)), Errno.EOPNOTSUPP);
-    assert.equal(errnoFrom(() => fallocate(0, 1, 8)), Errno.EOPNOTSUPP);
+    assert.equal(
+      errnoFrom(() => fallocate(0, 0, 0)),
+      Errno.EINVAL,
+    );
+    assert.equal(
+      errnoFrom(() => fallocate(0, 1, FALLOC_PUNCH_HOLE)),
+      Errno.EOPNOTSUPP,
+    );
+    assert.equal(
+      errnoFrom(() => fallocate(0, 1, 8)),
+      Errno.EOPNOTSUPP,
+    );
   });
 
   it('copyFileRange copies data and holes, in bounded steps', async () => {
@@ -173,10 +216,13 @@ describe('sparse files', () => {
     assert.equal(await brick.read(target, 0, 6), 'start\0');
     assert.equal(await brick.read(target, MIB - 2, 4), '\0\0\0\0');
     assert.equal(await brick.read(target, 5 * MIB, 10), 'end');
-    assert.ok(second.attr.blocks <= (MIB / 512), `${second.attr.blocks} blocks`);
+    assert.ok(second.attr.blocks <= MIB / 512, `${second.attr.blocks} blocks`);
     assert.equal(copy(1, 3, 3).copied, 3);
     assert.equal(await brick.read(target, 0, 7), 'statart'.slice(0, 3) + 'tar\0');
-    assert.equal(errnoFrom(() => copy(0, 2, 10, gfid)), Errno.EINVAL);
+    assert.equal(
+      errnoFrom(() => copy(0, 2, 10, gfid)),
+      Errno.EINVAL,
+    );
     assert.equal(copy(0, 100, 5, gfid).copied, 5);
     assert.equal(await brick.read(gfid, 100, 5), 'start');
   });
@@ -195,8 +241,18 @@ describe('resync of data', () => {
     assert.deepEqual(brick.store.digests(gfid, 0), brick.store.digests(other, 0));
     assert.deepEqual(brick.store.digests(gfid, 1), brick.store.digests(other, 1));
     assert.equal(brick.store.digests(gfid, 1).byteLength, DIGEST_BYTES);
-    assert.ok(brick.store.digests(gfid, 0).subarray(0, DIGEST_BYTES).every((b) => b === 0));
-    assert.ok(!brick.store.digests(gfid, 0).subarray(DIGEST_BYTES, 2 * DIGEST_BYTES).every((b) => b === 0));
+    assert.ok(
+      brick.store
+        .digests(gfid, 0)
+        .subarray(0, DIGEST_BYTES)
+        .every((b) => b === 0),
+    );
+    assert.ok(
+      !brick.store
+        .digests(gfid, 0)
+        .subarray(DIGEST_BYTES, 2 * DIGEST_BYTES)
+        .every((b) => b === 0),
+    );
     assert.equal(brick.store.digests(gfid, 2).byteLength, 0);
     assert.equal(brick.store.digests(newGfid(), 0).byteLength, 0);
   });

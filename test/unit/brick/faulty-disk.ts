@@ -7,8 +7,24 @@ import { LibcDisk } from '../../../src/platform/libc.js';
 export class Crash extends Error {}
 
 const CHANGES = new Set<keyof Disk>([
-  'mkdirAt', 'mknodAt', 'symlinkAt', 'linkAt', 'unlinkAt', 'rmdirAt', 'renameAt', 'chmod', 'chmodAt', 'chown', 'chownAt',
-  'setXattr', 'setXattrAt', 'removeXattr', 'removeXattrAt', 'write', 'truncate', 'allocate',
+  'mkdirAt',
+  'mknodAt',
+  'symlinkAt',
+  'linkAt',
+  'unlinkAt',
+  'rmdirAt',
+  'renameAt',
+  'chmod',
+  'chmodAt',
+  'chown',
+  'chownAt',
+  'setXattr',
+  'setXattrAt',
+  'removeXattr',
+  'removeXattrAt',
+  'write',
+  'truncate',
+  'allocate',
 ]);
 const OPENS = new Set<keyof Disk>(['openRoot', 'openFile', 'openDirectory', 'openAppend']);
 
@@ -23,7 +39,10 @@ export class FaultyDisk {
 
   constructor() {
     this.disk = new Proxy<Disk>(this.#real, {
-      get: (_, key: keyof Disk) => (...args: unknown[]) => this.#call(key, args),
+      get:
+        (_, key: keyof Disk) =>
+        (...args: unknown[]) =>
+          this.#call(key, args),
     });
   }
 

@@ -30,11 +30,20 @@ describe('identity of a brick', () => {
   it('only the brick that is expected is opened', () => {
     withDirectory((path) => {
       const open = (volume = VOLUME, brick = BRICK) => problem(() => openBrick(disk, path, volume, brick).close());
-      assert.equal(problem(() => openBrick(disk, join(path, 'none'), VOLUME, BRICK)), 'missing');
+      assert.equal(
+        problem(() => openBrick(disk, join(path, 'none'), VOLUME, BRICK)),
+        'missing',
+      );
       assert.equal(open(), 'empty');
       writeFileSync(join(path, 'file'), '');
-      assert.equal(problem(() => openBrick(disk, join(path, 'file'), VOLUME, BRICK)), 'not a directory');
-      assert.equal(problem(() => initialiseBrick(disk, path, identity)), 'not empty');
+      assert.equal(
+        problem(() => openBrick(disk, join(path, 'file'), VOLUME, BRICK)),
+        'not a directory',
+      );
+      assert.equal(
+        problem(() => initialiseBrick(disk, path, identity)),
+        'not empty',
+      );
       rmSync(join(path, 'file'));
       mkdirSync(join(path, 'lost+found'));
       initialiseBrick(disk, path, identity);
@@ -42,8 +51,14 @@ describe('identity of a brick', () => {
       assert.equal(open('c'.repeat(32)), 'other volume');
       assert.equal(open(VOLUME, 'c'.repeat(32)), 'other brick');
       initialiseBrick(disk, path, identity);
-      assert.equal(problem(() => initialiseBrick(disk, path, { ...identity, volumeId: 'x' })), 'other volume');
-      assert.equal(problem(() => initialiseBrick(disk, path, { ...identity, brickId: 'x' })), 'other brick');
+      assert.equal(
+        problem(() => initialiseBrick(disk, path, { ...identity, volumeId: 'x' })),
+        'other volume',
+      );
+      assert.equal(
+        problem(() => initialiseBrick(disk, path, { ...identity, brickId: 'x' })),
+        'other brick',
+      );
       const meta = join(path, '.gluon', 'brick.json');
       const text = readFileSync(meta, 'utf8');
       writeFileSync(meta, text.replace('"formatVersion": 1', '"formatVersion": 2'));
@@ -65,12 +80,18 @@ describe('identity of a brick', () => {
   });
 
   it('a filesystem without trusted xattrs is refused', () => {
-    assert.equal(problem(() => initialiseBrick(disk, '/proc/self', identity)), 'no xattrs');
+    assert.equal(
+      problem(() => initialiseBrick(disk, '/proc/self', identity)),
+      'no xattrs',
+    );
   });
 
   it('two processes do not serve one brick', () => {
     const brick = new TestBrick();
-    assert.equal(problem(() => openBrick(disk, brick.path, VOLUME, BRICK)), 'in use');
+    assert.equal(
+      problem(() => openBrick(disk, brick.path, VOLUME, BRICK)),
+      'in use',
+    );
     brick.remove();
   });
 

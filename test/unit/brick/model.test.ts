@@ -60,7 +60,12 @@ function snapshot(store: Store, times: boolean): Record<string, unknown> {
     const { atime, mtime, ctime, blocks, ...attr } = state.attr;
     // A directory that a crash left without identity is invisible, but the disk counts it.
     if (!times && (attr.mode & S_IFMT) === S_IFDIR) attr.nlink = 2;
-    out[path] = { ...attr, target: state.target, xattrs: state.xattrs.map(([n, v]) => `${n}=${Buffer.from(v).toString('hex')}`), ...(times ? { atime, mtime, ctime } : {}) };
+    out[path] = {
+      ...attr,
+      target: state.target,
+      xattrs: state.xattrs.map(([n, v]) => `${n}=${Buffer.from(v).toString('hex')}`),
+      ...(times ? { atime, mtime, ctime } : {}),
+    };
     assert.ok(blocks >= 0);
     if ((state.attr.mode & S_IFMT) !== S_IFDIR) return;
     for (const entry of store.readdir(gfid, '', 4096, false).entries) walk(entry.gfid, `${path}/${entry.name}`);
@@ -92,7 +97,17 @@ class World {
     const file = this.files.length > 0 ? dice.of(this.files) : ROOT_GFID;
     const inode = dice.below(4) === 0 ? parent : file;
     const choices: [StoreOp, Record<string, unknown>][] = [
-      ['create', { parent, name, mode: dice.below(0o10000), exclusive: dice.below(2) === 0, truncate: dice.below(2) === 0, ...owner }],
+      [
+        'create',
+        {
+          parent,
+          name,
+          mode: dice.below(0o10000),
+          exclusive: dice.below(2) === 0,
+          truncate: dice.below(2) === 0,
+          ...owner,
+        },
+      ],
       ['create', { parent, name, mode: 0o644, exclusive: true, truncate: false, ...owner }],
       ['mkdir', { parent, name, mode: dice.below(0o10000), ...owner }],
       ['mkdir', { parent, name, mode: 0o755, ...owner }],
@@ -104,12 +119,43 @@ class World {
       ['rmdir', { parent, name }],
       ['rename', { parent, name, newParent: dice.of(this.directories), newName: dice.of(NAMES), flags: dice.below(3) }],
       ['rename', { parent, name, newParent: dice.of(this.directories), newName: dice.of(NAMES), flags: 0 }],
-      ['rename', { parent, name, newParent: dice.of(this.directories), newName: dice.of(NAMES), flags: RENAME_EXCHANGE }],
+      [
+        'rename',
+        { parent, name, newParent: dice.of(this.directories), newName: dice.of(NAMES), flags: RENAME_EXCHANGE },
+      ],
       ['link', { gfid: file, newParent: parent, newName: name }],
-      ['setattr', { gfid: inode, mode: dice.below(0o10000), uid: dice.below(3), atimeNow: false, mtimeNow: true, killPriv: dice.below(2) === 0 }],
+      [
+        'setattr',
+        {
+          gfid: inode,
+          mode: dice.below(0o10000),
+          uid: dice.below(3),
+          atimeNow: false,
+          mtimeNow: true,
+          killPriv: dice.below(2) === 0,
+        },
+      ],
       ['setattr', { gfid: file, size: dice.below(10_000), atimeNow: true, mtimeNow: false, killPriv: false }],
-      ['write', { gfid: file, offset: dice.below(20_000), append: dice.below(2) === 0, sync: false, killPriv: dice.below(2) === 0, data: Buffer.alloc(dice.below(5000), 'w') }],
-      ['setxattr', { gfid: inode, name: dice.of(['user.a', 'trusted.b', 'security.c']), value: Buffer.from([dice.below(5)]), flags: dice.below(3) }],
+      [
+        'write',
+        {
+          gfid: file,
+          offset: dice.below(20_000),
+          append: dice.below(2) === 0,
+          sync: false,
+          killPriv: dice.below(2) === 0,
+          data: Buffer.alloc(dice.below(5000), 'w'),
+        },
+      ],
+      [
+        'setxattr',
+        {
+          gfid: inode,
+          name: dice.of(['user.a', 'trusted.b', 'security.c']),
+          value: Buffer.from([dice.below(5)]),
+          flags: dice.below(3),
+        },
+      ],
       ['removexattr', { gfid: inode, name: dice.of(['user.a', 'trusted.b']) }],
     ];
     const [op, args] = dice.of(choices);
@@ -173,8 +219,10 @@ describe('any sequence of operations', () => {
         const what = world.dice.below(30);
         if (what === 0) small.reopen();
         else if (what === 1) small.store.dropCaches();
-        else if (what === 2) for (const gfid of large.store.orphans()) for (const one of [large, small]) one.store.purge(gfid);
-        if (i % 100 === 99) assert.deepEqual(snapshot(small.store, true), snapshot(large.store, true), `after step ${i}`);
+        else if (what === 2)
+          for (const gfid of large.store.orphans()) for (const one of [large, small]) one.store.purge(gfid);
+        if (i % 100 === 99)
+          assert.deepEqual(snapshot(small.store, true), snapshot(large.store, true), `after step ${i}`);
       }
       large.reopen();
       assert.deepEqual(snapshot(large.store, true), snapshot(small.store, true));
@@ -204,7 +252,11 @@ describe('an operation that fails at any system call', () => {
             injected++;
             assert.deepEqual(snapshot(instance.store, true), before, `step ${i}, call ${at}: ${JSON.stringify(step)}`);
             instance.store.dropCaches();
-            assert.deepEqual(snapshot(instance.store, true), before, `step ${i}, call ${at}, from the disk: ${JSON.stringify(step)}`);
+            assert.deepEqual(
+              snapshot(instance.store, true),
+              before,
+              `step ${i}, call ${at}, from the disk: ${JSON.stringify(step)}`,
+            );
           }
         } else run(instance.store, step);
       }
@@ -284,7 +336,8 @@ function changedAsAsked(step: Step, before: Record<string, unknown>, after: Reco
     case 'mknod':
     case 'symlink': {
       const made = after[added[0] ?? ''] as { uid: number; gid: number; mode: number };
-      const owned = made.uid === args['uid'] && (made.mode & 0o777) === ((args['mode'] as number | undefined) ?? 0o777) % 0o1000;
+      const owned =
+        made.uid === args['uid'] && (made.mode & 0o777) === ((args['mode'] as number | undefined) ?? 0o777) % 0o1000;
       return added.length === 1 && removed.length === 0 && owned && !gone(after, stamp.gfid);
     }
     case 'tmpfile':

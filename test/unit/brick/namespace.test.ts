@@ -38,21 +38,54 @@ describe('names', () => {
   });
 
   it('what is no name is refused', () => {
-    for (const [name, errno] of [['', Errno.EINVAL], ['.', Errno.EINVAL], ['..', Errno.EINVAL], ['a/b', Errno.EINVAL], ['a\0b', Errno.EINVAL], ['x'.repeat(256), Errno.ENAMETOOLONG]] as const) {
-      assert.equal(errnoFrom(() => brick.file(ROOT_GFID, name)), errno, name);
-      assert.equal(errnoFrom(() => brick.store.lookup(ROOT_GFID, name)), errno, name);
+    for (const [name, errno] of [
+      ['', Errno.EINVAL],
+      ['.', Errno.EINVAL],
+      ['..', Errno.EINVAL],
+      ['a/b', Errno.EINVAL],
+      ['a\0b', Errno.EINVAL],
+      ['x'.repeat(256), Errno.ENAMETOOLONG],
+    ] as const) {
+      assert.equal(
+        errnoFrom(() => brick.file(ROOT_GFID, name)),
+        errno,
+        name,
+      );
+      assert.equal(
+        errnoFrom(() => brick.store.lookup(ROOT_GFID, name)),
+        errno,
+        name,
+      );
     }
   });
 
   it('the private directory does not exist for clients', () => {
     assert.deepEqual(brick.names(ROOT_GFID), []);
-    assert.equal(errnoFrom(() => brick.store.lookup(ROOT_GFID, '.gluon')), Errno.ENOENT);
-    assert.equal(errnoFrom(() => brick.file(ROOT_GFID, '.gluon')), Errno.EPERM);
-    assert.equal(errnoFrom(() => brick.directory(ROOT_GFID, '.gluon')), Errno.EPERM);
-    assert.equal(errnoFrom(() => brick.apply('rmdir', { parent: ROOT_GFID, name: '.gluon' })), Errno.ENOENT);
-    assert.equal(errnoFrom(() => brick.rename(ROOT_GFID, '.gluon', ROOT_GFID, 'x')), Errno.ENOENT);
+    assert.equal(
+      errnoFrom(() => brick.store.lookup(ROOT_GFID, '.gluon')),
+      Errno.ENOENT,
+    );
+    assert.equal(
+      errnoFrom(() => brick.file(ROOT_GFID, '.gluon')),
+      Errno.EPERM,
+    );
+    assert.equal(
+      errnoFrom(() => brick.directory(ROOT_GFID, '.gluon')),
+      Errno.EPERM,
+    );
+    assert.equal(
+      errnoFrom(() => brick.apply('rmdir', { parent: ROOT_GFID, name: '.gluon' })),
+      Errno.ENOENT,
+    );
+    assert.equal(
+      errnoFrom(() => brick.rename(ROOT_GFID, '.gluon', ROOT_GFID, 'x')),
+      Errno.ENOENT,
+    );
     brick.file(ROOT_GFID, 'f');
-    assert.equal(errnoFrom(() => brick.rename(ROOT_GFID, 'f', ROOT_GFID, '.gluon')), Errno.EPERM);
+    assert.equal(
+      errnoFrom(() => brick.rename(ROOT_GFID, 'f', ROOT_GFID, '.gluon')),
+      Errno.EPERM,
+    );
     assert.equal(brick.store.getattr(ROOT_GFID).nlink, statSync(brick.path).nlink === 1 ? 1 : 2);
     const d = brick.directory(ROOT_GFID, 'd');
     brick.file(d.gfid, '.gluon');
@@ -63,16 +96,31 @@ describe('names', () => {
     const { gfid } = brick.file(ROOT_GFID, 'a');
     assert.equal(brick.apply('link', { gfid, newParent: ROOT_GFID, newName: 'b' }).attr.nlink, 2);
     assert.deepEqual(brick.store.getattr(gfid).ctime, brick.time);
-    assert.equal(errnoFrom(() => brick.apply('link', { gfid, newParent: ROOT_GFID, newName: 'b' })), Errno.EEXIST);
-    assert.equal(errnoFrom(() => brick.apply('link', { gfid: ROOT_GFID, newParent: ROOT_GFID, newName: 'c' })), Errno.EPERM);
+    assert.equal(
+      errnoFrom(() => brick.apply('link', { gfid, newParent: ROOT_GFID, newName: 'b' })),
+      Errno.EEXIST,
+    );
+    assert.equal(
+      errnoFrom(() => brick.apply('link', { gfid: ROOT_GFID, newParent: ROOT_GFID, newName: 'c' })),
+      Errno.EPERM,
+    );
     brick.apply('unlink', { parent: ROOT_GFID, name: 'a' });
     assert.equal(brick.store.getattr(gfid).nlink, 1);
     brick.reopen();
     assert.equal(brick.store.getattr(gfid).nlink, 1);
     brick.apply('unlink', { parent: ROOT_GFID, name: 'b' });
-    assert.equal(errnoFrom(() => brick.store.getattr(gfid)), Errno.ESTALE);
-    assert.equal(errnoFrom(() => brick.store.lookup(ROOT_GFID, 'b')), Errno.ENOENT);
-    assert.equal(errnoFrom(() => brick.apply('unlink', { parent: ROOT_GFID, name: 'b' })), Errno.ENOENT);
+    assert.equal(
+      errnoFrom(() => brick.store.getattr(gfid)),
+      Errno.ESTALE,
+    );
+    assert.equal(
+      errnoFrom(() => brick.store.lookup(ROOT_GFID, 'b')),
+      Errno.ENOENT,
+    );
+    assert.equal(
+      errnoFrom(() => brick.apply('unlink', { parent: ROOT_GFID, name: 'b' })),
+      Errno.ENOENT,
+    );
   });
 
   it('an orphan stays readable across a restart until it is purged', async () => {
@@ -86,7 +134,10 @@ describe('names', () => {
     assert.equal(await brick.read(gfid), 'kept');
     brick.store.purge(gfid);
     assert.deepEqual(brick.store.orphans(), []);
-    assert.equal(errnoFrom(() => brick.store.getattr(gfid)), Errno.ESTALE);
+    assert.equal(
+      errnoFrom(() => brick.store.getattr(gfid)),
+      Errno.ESTALE,
+    );
     brick.reopen();
     assert.deepEqual(brick.store.orphans(), []);
   });
@@ -115,24 +166,54 @@ describe('names', () => {
     const opened = brick.apply('create', args);
     assert.deepEqual([opened.created, opened.attr.gfid, opened.attr.size, opened.attr.uid], [false, gfid, 4, 0]);
     assert.equal(brick.apply('create', { ...args, truncate: true }).attr.size, 0);
-    assert.equal(errnoFrom(() => brick.apply('create', { ...args, exclusive: true })), Errno.EEXIST);
+    assert.equal(
+      errnoFrom(() => brick.apply('create', { ...args, exclusive: true })),
+      Errno.EEXIST,
+    );
     brick.directory(ROOT_GFID, 'd');
-    assert.equal(errnoFrom(() => brick.apply('create', { ...args, name: 'd' })), Errno.EISDIR);
+    assert.equal(
+      errnoFrom(() => brick.apply('create', { ...args, name: 'd' })),
+      Errno.EISDIR,
+    );
   });
 
   it('unlink and rmdir tell directories from others', () => {
     const d = brick.directory(ROOT_GFID, 'd');
     const f = brick.file(d.gfid, 'f');
-    assert.equal(errnoFrom(() => brick.apply('unlink', { parent: ROOT_GFID, name: 'd' })), Errno.EISDIR);
-    assert.equal(errnoFrom(() => brick.apply('rmdir', { parent: d.gfid, name: 'f' })), Errno.ENOTDIR);
-    assert.equal(errnoFrom(() => brick.apply('rmdir', { parent: ROOT_GFID, name: 'd' })), Errno.ENOTEMPTY);
-    assert.equal(errnoFrom(() => brick.store.lookup(f.gfid, 'x')), Errno.ENOTDIR);
-    assert.equal(errnoFrom(() => brick.file(f.gfid, 'x')), Errno.ENOTDIR);
-    assert.equal(errnoFrom(() => brick.store.lookup(newGfid(), 'x')), Errno.ESTALE);
+    assert.equal(
+      errnoFrom(() => brick.apply('unlink', { parent: ROOT_GFID, name: 'd' })),
+      Errno.EISDIR,
+    );
+    assert.equal(
+      errnoFrom(() => brick.apply('rmdir', { parent: d.gfid, name: 'f' })),
+      Errno.ENOTDIR,
+    );
+    assert.equal(
+      errnoFrom(() => brick.apply('rmdir', { parent: ROOT_GFID, name: 'd' })),
+      Errno.ENOTEMPTY,
+    );
+    assert.equal(
+      errnoFrom(() => brick.store.lookup(f.gfid, 'x')),
+      Errno.ENOTDIR,
+    );
+    assert.equal(
+      errnoFrom(() => brick.file(f.gfid, 'x')),
+      Errno.ENOTDIR,
+    );
+    assert.equal(
+      errnoFrom(() => brick.store.lookup(newGfid(), 'x')),
+      Errno.ESTALE,
+    );
     brick.apply('unlink', { parent: d.gfid, name: 'f' });
     brick.apply('rmdir', { parent: ROOT_GFID, name: 'd' });
-    assert.equal(errnoFrom(() => brick.store.getattr(d.gfid)), Errno.ESTALE);
-    assert.equal(errnoFrom(() => brick.file(d.gfid, 'x')), Errno.ESTALE);
+    assert.equal(
+      errnoFrom(() => brick.store.getattr(d.gfid)),
+      Errno.ESTALE,
+    );
+    assert.equal(
+      errnoFrom(() => brick.file(d.gfid, 'x')),
+      Errno.ESTALE,
+    );
   });
 
   it('a set-group-id directory gives its group on, and directories the bit too', () => {
@@ -159,11 +240,26 @@ describe('names', () => {
     assert.deepEqual(brick.store.getattr(l.gfid), l);
     assert.equal(l.size, target.length);
     assert.equal(readlinkSync(join(brick.path, 'etc')), '/etc/passwd');
-    assert.equal(errnoFrom(() => brick.store.lookup(l.gfid, 'd')), Errno.ENOTDIR);
-    assert.equal(errnoFrom(() => brick.store.readdir(l.gfid, '', 10, false)), Errno.ENOTDIR);
-    assert.equal(errnoFrom(() => brick.store.read(etc.gfid, 0, 10)), Errno.EINVAL);
-    assert.equal(errnoFrom(() => brick.write(etc.gfid, 0, 'x')), Errno.EINVAL);
-    assert.equal(errnoFrom(() => brick.apply('setattr', { ...setattr, gfid: etc.gfid, mode: 0o777 })), Errno.EOPNOTSUPP);
+    assert.equal(
+      errnoFrom(() => brick.store.lookup(l.gfid, 'd')),
+      Errno.ENOTDIR,
+    );
+    assert.equal(
+      errnoFrom(() => brick.store.readdir(l.gfid, '', 10, false)),
+      Errno.ENOTDIR,
+    );
+    assert.equal(
+      errnoFrom(() => brick.store.read(etc.gfid, 0, 10)),
+      Errno.EINVAL,
+    );
+    assert.equal(
+      errnoFrom(() => brick.write(etc.gfid, 0, 'x')),
+      Errno.EINVAL,
+    );
+    assert.equal(
+      errnoFrom(() => brick.apply('setattr', { ...setattr, gfid: etc.gfid, mode: 0o777 })),
+      Errno.EOPNOTSUPP,
+    );
     const passwd = statSync('/etc/passwd');
     brick.apply('setattr', { ...setattr, gfid: etc.gfid, uid: 12, mtime: { sec: 5, nsec: 6 } });
     brick.reopen();
@@ -174,15 +270,35 @@ describe('names', () => {
   });
 
   it('special files are special on the disk and are never opened', () => {
-    const types = [[S_IFIFO, 0], [S_IFSOCK, 0], [S_IFCHR, 0x0103]] as const;
+    const types = [
+      [S_IFIFO, 0],
+      [S_IFSOCK, 0],
+      [S_IFCHR, 0x0103],
+    ] as const;
     for (const [type, rdev] of types) {
-      const attr = brick.apply('mknod', { parent: ROOT_GFID, name: `n${type}`, mode: type | 0o640, rdev, uid: 1, gid: 2 }).attr;
+      const attr = brick.apply('mknod', {
+        parent: ROOT_GFID,
+        name: `n${type}`,
+        mode: type | 0o640,
+        rdev,
+        uid: 1,
+        gid: 2,
+      }).attr;
       assert.deepEqual([attr.mode, attr.rdev, attr.uid], [type | 0o640, rdev, 1]);
       assert.equal(lstatSync(join(brick.path, `n${type}`)).mode, type | 0o640);
       brick.apply('setattr', { ...setattr, gfid: attr.gfid, mode: 0o604, uid: 8 });
-      assert.equal(errnoFrom(() => brick.store.read(attr.gfid, 0, 1)), Errno.EINVAL);
-      assert.equal(errnoFrom(() => brick.write(attr.gfid, 0, 'x')), Errno.EINVAL);
-      assert.equal(errnoFrom(() => brick.apply('setattr', { ...setattr, gfid: attr.gfid, size: 0 })), Errno.EINVAL);
+      assert.equal(
+        errnoFrom(() => brick.store.read(attr.gfid, 0, 1)),
+        Errno.EINVAL,
+      );
+      assert.equal(
+        errnoFrom(() => brick.write(attr.gfid, 0, 'x')),
+        Errno.EINVAL,
+      );
+      assert.equal(
+        errnoFrom(() => brick.apply('setattr', { ...setattr, gfid: attr.gfid, size: 0 })),
+        Errno.EINVAL,
+      );
       const now = brick.store.getattr(attr.gfid);
       brick.reopen();
       assert.deepEqual(brick.store.lookup(ROOT_GFID, `n${type}`), now);
@@ -212,7 +328,10 @@ describe('rename', () => {
     const b = brick.file(ROOT_GFID, 'b');
     brick.rename(ROOT_GFID, 'a', ROOT_GFID, 'b');
     assert.equal(brick.store.lookup(ROOT_GFID, 'b').gfid, a.gfid);
-    assert.equal(errnoFrom(() => brick.store.getattr(b.gfid)), Errno.ESTALE);
+    assert.equal(
+      errnoFrom(() => brick.store.getattr(b.gfid)),
+      Errno.ESTALE,
+    );
     const c = brick.file(ROOT_GFID, 'c');
     brick.rename(ROOT_GFID, 'c', ROOT_GFID, 'b', 0, false);
     assert.deepEqual(brick.store.orphans(), [a.gfid]);
@@ -270,7 +389,10 @@ describe('rename', () => {
     brick.file(a.gfid, 'f');
     brick.rename(ROOT_GFID, 'a', ROOT_GFID, 'b');
     assert.equal(brick.store.lookup(ROOT_GFID, 'b').gfid, a.gfid);
-    assert.equal(errnoFrom(() => brick.store.getattr(b.gfid)), Errno.ESTALE);
+    assert.equal(
+      errnoFrom(() => brick.store.getattr(b.gfid)),
+      Errno.ESTALE,
+    );
     const counts = statSync(brick.path).nlink > 1;
     if (counts) assert.equal(brick.store.getattr(ROOT_GFID).nlink, 3);
   });
@@ -287,8 +409,14 @@ describe('rename', () => {
     assert.equal(brick.store.lookup(s.gfid, 'f').gfid, d.gfid);
     assert.equal(brick.store.lookup(d.gfid, 'x').gfid, x.gfid);
     assert.deepEqual(place(d.gfid), { parent: s.gfid, name: 'f' });
-    assert.equal(errnoFrom(() => brick.rename(ROOT_GFID, 's', d.gfid, 'x', RENAME_EXCHANGE)), Errno.EINVAL);
-    assert.equal(errnoFrom(() => brick.rename(d.gfid, 'x', ROOT_GFID, 's', RENAME_EXCHANGE)), Errno.EINVAL);
+    assert.equal(
+      errnoFrom(() => brick.rename(ROOT_GFID, 's', d.gfid, 'x', RENAME_EXCHANGE)),
+      Errno.EINVAL,
+    );
+    assert.equal(
+      errnoFrom(() => brick.rename(d.gfid, 'x', ROOT_GFID, 's', RENAME_EXCHANGE)),
+      Errno.EINVAL,
+    );
   });
 });
 
@@ -301,7 +429,7 @@ describe('listing', () => {
     all.sort();
     const seen: string[] = [];
     let after = '';
-    for (let end = false; !end; ) {
+    for (let end = false; !end;) {
       const page = brick.store.readdir(d.gfid, after, 100, true);
       for (const entry of page.entries) {
         seen.push(entry.name);
@@ -351,7 +479,13 @@ describe('listing', () => {
 describe('depth and bounds', () => {
   it('a tree deeper than any path is reached by identity', () => {
     brick.remove();
-    brick = new TestBrick({ directoryDescriptors: 40, inodes: 50, fileDescriptors: 8, pendingTimes: 20, listedNames: 10 });
+    brick = new TestBrick({
+      directoryDescriptors: 40,
+      inodes: 50,
+      fileDescriptors: 8,
+      pendingTimes: 20,
+      listedNames: 10,
+    });
     let at: Gfid = ROOT_GFID;
     for (let i = 0; i < 1500; i++) at = brick.directory(at, 'x'.repeat(200)).gfid;
     const f = brick.file(at, 'bottom');
@@ -360,7 +494,10 @@ describe('depth and bounds', () => {
     brick.store.dropCaches();
     brick.directory(ROOT_GFID, 'other');
     const top = brick.store.lookup(ROOT_GFID, 'x'.repeat(200));
-    assert.equal(errnoFrom(() => brick.rename(ROOT_GFID, 'x'.repeat(200), at, 'y')), Errno.EINVAL);
+    assert.equal(
+      errnoFrom(() => brick.rename(ROOT_GFID, 'x'.repeat(200), at, 'y')),
+      Errno.EINVAL,
+    );
     brick.rename(ROOT_GFID, 'x'.repeat(200), brick.store.lookup(ROOT_GFID, 'other').gfid, 'y');
     assert.equal(brick.store.lookup(at, 'bottom').gfid, f.gfid);
     assert.equal(top.gfid, brick.store.lookup(brick.store.lookup(ROOT_GFID, 'other').gfid, 'y').gfid);
@@ -371,7 +508,10 @@ describe('depth and bounds', () => {
       dir = up?.parent;
       name = up?.name ?? '';
     }
-    assert.deepEqual(brick.names(ROOT_GFID), ['other'].filter((n) => brick.names(ROOT_GFID).includes(n)));
+    assert.deepEqual(
+      brick.names(ROOT_GFID),
+      ['other'].filter((n) => brick.names(ROOT_GFID).includes(n)),
+    );
   });
 
   it('small caches change nothing but speed', async () => {
@@ -399,7 +539,10 @@ describe('what other programs put into the tree', () => {
     writeFileSync(join(brick.path, 'd', 'foreign'), 'x');
     mkdirSync(join(brick.path, 'fdir'));
     writeFileSync(join(brick.path, 'fdir', 'y'), 'y');
-    assert.equal(errnoFrom(() => brick.store.lookup(d.gfid, 'foreign')), Errno.ENOENT);
+    assert.equal(
+      errnoFrom(() => brick.store.lookup(d.gfid, 'foreign')),
+      Errno.ENOENT,
+    );
     assert.deepEqual(brick.names(d.gfid), []);
     assert.deepEqual(brick.names(ROOT_GFID), ['d']);
     const f = brick.file(ROOT_GFID, 'fdir');

@@ -25,7 +25,11 @@ function snapshot(store: Store): Record<string, unknown> {
   const walk = (gfid: Gfid, path: string): void => {
     const state = store.describe(gfid);
     assert.ok(state);
-    out[path] = { ...state, attr: { ...state.attr, blocks: 0 }, xattrs: state.xattrs.map(([n, v]) => [n, Buffer.from(v).toString('hex')]) };
+    out[path] = {
+      ...state,
+      attr: { ...state.attr, blocks: 0 },
+      xattrs: state.xattrs.map(([n, v]) => [n, Buffer.from(v).toString('hex')]),
+    };
     if ((state.attr.mode & S_IFDIR) === S_IFDIR && (state.attr.mode & 0o170000) === S_IFDIR) {
       for (const { name, gfid: child } of store.readdir(gfid, '', 4096, false).entries) walk(child, `${path}/${name}`);
     }
@@ -42,7 +46,12 @@ function copy(names: [Gfid, Name][], inodes: Gfid[]): void {
     for (const [parent, name] of waiting) {
       const child = source.store.child(parent, name);
       try {
-        target.store.place(parent, name, child, child?.type === S_IFLNK ? source.store.readlink(child.gfid) : undefined);
+        target.store.place(
+          parent,
+          name,
+          child,
+          child?.type === S_IFLNK ? source.store.readlink(child.gfid) : undefined,
+        );
       } catch (error) {
         if ((error as { errno?: number }).errno !== Errno.ENOENT) throw error;
         if (source.store.describe(parent) !== undefined) next.push([parent, name]);
@@ -67,10 +76,23 @@ describe('place and putInode', () => {
     source.apply('link', { gfid: f.gfid, newParent: ROOT_GFID, newName: 'g' });
     source.apply('setattr', { gfid: f.gfid, size: 12_345, atimeNow: false, mtimeNow: false, killPriv: false });
     const l = source.apply('symlink', { parent: d.gfid, name: 'l', target: '/x/y', uid: 1, gid: 1 }).attr;
-    const b = source.apply('mknod', { parent: d.gfid, name: 'b', mode: S_IFBLK | 0o660, rdev: 0x0812, uid: 0, gid: 6 }).attr;
+    const b = source.apply('mknod', {
+      parent: d.gfid,
+      name: 'b',
+      mode: S_IFBLK | 0o660,
+      rdev: 0x0812,
+      uid: 0,
+      gid: 6,
+    }).attr;
     source.apply('link', { gfid: b.gfid, newParent: ROOT_GFID, newName: 'b2' });
     const names: [Gfid, Name][] = [
-      [d.gfid, 'b'], [e.gfid, 'f'], [ROOT_GFID, 'g'], [d.gfid, 'l'], [d.gfid, 'e'], [ROOT_GFID, 'b2'], [ROOT_GFID, 'd'],
+      [d.gfid, 'b'],
+      [e.gfid, 'f'],
+      [ROOT_GFID, 'g'],
+      [d.gfid, 'l'],
+      [d.gfid, 'e'],
+      [ROOT_GFID, 'b2'],
+      [ROOT_GFID, 'd'],
     ];
     const inodes = [f.gfid, e.gfid, b.gfid, l.gfid, d.gfid, ROOT_GFID];
     for (let round = 0; round < 2; round++) {
@@ -86,10 +108,25 @@ describe('place and putInode', () => {
     const a = source.directory(ROOT_GFID, 'a');
     const b = source.directory(a.gfid, 'b');
     const f = source.file(b.gfid, 'f');
-    copy([[ROOT_GFID, 'a'], [a.gfid, 'b'], [b.gfid, 'f']], [ROOT_GFID, a.gfid, b.gfid, f.gfid]);
+    copy(
+      [
+        [ROOT_GFID, 'a'],
+        [a.gfid, 'b'],
+        [b.gfid, 'f'],
+      ],
+      [ROOT_GFID, a.gfid, b.gfid, f.gfid],
+    );
     source.rename(a.gfid, 'b', ROOT_GFID, 'b');
     source.rename(ROOT_GFID, 'a', b.gfid, 'a');
-    copy([[b.gfid, 'a'], [ROOT_GFID, 'a'], [a.gfid, 'b'], [ROOT_GFID, 'b']], [ROOT_GFID, a.gfid, b.gfid]);
+    copy(
+      [
+        [b.gfid, 'a'],
+        [ROOT_GFID, 'a'],
+        [a.gfid, 'b'],
+        [ROOT_GFID, 'b'],
+      ],
+      [ROOT_GFID, a.gfid, b.gfid],
+    );
     target.store.clearAside();
     assert.deepEqual(snapshot(target.store), snapshot(source.store));
     target.reopen();
@@ -131,8 +168,14 @@ describe('place and putInode', () => {
     target.store.place(ROOT_GFID, 'f', undefined);
     assert.deepEqual(target.names(ROOT_GFID), []);
     assert.deepEqual(target.store.orphans(), [f.gfid]);
-    assert.equal(errnoFrom(() => target.store.place(newGfid(), 'f', undefined)), Errno.ENOENT);
-    assert.equal(errnoFrom(() => target.store.place(ROOT_GFID, '.gluon', undefined)), Errno.EPERM);
+    assert.equal(
+      errnoFrom(() => target.store.place(newGfid(), 'f', undefined)),
+      Errno.ENOENT,
+    );
+    assert.equal(
+      errnoFrom(() => target.store.place(ROOT_GFID, '.gluon', undefined)),
+      Errno.EPERM,
+    );
   });
 
   it('an inode without a name is put as an orphan, a directory is not', () => {
@@ -144,7 +187,10 @@ describe('place and putInode', () => {
     assert.equal(target.store.putInode(state), true);
     assert.equal(target.store.putInode(state), false);
     assert.deepEqual(target.store.orphans(), [f.gfid]);
-    assert.equal(errnoFrom(() => target.store.putInode(directory)), Errno.ENOENT);
+    assert.equal(
+      errnoFrom(() => target.store.putInode(directory)),
+      Errno.ENOENT,
+    );
   });
 });
 
@@ -157,7 +203,10 @@ describe('traces of a crash', () => {
     source.brick.close();
     unlinkSync(handle(f.gfid));
     source.brick = source.open();
-    assert.equal(errnoFrom(() => source.store.getattr(f.gfid)), Errno.ESTALE);
+    assert.equal(
+      errnoFrom(() => source.store.getattr(f.gfid)),
+      Errno.ESTALE,
+    );
     assert.equal(source.store.lookup(ROOT_GFID, 'f').nlink, 1);
     assert.equal(await source.read(f.gfid), 'data');
   });
@@ -174,7 +223,10 @@ describe('traces of a crash', () => {
     source.brick.close();
     renameSync(join(source.path, 'moved'), join(source.path, 'again'));
     source.brick = source.open();
-    assert.equal(errnoFrom(() => source.store.getattr(d.gfid)), Errno.ESTALE);
+    assert.equal(
+      errnoFrom(() => source.store.getattr(d.gfid)),
+      Errno.ESTALE,
+    );
     assert.deepEqual(source.names(ROOT_GFID), ['again']);
     assert.equal(source.store.lookup(d.gfid, 'f').gfid, f.gfid);
   });

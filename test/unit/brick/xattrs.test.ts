@@ -13,7 +13,8 @@ beforeEach(() => {
     file: brick.file(ROOT_GFID, 'f').gfid,
     directory: brick.directory(ROOT_GFID, 'd').gfid,
     link: brick.apply('symlink', { parent: ROOT_GFID, name: 'l', target: 'nowhere', uid: 0, gid: 0 }).attr.gfid,
-    fifo: brick.apply('mknod', { parent: ROOT_GFID, name: 'p', mode: S_IFIFO | 0o600, rdev: 0, uid: 0, gid: 0 }).attr.gfid,
+    fifo: brick.apply('mknod', { parent: ROOT_GFID, name: 'p', mode: S_IFIFO | 0o600, rdev: 0, uid: 0, gid: 0 }).attr
+      .gfid,
     root: ROOT_GFID,
   };
 });
@@ -43,7 +44,10 @@ describe('extended attributes', () => {
     brick.reopen();
     for (const gfid of Object.values(kinds)) assert.equal(get(gfid, 'trusted.a'), 'one');
     for (const gfid of Object.values(kinds)) brick.apply('removexattr', { gfid, name: 'trusted.a' });
-    assert.equal(errnoFrom(() => brick.apply('removexattr', { gfid: kinds.file, name: 'trusted.a' })), Errno.ENODATA);
+    assert.equal(
+      errnoFrom(() => brick.apply('removexattr', { gfid: kinds.file, name: 'trusted.a' })),
+      Errno.ENODATA,
+    );
     assert.deepEqual(brick.store.listxattr(kinds.link), []);
   });
 
@@ -59,20 +63,34 @@ describe('extended attributes', () => {
   it('gluon keeps its own to itself', () => {
     for (const name of ['trusted.gluon.gfid', 'trusted.gluon.ctime', 'trusted.gluon.anything']) {
       assert.equal(set(kinds.file, name, 'x'), Errno.EPERM);
-      assert.equal(errnoFrom(() => brick.store.getxattr(kinds.file, name)), Errno.ENODATA);
-      assert.equal(errnoFrom(() => brick.apply('removexattr', { gfid: kinds.file, name })), Errno.EPERM);
+      assert.equal(
+        errnoFrom(() => brick.store.getxattr(kinds.file, name)),
+        Errno.ENODATA,
+      );
+      assert.equal(
+        errnoFrom(() => brick.apply('removexattr', { gfid: kinds.file, name })),
+        Errno.EPERM,
+      );
     }
     assert.deepEqual(brick.store.listxattr(ROOT_GFID), []);
     assert.equal(set(kinds.file, 'system.other', 'x'), Errno.EOPNOTSUPP);
     assert.equal(set(kinds.file, 'nonsense', 'x'), Errno.EOPNOTSUPP);
     assert.equal(set(kinds.file, 'user.', 'x'), Errno.EOPNOTSUPP);
-    assert.equal(errnoFrom(() => brick.store.getxattr(kinds.file, 'user.none')), Errno.ENODATA);
+    assert.equal(
+      errnoFrom(() => brick.store.getxattr(kinds.file, 'user.none')),
+      Errno.ENODATA,
+    );
   });
 
   it('an access ACL changes the mode', () => {
     // Version 2; user::rw-, user:1:rwx, group::r--, mask::rwx, other::---
-    const acl = Buffer.from('0200000001000600ffffffff020007000100000004000400ffffffff10000700ffffffff20000000ffffffff', 'hex');
-    const answer = errnoFrom(() => brick.apply('setxattr', { gfid: kinds.file, name: 'system.posix_acl_access', value: acl, flags: 0 }));
+    const acl = Buffer.from(
+      '0200000001000600ffffffff020007000100000004000400ffffffff10000700ffffffff20000000ffffffff',
+      'hex',
+    );
+    const answer = errnoFrom(() =>
+      brick.apply('setxattr', { gfid: kinds.file, name: 'system.posix_acl_access', value: acl, flags: 0 }),
+    );
     if (answer === Errno.EOPNOTSUPP) return;
     assert.equal(answer, 0);
     assert.equal(brick.store.getattr(kinds.file).mode & 0o777, 0o670);
