@@ -48,7 +48,9 @@ const RETRY_MS_MIN = 10;
 const RETRY_MS_MAX = 500;
 const PING_MS = 125;
 const SILENCE_MS = 10_000;
-const IN_FLIGHT_MAX = 4096;
+/** Requests under way, and data they carry or ask for: the rest waits here. */
+const IN_FLIGHT_MAX = 1024;
+const IN_FLIGHT_BYTES_MAX = 64 << 20;
 
 interface Pending {
   id: number;
@@ -60,6 +62,10 @@ interface Pending {
   /** At any time, on any connection: it may have been carried out. */
   everSent: boolean;
   deadline: number;
+  /** Data that it carries or asks for. */
+  bytes: number;
+  /** A lock that may wait for ever takes no place among the requests under way: what it waits for must get through. */
+  counts: boolean;
   resolve(result: unknown): void;
   reject(error: Error): void;
 }
@@ -89,6 +95,8 @@ export class VolumeClient {
   #nextId = 1;
   #nextNumber = 1;
   #unsent = 0;
+  #inFlight = 0;
+  #inFlightBytes = 0;
   #lastHeard = 0;
   #closed = false;
   #tick: Cancel = () => undefined;
@@ -143,11 +151,14 @@ export class VolumeClient {
       const pending: Pending = {
         id: this.#nextId++, op, args, requestNumber: number, sent: false, everSent: false,
         deadline: this.#frameTimeoutMs > 0 ? this.#env.clock.now() + this.#frameTimeoutMs : Infinity,
+        bytes: op === 'write' ? (args as Args<'write'>).data.byteLength : op === 'read' ? (args as Args<'read'>).size : 0,
+        counts: op !== 'setLock' || !(args as Args<'setLock'>).wait,
         resolve: resolve as (result: unknown) => void, reject,
       };
       this.#pending.set(pending.id, pending);
-      if (this.#readyEpoch > 0 && this.#pending.size - this.#unsent <= IN_FLIGHT_MAX && this.#unsent === 0) this.#send(pending);
-      else this.#unsent++;
+      this.#unsent++;
+      if (this.#readyEpoch > 0 && this.#unsent === 1 && this.#hasRoom(pending)) this.#send(pending);
+      else if (this.#readyEpoch > 0 && !pending.counts) this.#send(pending);
     });
   }
 
@@ -155,8 +166,7 @@ export class VolumeClient {
   withdraw(requestNumber: number): boolean {
     for (const pending of this.#pending.values()) {
       if (pending.requestNumber !== requestNumber || pending.everSent) continue;
-      this.#pending.delete(pending.id);
-      this.#unsent--;
+      this.#leave(pending);
       this.#acknowledgements.settled(requestNumber);
       pending.reject(new FsError(Errno.EINTR, pending.op));
       return true;
@@ -271,8 +281,7 @@ export class VolumeClient {
     this.#channel = undefined;
     this.#readyEpoch = 0;
     this.cache.clear();
-    this.#unsent = this.#pending.size;
-    for (const pending of this.#pending.values()) pending.sent = false;
+    this.#unsendAll();
     if (this.#closed) return;
     this.#log.debug('connection lost', { reason });
     // At once where the view already names another primary, otherwise soon: the brick may be gone for good.
@@ -284,8 +293,7 @@ export class VolumeClient {
     this.#readyEpoch = 0;
     this.cache.clear();
     // Everything is asked again: a brick that became primary anew forgot what was waiting for it, one that did not knows the numbers.
-    this.#unsent = this.#pending.size;
-    for (const pending of this.#pending.values()) pending.sent = false;
+    this.#unsendAll();
     this.#channel?.send({ kind: 'reclaim', id: this.#view.epoch, epoch: this.#view.epoch, opens: this.#held.opens(), locks: this.#held.locks() });
   }
 
@@ -328,8 +336,7 @@ export class VolumeClient {
     const pending = this.#pending.get(message.id);
     // An answer to a request that was sent twice, or a brick that makes answers up.
     if (pending === undefined || pending.op !== message.op) return;
-    this.#pending.delete(message.id);
-    if (!pending.sent) this.#unsent--;
+    this.#leave(pending);
     const { op, args, requestNumber } = pending;
     if (requestNumber > 0) this.#acknowledgements.settled(requestNumber);
     this.cache.learn(op, args, message.errno, message.result, message.lease);
@@ -356,10 +363,7 @@ export class VolumeClient {
   /** The brick is not the serving primary of the epoch that was named. */
   #redirected(message: MessageOf<'redirect'>): void {
     const pending = this.#pending.get(message.id);
-    if (pending?.sent === true) {
-      pending.sent = false;
-      this.#unsent++;
-    }
+    if (pending?.sent === true) this.#unsend(pending);
     if (message.view.epoch > this.#view.epoch) this.#learnView(message.view);
     else if (this.#channel !== undefined && this.#readyEpoch > 0) {
       // It has not heard of the view that this client knows, or its serving lease is out: ask again in a moment.
@@ -381,19 +385,47 @@ export class VolumeClient {
   #send(pending: Pending): void {
     pending.sent = true;
     pending.everSent = true;
+    this.#unsent--;
+    if (pending.counts) {
+      this.#inFlight++;
+      this.#inFlightBytes += pending.bytes;
+    }
     const { id, op, args, requestNumber } = pending;
     this.#channel?.send({ kind: 'request', id, epoch: this.#readyEpoch, requestNumber, acknowledged: this.#acknowledgements.upTo(this.#env.clock.now()), op, args } as Message);
   }
 
+  #hasRoom(pending: Pending): boolean {
+    if (!pending.counts || this.#inFlight === 0) return true;
+    return this.#inFlight < IN_FLIGHT_MAX && this.#inFlightBytes + pending.bytes <= IN_FLIGHT_BYTES_MAX;
+  }
+
+  /** Sends what there is room for, in the order in which it was asked. */
   #sendAll(): void {
-    let inFlight = this.#pending.size - this.#unsent;
     for (const pending of this.#pending.values()) {
-      if (this.#unsent === 0 || inFlight >= IN_FLIGHT_MAX) return;
+      if (this.#unsent === 0) return;
       if (pending.sent) continue;
-      this.#unsent--;
-      inFlight++;
+      if (!this.#hasRoom(pending)) return;
       this.#send(pending);
     }
+  }
+
+  #unsend(pending: Pending): void {
+    pending.sent = false;
+    this.#unsent++;
+    if (!pending.counts) return;
+    this.#inFlight--;
+    this.#inFlightBytes -= pending.bytes;
+  }
+
+  #unsendAll(): void {
+    for (const pending of this.#pending.values()) if (pending.sent) this.#unsend(pending);
+  }
+
+  /** It is answered, withdrawn or given up. */
+  #leave(pending: Pending): void {
+    if (pending.sent) this.#unsend(pending);
+    this.#unsent--;
+    this.#pending.delete(pending.id);
   }
 
   #ping(): void {
@@ -432,8 +464,7 @@ export class VolumeClient {
   }
 
   #remove(pending: Pending): void {
-    this.#pending.delete(pending.id);
-    if (!pending.sent) this.#unsent--;
+    this.#leave(pending);
     if (pending.requestNumber > 0) this.#acknowledgements.settled(pending.requestNumber);
   }
 }

@@ -16,6 +16,8 @@ export interface CachePolicy {
   attributes(attr: Attr): Validity;
   /** Listing with attributes only pays where the kernel may keep them. */
   readonly listAttributes: boolean;
+  /** Fops keeps attributes that it listed, so that the stat calls that follow a listing need not ask for each. */
+  readonly prefetchAttributes: boolean;
 }
 
 const NONE: Validity = { sec: 0, nsec: 0 };
@@ -25,4 +27,18 @@ export const noCaching: CachePolicy = {
   entry: () => NONE,
   attributes: () => NONE,
   listAttributes: false,
+  prefetchAttributes: false,
 };
+
+/** Attributes may be kept for `validMs`, names not at all. */
+export function attributeCaching(validMs: (attr: Attr) => number): CachePolicy {
+  return {
+    entry: () => NONE,
+    attributes: (attr) => {
+      const ms = validMs(attr);
+      return ms <= 0 ? NONE : { sec: Math.floor(ms / 1000), nsec: Math.floor((ms % 1000) * 1e6) };
+    },
+    listAttributes: false,
+    prefetchAttributes: true,
+  };
+}

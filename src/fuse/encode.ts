@@ -5,6 +5,9 @@ import { Attr, AttrOut, EntryOut } from './abi.js';
 import { write64 } from './message.js';
 import type { Validity } from './caching.js';
 
+/** Room for the largest reply body that is encoded: an xattr list, or a listing (which stops where the room ends). */
+export const BODY_BYTES_MAX = 131_072;
+
 /** Advised to programs as the unit of I/O; larger ones would also change the kernel's block size of the inode. */
 const BLOCK_BYTES = 4096;
 

@@ -7,7 +7,7 @@ import type { FuseDevice } from './device.js';
 import { write64 } from './message.js';
 import type { NodeTable } from './nodes.js';
 
-/** An inode whose attributes, data and names the kernel shall forget, or one name of a directory. */
+/** An inode whose attributes the kernel shall forget, or one name of a directory. */
 export type Stale = { gfid: Gfid } | { parent: Gfid; name: Name };
 
 /**
@@ -52,11 +52,15 @@ function notification(code: number, bodyBytes: number): { bytes: Buffer; view: D
   return { bytes, view };
 }
 
-/** Attributes and all pages of one inode. */
+/**
+ * Attributes of one inode (a negative offset leaves the pages alone). The pages follow when the attributes are read again and the mtime is
+ * another one (AUTO_INVAL_DATA). Pages themselves are not named, because the kernel would wait for a page that is being read, and that read may
+ * wait at the primary for the very change that the invalidation is for.
+ */
 export function encodeInvalInode(nodeid: number): Buffer {
   const { bytes, view } = notification(Notify.INVAL_INODE, NotifyInvalInodeOut.bytes);
   write64(view, OutHeader.bytes + NotifyInvalInodeOut.at.ino, nodeid);
-  write64(view, OutHeader.bytes + NotifyInvalInodeOut.at.off, 0);
+  view.setBigInt64(OutHeader.bytes + NotifyInvalInodeOut.at.off, -1n, true);
   write64(view, OutHeader.bytes + NotifyInvalInodeOut.at.len, 0);
   return bytes;
 }

@@ -5,10 +5,10 @@ import { S_IFDIR } from '../fops/ops.js';
 import { Dirent, EntryOut, OpenIn, OutHeader, ReadIn, ReleaseIn } from './abi.js';
 import { UNKNOWN_INO } from './abi-constants.js';
 import { COOKIE_DOT, COOKIE_DOTS, type Chunk, type DirectoryHandle } from './directories.js';
-import { encodeIno } from './encode.js';
+import { BODY_BYTES_MAX, encodeIno } from './encode.js';
 import { write64, type Request } from './message.js';
 import { operation } from './operation.js';
-import { BODY_BYTES_MAX, type Session } from './session.js';
+import type { Session } from './session.js';
 
 /** Names fetched at once for a plain listing. */
 const NAMES_PER_FETCH = 1024;
@@ -106,7 +106,7 @@ function answer(session: Session, request: Request, scan: Scan, chunk: Chunk, fr
 /** Fetches names behind `after`, leaving out the first `skip`, then answers. */
 function fetch(session: Session, request: Request, scan: Scan, after: Name | '', skip: number): void {
   const limit = scan.plus && skip === 0 ? Math.max(1, Math.floor(scan.size / PLUS_BYTES_TYPICAL)) : NAMES_PER_FETCH;
-  const listed = session.fops.readdir({ gfid: scan.handle.gfid, after, limit, attributes: scan.plus });
+  const listed = session.fops.readdir({ gfid: scan.handle.gfid, after, limit, attributes: scan.plus || session.policy.prefetchAttributes });
   session.settle(request, listed, ({ entries, end }) => {
     const last = entries.at(-1);
     if (skip >= entries.length && skip > 0 && !end && last !== undefined) {
@@ -118,7 +118,7 @@ function fetch(session: Session, request: Request, scan: Scan, after: Name | '',
     const chunk: Chunk = { first, after: before, entries: rest, count: rest.length, end };
     answer(session, request, scan, chunk, 0);
     // Attributes grow old at once; a later listing with attributes fetches again, so only names are kept.
-    const names = scan.plus ? rest.map((e) => ({ name: e.name, gfid: e.gfid, type: e.type })) : rest;
+    const names = entries.some((e) => e.attr !== undefined) ? rest.map((e) => ({ name: e.name, gfid: e.gfid, type: e.type })) : rest;
     scan.handle.keep({ ...chunk, entries: names });
   });
 }

@@ -17,7 +17,7 @@ import { ERRNO_MAX, Notify } from './abi-constants.js';
 import type { CachePolicy } from './caching.js';
 import type { DeviceEnd, FuseDevice, RequestBuffer } from './device.js';
 import type { DirectoryTable } from './directories.js';
-import { encodeAttrOut, encodeEntryOut } from './encode.js';
+import { BODY_BYTES_MAX, encodeAttrOut, encodeEntryOut } from './encode.js';
 import type { HandleTable } from './handles.js';
 import { Interrupts, type Processes } from './interrupts.js';
 import type { KeptState } from './kept-state.js';
@@ -43,9 +43,6 @@ export interface SessionEnv {
   /** Called once, when the kernel has agreed on the protocol. */
   readonly onInit?: () => void;
 }
-
-/** Room for the largest reply body that is encoded here: an xattr list, or a listing (which stops where the room ends). */
-export const BODY_BYTES_MAX = 131_072;
 
 export class Session {
   readonly fops: Fops;

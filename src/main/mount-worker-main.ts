@@ -3,6 +3,7 @@ import { errnoName, FsError } from '../base/errno.js';
 import { VolumeClient } from '../client/client.js';
 import type { View } from '../fops/view.js';
 import type { VolumeSpec } from '../fops/volume.js';
+import { attributeCaching } from '../fuse/caching.js';
 import type { Stale } from '../fuse/invalidator.js';
 import { RealRandom } from '../platform/clock.js';
 import { formatHostPort, GLUOND_PORT } from '../platform/target.js';
@@ -14,6 +15,7 @@ import { serveMount, type OpenVolume, type VolumeRequest } from './mount-worker.
 const HOLD_ACKNOWLEDGED_MS = 60_000;
 /** For the last message to leave before the process does. */
 const BYE_MS = 100;
+const KERNEL_MARGIN_MS = 30;
 
 interface Known {
   spec: VolumeSpec;
@@ -25,6 +27,8 @@ function frameTimeoutMs(spec: VolumeSpec): number {
 }
 
 class MountedVolume implements OpenVolume {
+  /** The kernel's time runs from the moment it takes the answer; the margin covers the way there. */
+  readonly policy = attributeCaching((attr) => (this.#client?.cache.attrValidMs(attr.gfid) ?? 0) - KERNEL_MARGIN_MS);
   readonly #request: VolumeRequest;
   readonly #watch = new AbortController();
   #client: VolumeClient | undefined;
