@@ -269,6 +269,10 @@ export class BrickKeeper {
     if (clock.now() < local.leaseUntil) await this.#sleep(local.leaseUntil - clock.now());
   }
 
+  attached(brick: BrickId): boolean {
+    return this.#bricks.get(brick)?.connection !== undefined;
+  }
+
   reasonOf(brick: BrickId): string {
     return this.#bricks.get(brick)?.reason ?? '';
   }
@@ -314,6 +318,8 @@ export class BrickKeeper {
         local.restartAt = 0;
         local.reason = '';
         local.stopAskedAt = undefined;
+        const before = state.brickProcess(brick.id)?.value;
+        if (before?.state === 'down' && !local.running) this.#tell(local, { ...before, reason: 'starting' });
       }
       local.wanted = wanted;
       this.#sendConfig(local);

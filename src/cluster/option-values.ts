@@ -1,5 +1,6 @@
-/** Checking what `volume set` is given against the table. Errors are FsError with a sentence for the operator. */
-import { Errno, FsError } from '../base/errno.js';
+/** Checking what `volume set` is given against the table. Errors are Refused with a sentence for the operator. */
+import { Refused } from './refused.js';
+import { Errno } from '../base/errno.js';
 import { nearest } from '../base/nearest.js';
 import { GROUPS, OPTIONS, type OptionSpec } from './options.js';
 
@@ -23,8 +24,8 @@ const SECOND_UNITS: Record<string, number> = { '': 1, S: 1, SEC: 1, M: 60, MIN: 
 const VALUE_CHARS_MAX = 4096;
 const USER_KEY = /^user\.[A-Za-z0-9._-]{1,250}$/;
 
-function invalid(detail: string): FsError {
-  return new FsError(Errno.EINVAL, 'volume set', detail);
+function invalid(detail: string): Refused {
+  return new Refused(detail);
 }
 
 /** The option, also by its name without the part before the dot where that is unique. ENOENT with the nearest name otherwise. */
@@ -37,11 +38,8 @@ export function findOption(key: string): OptionSpec | { key: string; user: true 
   if (short.length > 1)
     throw invalid(`option '${key}' could be ${short.map((option) => option.key).join(' or ')}: give the whole name`);
   const near = nearest(key, [...BY_KEY.keys()]);
-  throw new FsError(
-    Errno.ENOENT,
-    'volume set',
-    `there is no option '${key}'${near === undefined ? '' : `; did you mean ${near}?`} See 'gluon volume set help'`,
-  );
+  const meant = near === undefined ? '' : `; did you mean ${near}?`;
+  throw new Refused(`there is no option '${key}'${meant} See 'gluon volume set help'`, Errno.ENOENT);
 }
 
 function inUnits(text: string, units: Record<string, number>): number {
@@ -143,11 +141,7 @@ export function checkOption(key: string, text: string): CheckedOption {
 export function groupOptions(name: string): readonly [string, string][] {
   const group = Object.hasOwn(GROUPS, name) ? GROUPS[name] : undefined;
   if (group === undefined)
-    throw new FsError(
-      Errno.ENOENT,
-      'volume set',
-      `there is no option group '${name}': there is ${Object.keys(GROUPS).join(', ')}`,
-    );
+    throw new Refused(`there is no option group '${name}': there is ${Object.keys(GROUPS).join(', ')}`, Errno.ENOENT);
   return group;
 }
 

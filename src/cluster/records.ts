@@ -57,8 +57,8 @@ export interface VolumeRecord {
   replicaCount: number;
   bricks: BrickRecord[];
   options: Record<string, string>;
-  /** Bricks are being prepared: not listed, and removed by the next create when it was given up. */
-  preparing: boolean;
+  /** The node that prepares the bricks: the volume is not listed yet. '' when it is complete. */
+  preparing: NodeId | '';
 }
 
 export interface BrickProcessRecord {

@@ -60,12 +60,17 @@ export class ClusterState {
 
   /** Those that are complete, by name. */
   volumes(): VolumeRecord[] {
-    const all = this.#all<VolumeRecord>('volumes').filter((volume) => !volume.preparing);
+    const all = this.#all<VolumeRecord>('volumes').filter((volume) => volume.preparing === '');
     return all.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   volume(name: string): Held<VolumeRecord> | undefined {
     return this.#one('volumes', name);
+  }
+
+  /** Also those that are being prepared. */
+  everyVolume(): VolumeRecord[] {
+    return this.#all<VolumeRecord>('volumes');
   }
 
   volumeById(id: string): VolumeRecord | undefined {

@@ -15,14 +15,30 @@ interface Watching {
 export class SwitchableStore implements ClusterStore {
   #store: ClusterStore;
   readonly #watching = new Set<Watching>();
+  /** Resolved unless the implementation is being changed. */
+  #gate: Promise<void> = Promise.resolve();
 
   constructor(store: ClusterStore) {
     this.#store = store;
   }
 
-  /** From now on `store` is used. The old one is left to the caller. */
-  switchTo(store: ClusterStore): void {
-    this.#store = store;
+  /**
+   * From now on what `prepare` resolves with is used; commits wait for it. When it rejects, nothing changed. The old one is left to the caller.
+   */
+  async switchTo(prepare: (present: ClusterStore) => Promise<ClusterStore>): Promise<void> {
+    const before = this.#gate;
+    let open!: () => void;
+    this.#gate = new Promise((resolve) => (open = resolve));
+    await before;
+    try {
+      this.#store = await prepare(this.#store);
+    } finally {
+      open();
+    }
+    this.#beginAll();
+  }
+
+  #beginAll(): void {
     for (const watching of this.#watching) {
       watching.stop.abort();
       watching.stop = new AbortController();
@@ -38,7 +54,8 @@ export class SwitchableStore implements ClusterStore {
     return this.#store.list(prefix, signal);
   }
 
-  commit(compares: Compare[], writes: Write[], signal?: AbortSignal): Promise<boolean> {
+  async commit(compares: Compare[], writes: Write[], signal?: AbortSignal): Promise<boolean> {
+    await this.#gate;
     return this.#store.commit(compares, writes, signal);
   }
 

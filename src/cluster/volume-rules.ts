@@ -1,5 +1,6 @@
-/** What can be said about a new volume from its description alone. Errors are FsError EINVAL with a sentence for the operator. */
-import { Errno, FsError } from '../base/errno.js';
+/** What can be said about a new volume from its description alone. Errors are Refused with a sentence for the operator. */
+
+import { Refused } from './refused.js';
 import type { NodeId } from './records.js';
 
 export interface BrickRequest {
@@ -24,8 +25,8 @@ const RESERVED = new Set([
 const PATH_BYTES_MAX = 1024;
 const COPIES_MAX = 63;
 
-function invalid(detail: string): FsError {
-  return new FsError(Errno.EINVAL, 'volume create', detail);
+function invalid(detail: string): Refused {
+  return new Refused(detail);
 }
 
 export function checkVolumeName(name: string): void {

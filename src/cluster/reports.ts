@@ -1,0 +1,192 @@
+/** What `volume status` and `volume heal NAME info` say: asked of every node that holds a brick, with a bound for each. */
+import { LostError } from '../base/errno.js';
+import { EMPTY_VIEW, type BrickId, type View } from '../fops/view.js';
+import type {
+  BrickMessage,
+  BrickRoleName,
+  BrickStatusMessage,
+  HealBrickMessage,
+  PeerMessage,
+  VolumeMessage,
+  VolumeStateName,
+  VolumeStatusMessage,
+} from '../wire/management.js';
+import type { HealStatusMessage } from '../wire/brick-control.js';
+import type { Liveness } from './liveness.js';
+import type { BrickReport, NodeService } from './node-service.js';
+import type { BrickRecord, NodeId, PeerRecord, VolumeRecord, VolumeState } from './records.js';
+import { Refused } from './refused.js';
+import type { ClusterState } from './state.js';
+
+const REPORT_MS = 4_000;
+
+const STATES: Record<VolumeState, VolumeStateName> = { created: 'CREATED', started: 'STARTED', stopped: 'STOPPED' };
+
+export function brickMessage(brick: BrickRecord): BrickMessage {
+  return { id: brick.id, host: brick.host, path: brick.path, node: brick.node };
+}
+
+export function volumeMessage(volume: VolumeRecord): VolumeMessage {
+  return {
+    id: volume.id,
+    name: volume.name,
+    state: STATES[volume.state],
+    replicaCount: volume.replicaCount,
+    bricks: volume.bricks.map(brickMessage),
+    options: Object.entries(volume.options)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, value]) => ({ key, value })),
+  };
+}
+
+export interface ReportsOptions {
+  node: NodeId;
+  state: ClusterState;
+  liveness: Liveness;
+  nodes: NodeService;
+}
+
+interface Gathered {
+  report: BrickReport | undefined;
+  problem: string;
+}
+
+function roleOf(view: View, brick: BrickId, up: boolean, started: boolean): BrickRoleName {
+  if (!started) return 'BRICK_STOPPED';
+  if (view.epoch === 0) return 'UNKNOWN';
+  if (view.catchingUp.includes(brick)) return 'CATCHING_UP';
+  if (!view.inSync.includes(brick) || !up) return 'ABSENT';
+  return view.primary === brick ? 'PRIMARY' : 'IN_SYNC';
+}
+
+export class Reports {
+  readonly #options: ReportsOptions;
+  /** Progress at an earlier question, for the estimate: by brick. */
+  readonly #progress = new Map<BrickId, { at: number; bytesDone: number }>();
+
+  constructor(options: ReportsOptions) {
+    this.#options = options;
+  }
+
+  /** The node that answers first, then by host name. */
+  peers(): PeerMessage[] {
+    const { state, liveness, node } = this.#options;
+    const message = (peer: PeerRecord): PeerMessage => {
+      const connected = liveness.alive(peer.id);
+      const storeRole = peer.etcdClient === '' ? (state.peers().length === 1 ? 'embedded' : 'client') : 'voter';
+      return {
+        id: peer.id,
+        hostname: peer.hostname,
+        otherNames: peer.otherNames,
+        connected,
+        local: peer.id === node,
+        stateText: '',
+        address: peer.address,
+        storeRole,
+      };
+    };
+    const all = state.peers().map(message);
+    return all.sort((a, b) => Number(b.local) - Number(a.local) || (a.hostname < b.hostname ? -1 : 1));
+  }
+
+  async status(volume: VolumeRecord, parts: { disk: boolean; clients: boolean }): Promise<VolumeStatusMessage> {
+    const view = this.#view(volume);
+    const gathered = await this.#gather(volume, { disk: parts.disk, status: true });
+    const bricks = volume.bricks.map((brick): BrickStatusMessage => {
+      const { report, problem } = gathered.get(brick.id) ?? { report: undefined, problem: 'it was not asked' };
+      const online = this.#up(brick) && volume.state === 'started' && report?.attached === true;
+      return {
+        brick: brickMessage(brick),
+        online,
+        port: online ? (report?.port ?? 0) : 0,
+        pid: report?.pid ?? 0,
+        role: roleOf(view, brick.id, online, volume.state === 'started'),
+        disk: report?.disk ?? null,
+        clients: parts.clients ? (report?.status?.clients ?? []) : [],
+        detail: problem === '' && !online && volume.state === 'started' ? (report?.reason ?? '') : problem,
+        serving: report?.status?.serving === true,
+      };
+    });
+    return { id: volume.id, name: volume.name, state: STATES[volume.state], epoch: view.epoch, bricks };
+  }
+
+  async healInfo(volume: VolumeRecord): Promise<HealBrickMessage[]> {
+    if (volume.state !== 'started')
+      throw new Refused(`volume ${volume.name} is not started: its bricks cannot be asked what differs`);
+    const view = this.#view(volume);
+    const gathered = await this.#gather(volume, { disk: false, status: true });
+    const primary = gathered.get(view.primary);
+    const heals = primary?.report?.status?.heals;
+    return volume.bricks.map((brick): HealBrickMessage => {
+      const { report, problem } = gathered.get(brick.id) ?? { report: undefined, problem: 'it was not asked' };
+      const connected = this.#up(brick) && report?.attached === true;
+      const role = roleOf(view, brick.id, connected, true);
+      const heal = heals?.find((one) => one.brick === brick.id);
+      const full = role === 'PRIMARY' || role === 'IN_SYNC';
+      const progress =
+        heal === undefined
+          ? full
+            ? { state: 'done', keysLeft: 0, bytesLeft: 0, bytesDone: 0, secondsLeft: 0, paths: [] }
+            : null
+          : this.#progressOf(heal);
+      const detail =
+        problem !== ''
+          ? problem
+          : progress === null
+            ? 'the primary does not answer: what this brick lacks is not known'
+            : (report?.reason ?? '');
+      return { brick: brickMessage(brick), connected, role, progress, detail };
+    });
+  }
+
+  #progressOf(heal: HealStatusMessage): HealBrickMessage['progress'] {
+    const now = performance.now();
+    const before = this.#progress.get(heal.brick);
+    if (before === undefined || before.bytesDone > heal.bytesDone)
+      this.#progress.set(heal.brick, { at: now, bytesDone: heal.bytesDone });
+    const elapsedMs = before === undefined ? 0 : now - before.at;
+    const rate = before === undefined || elapsedMs < 500 ? 0 : (heal.bytesDone - before.bytesDone) / elapsedMs;
+    const secondsLeft = heal.state === 'done' ? 0 : rate > 0 ? Math.ceil(heal.bytesLeft / rate / 1000) : -1;
+    return {
+      state: heal.state,
+      keysLeft: heal.keysLeft,
+      bytesLeft: heal.bytesLeft,
+      bytesDone: heal.bytesDone,
+      secondsLeft,
+      paths: heal.paths.map((path) => Buffer.from(path)),
+    };
+  }
+
+  #view(volume: VolumeRecord): View {
+    return this.#options.state.view(volume.id)?.value ?? EMPTY_VIEW;
+  }
+
+  #up(brick: BrickRecord): boolean {
+    return this.#options.liveness.alive(brick.node) && this.#options.state.brickProcess(brick.id)?.value.state === 'up';
+  }
+
+  async #gather(volume: VolumeRecord, parts: { disk: boolean; status: boolean }): Promise<Map<BrickId, Gathered>> {
+    const { nodes, liveness, state } = this.#options;
+    const found = new Map<BrickId, Gathered>();
+    const holders = [...new Set(volume.bricks.map((brick) => brick.node))];
+    await Promise.all(
+      holders.map(async (node) => {
+        const bricks = volume.bricks.filter((brick) => brick.node === node);
+        const name = state.peer(node)?.value.hostname ?? bricks[0]?.host ?? node;
+        let problem = liveness.alive(node) ? '' : `node ${name} is not connected`;
+        let reports: BrickReport[] = [];
+        if (problem === '') {
+          try {
+            ({ bricks: reports } = await nodes.call(node, 'reportBricks', { volume: volume.id, ...parts }, REPORT_MS));
+          } catch (error) {
+            if (!(error instanceof LostError || error instanceof Refused)) throw error;
+            problem = `node ${name} could not be asked: ${error.message}`;
+          }
+        }
+        for (const brick of bricks)
+          found.set(brick.id, { report: reports.find((report) => report.brick === brick.id), problem });
+      }),
+    );
+    return found;
+  }
+}
