@@ -8,6 +8,7 @@
 import { Errno, LostError } from '../base/errno.js';
 import type { ClusterStore } from '../env/cluster-store.js';
 import type { Log } from '../env/log.js';
+import { majority } from '../replica/view.js';
 import { hostOf, type Hosts } from './hosts.js';
 import type { Liveness } from './liveness.js';
 import type { NodeService } from './node-service.js';
@@ -252,10 +253,18 @@ export class Peers {
     if (!liveness.alive(peer.id) && !force)
       throw new Refused(`${host} is not connected: add 'force' to remove it all the same`, Errno.ENOTCONN);
     await this.#checkQuorum();
-    const member = (await backend.members()).find(
+    const members = await backend.members();
+    const member = members.find(
       (one) => one.node === peer.id || one.peerUrl === `https://${peer.etcdPeer}`,
     );
-    if (member !== undefined) await backend.removeMember(member.id);
+    if (member !== undefined) {
+      const left = members.filter((one) => one !== member && !one.learner);
+      const alive = left.filter((one) => liveness.alive(one.node));
+      if (alive.length < majority(left.length)) {
+        throw new Refused(`without ${host} the pool would have no quorum: only ${alive.length} of the other ${left.length} nodes that keep its state are connected`, Errno.EBUSY);
+      }
+      await backend.removeMember(member.id);
+    }
     const pool = state.pool?.id ?? '';
     await nodes
       .call(peer.id, 'leave', { pool }, LEAVE_MS)

@@ -140,6 +140,7 @@ class Gluond {
       log: this.#log,
       node: this.#nodeFile.id,
       listenHost: this.#args.listen.host,
+      resolve: (host) => this.#lookup.resolve(host),
       material: () => this.#material,
       setMaterial: (next) => this.#setMaterial(next),
       nodeFile: () => this.#nodeFile,

@@ -24,6 +24,7 @@ export interface PoolBackendOptions {
   log: Log;
   node: string;
   listenHost: string;
+  resolve(host: string): Promise<string[]>;
   material(): TlsMaterial;
   setMaterial(material: TlsMaterial): void;
   nodeFile(): NodeFile;
