@@ -21,8 +21,17 @@ async function serve(path: string): Promise<void> {
     channel.onMessage = (message) => {
       if (message.kind !== 'request') return;
       const { id } = message;
-      if (message.op === 'write') channel.send({ kind: 'reply', id, errno: 0, lease: false, op: 'write', result: { offset: 0 } });
-      else if (message.op === 'read') channel.send({ kind: 'reply', id, errno: 0, lease: false, op: 'read', result: { data: DATA.subarray(0, message.args.size) } });
+      if (message.op === 'write')
+        channel.send({ kind: 'reply', id, errno: 0, lease: false, op: 'write', result: { offset: 0 } });
+      else if (message.op === 'read')
+        channel.send({
+          kind: 'reply',
+          id,
+          errno: 0,
+          lease: false,
+          op: 'read',
+          result: { data: DATA.subarray(0, message.args.size) },
+        });
     };
   };
   await network.listen({ path }, accept);
@@ -31,14 +40,21 @@ async function serve(path: string): Promise<void> {
 }
 
 /** Keeps `depth` requests under way for `ms`; how many were answered per second. */
-async function drive(address: Address, op: 'read' | 'write', bytes: number, depth: number, ms: number): Promise<number> {
+async function drive(
+  address: Address,
+  op: 'read' | 'write',
+  bytes: number,
+  depth: number,
+  ms: number,
+): Promise<number> {
   const channel = await new TcpNetwork().connect(address, 1000);
   const data = DATA.subarray(0, bytes);
   let id = 0;
   let answered = 0;
   const next = (): void => {
     const base = { kind: 'request' as const, id: ++id, epoch: 1, requestNumber: id, acknowledged: 0 };
-    if (op === 'write') channel.send({ ...base, op, args: { gfid: GFID, offset: 0, append: false, sync: false, killPriv: false, data } });
+    if (op === 'write')
+      channel.send({ ...base, op, args: { gfid: GFID, offset: 0, append: false, sync: false, killPriv: false, data } });
     else channel.send({ ...base, op, args: { gfid: GFID, offset: 0, size: bytes } });
   };
   let running = true;
@@ -64,13 +80,20 @@ async function main(): Promise<void> {
   const path = join(folder, 's');
   const child = fork(fileURLToPath(import.meta.url), ['serve', path]);
   try {
-    const tcp = await new Promise<Address>((resolve) => child.once('message', (message) => resolve(message as Address)));
-    for (const [label, address] of [['unix', { path }], ['tcp', tcp]] as const) {
+    const tcp = await new Promise<Address>((resolve) =>
+      child.once('message', (message) => resolve(message as Address)),
+    );
+    for (const [label, address] of [
+      ['unix', { path }],
+      ['tcp', tcp],
+    ] as const) {
       for (const op of ['read', 'write'] as const) {
         await drive(address, op, 4096, 1, 500);
         for (const depth of [1, 16]) {
           const rate = await drive(address, op, 4096, depth, 1500);
-          process.stdout.write(`${label} ${op} 4 KiB depth ${depth}: ${Math.round(rate)}/s, ${(1e6 / rate).toFixed(1)} us each\n`);
+          process.stdout.write(
+            `${label} ${op} 4 KiB depth ${depth}: ${Math.round(rate)}/s, ${(1e6 / rate).toFixed(1)} us each\n`,
+          );
         }
         for (const depth of [1, 4]) {
           const rate = await drive(address, op, 1 << 20, depth, 1500);

@@ -263,7 +263,10 @@ function describe(address: Address): string {
 
 function checkPath(address: Address): void {
   if ('path' in address && Buffer.byteLength(address.path) > SOCKET_PATH_BYTES_MAX) {
-    throw new LostError(`the unix socket path ${address.path} is longer than ${SOCKET_PATH_BYTES_MAX} bytes: use a shorter directory`, Errno.ENAMETOOLONG);
+    throw new LostError(
+      `the unix socket path ${address.path} is longer than ${SOCKET_PATH_BYTES_MAX} bytes: use a shorter directory`,
+      Errno.ENAMETOOLONG,
+    );
   }
 }
 
@@ -292,14 +295,22 @@ export class TcpNetwork implements Network<Message> {
       checkPath(address);
       const channel = new TcpChannel(describe(address), false);
       const onread = { buffer: channel.nextBuffer as unknown as () => Uint8Array, callback: channel.received };
-      const socket = netConnect('path' in address ? { path: address.path, onread } : { host: address.host, port: address.port, noDelay: true, onread });
-      const timer = setTimeout(() => fail(new LostError(`no connection to ${describe(address)} within ${timeoutMs} ms`, Errno.ETIMEDOUT)), timeoutMs);
+      const socket = netConnect(
+        'path' in address
+          ? { path: address.path, onread }
+          : { host: address.host, port: address.port, noDelay: true, onread },
+      );
+      const timer = setTimeout(
+        () => fail(new LostError(`no connection to ${describe(address)} within ${timeoutMs} ms`, Errno.ETIMEDOUT)),
+        timeoutMs,
+      );
       const fail = (error: LostError): void => {
         clearTimeout(timer);
         socket.destroy();
         reject(error);
       };
-      const onError = (error: NodeJS.ErrnoException): void => fail(new LostError(`no connection to ${describe(address)}: ${error.message}`, errnoOfSystem(error)));
+      const onError = (error: NodeJS.ErrnoException): void =>
+        fail(new LostError(`no connection to ${describe(address)}: ${error.message}`, errnoOfSystem(error)));
       socket.once('error', onError);
       socket.once('connect', () => {
         clearTimeout(timer);
@@ -310,12 +321,16 @@ export class TcpNetwork implements Network<Message> {
     });
   }
 
-  async listen(address: Address, accept: (channel: Channel<Message>) => void): Promise<{ address: Address; close(): Promise<void> }> {
+  async listen(
+    address: Address,
+    accept: (channel: Channel<Message>) => void,
+  ): Promise<{ address: Address; close(): Promise<void> }> {
     checkPath(address);
     const open = new Set<TcpChannel>();
     const sockets = new Set<Socket>();
     const server = createServer({ pauseOnConnect: true, noDelay: true }, (plain) => {
-      const remote = 'path' in address ? `${address.path} (local)` : `${plain.remoteAddress ?? '?'}:${plain.remotePort ?? 0}`;
+      const remote =
+        'path' in address ? `${address.path} (local)` : `${plain.remoteAddress ?? '?'}:${plain.remotePort ?? 0}`;
       if (sockets.size >= CONNECTIONS_MAX) {
         plain.destroy();
         return;
@@ -333,7 +348,10 @@ export class TcpNetwork implements Network<Message> {
     });
     await bind(server, address);
     const bound = server.address();
-    const result: Address = 'path' in address ? address : { host: address.host, port: typeof bound === 'object' && bound !== null ? bound.port : address.port };
+    const result: Address =
+      'path' in address
+        ? address
+        : { host: address.host, port: typeof bound === 'object' && bound !== null ? bound.port : address.port };
     return {
       address: result,
       close: () =>
@@ -350,7 +368,8 @@ async function bind(server: Server, address: Address): Promise<void> {
   try {
     await listenOnce(server, address);
   } catch (error) {
-    if (!('path' in address) || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || (await answers(address.path))) throw error;
+    if (!('path' in address) || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || (await answers(address.path)))
+      throw error;
     unlinkSync(address.path);
     await listenOnce(server, address);
   }

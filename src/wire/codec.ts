@@ -59,7 +59,12 @@ const MESSAGE_LAYOUTS = new Map<MessageKind, MessageLayout>();
 const BY_CODE: (MessageLayout | undefined)[] = [];
 for (const kind of Object.keys(MESSAGES) as MessageKind[]) {
   const spec: { code: number; fields: Fields; tail?: string } = MESSAGES[kind];
-  const layout: MessageLayout = { kind, code: spec.code, fields: layoutOf(spec.fields), tail: spec.tail as TailKind | undefined };
+  const layout: MessageLayout = {
+    kind,
+    code: spec.code,
+    fields: layoutOf(spec.fields),
+    tail: spec.tail as TailKind | undefined,
+  };
   assert(BY_CODE[spec.code] === undefined, 'message codes are unique');
   assert(layout.fields.payloadAt === -1, 'payloads are in operations only');
   MESSAGE_LAYOUTS.set(kind, layout);
@@ -67,7 +72,10 @@ for (const kind of Object.keys(MESSAGES) as MessageKind[]) {
 }
 
 const OP_LAYOUTS = new Map<OpName, OpLayout>(
-  OP_NAMES.map((name) => [name, { code: OPS[name].code, args: layoutOf(OPS[name].args), result: layoutOf(OPS[name].result) }]),
+  OP_NAMES.map((name) => [
+    name,
+    { code: OPS[name].code, args: layoutOf(OPS[name].args), result: layoutOf(OPS[name].result) },
+  ]),
 );
 
 const PEER_OP_LAYOUTS = new Map<PeerOpName, OpLayout>();
@@ -144,7 +152,8 @@ function packWithTail(out: PackBuffer, layout: MessageLayout, tail: TailKind, me
 export function frameBytes(bytes: Buffer, at: number, frameBytesMax: number): number {
   const follow = bytes.readUInt32LE(at);
   const header = bytes.readUInt32LE(at + 4);
-  if (follow < 4 + header || header === 0) throw new ProtocolError(`a frame of ${follow} bytes with a header of ${header} bytes`);
+  if (follow < 4 + header || header === 0)
+    throw new ProtocolError(`a frame of ${follow} bytes with a header of ${header} bytes`);
   if (header > HEADER_BYTES_MAX || follow - 4 - header > PAYLOAD_BYTES_MAX || follow + 4 > frameBytesMax) {
     throw new ProtocolError(`a frame of ${follow} bytes with a header of ${header} bytes: beyond the limit`);
   }
@@ -192,7 +201,14 @@ function unpackTail(tail: TailKind, items: unknown[], at: number, payload: Uint8
   out[ofArgs ? 'args' : 'result'] = values;
 }
 
-function unpackLayout(layout: Layout, items: unknown[], at: number, payload: Uint8Array, out: Loose, label: string): number {
+function unpackLayout(
+  layout: Layout,
+  items: unknown[],
+  at: number,
+  payload: Uint8Array,
+  out: Loose,
+  label: string,
+): number {
   const { keys, kinds, payloadAt } = layout;
   let next = at;
   for (let i = 0; i < keys.length; i++) {

@@ -28,7 +28,14 @@ export interface Caller {
   id: string;
 }
 
-function proof(secret: string, who: 'brick' | 'caller', caller: Caller, brick: BrickId, callerNonce: Uint8Array, brickNonce: Uint8Array): Buffer {
+function proof(
+  secret: string,
+  who: 'brick' | 'caller',
+  caller: Caller,
+  brick: BrickId,
+  callerNonce: Uint8Array,
+  brickNonce: Uint8Array,
+): Buffer {
   // Every part has a fixed length but the two words, and those end with NUL: no two different inputs give the same bytes.
   const mac = createHmac('sha256', Buffer.from(secret, 'hex'));
   mac.update(`${who}\0${caller.role}\0${caller.id}${brick}`, 'latin1');
@@ -74,18 +81,23 @@ export function callHandshake(
     channel.close(error.message);
     onFailed(error);
   };
-  const cancel = env.clock.after(HANDSHAKE_MS, () => fail(new LostError(`${channel.remote} did not finish the handshake within ${HANDSHAKE_MS} ms`, Errno.ETIMEDOUT)));
-  const denied = (detail: string, errno: number = Errno.EACCES): void => fail(new FsError(errno, 'handshake', `${channel.remote}: ${detail}`));
+  const cancel = env.clock.after(HANDSHAKE_MS, () =>
+    fail(new LostError(`${channel.remote} did not finish the handshake within ${HANDSHAKE_MS} ms`, Errno.ETIMEDOUT)),
+  );
+  const denied = (detail: string, errno: number = Errno.EACCES): void =>
+    fail(new FsError(errno, 'handshake', `${channel.remote}: ${detail}`));
   const challenged = (message: MessageOf<'challenge'>): void => {
     if (message.brick !== brick) denied(`is brick ${message.brick}, not ${brick}`);
     else if (message.nonce.byteLength !== NONCE_BYTES) denied('a nonce of the wrong size', Errno.EPROTO);
-    else if (!equal(message.proof, proof(secret, 'brick', options, brick, nonce, message.nonce))) denied('does not know the secret of the volume');
+    else if (!equal(message.proof, proof(secret, 'brick', options, brick, nonce, message.nonce)))
+      denied('does not know the secret of the volume');
     else {
       step = 'welcome';
       channel.send({ kind: 'prove', proof: proof(secret, 'caller', options, brick, nonce, message.nonce) });
     }
   };
-  channel.onClose = (reason) => fail(new LostError(`${channel.remote}: connection lost during the handshake: ${reason}`));
+  channel.onClose = (reason) =>
+    fail(new LostError(`${channel.remote}: connection lost during the handshake: ${reason}`));
   channel.onMessage = (message) => {
     if (message.kind === 'refused') denied(message.reason, message.errno === 0 ? Errno.EACCES : message.errno);
     else if (message.kind === 'challenge' && step === 'challenge') challenged(message);
@@ -138,12 +150,18 @@ export function answerHandshake(
     fail(reason);
   };
   const greeted = (message: MessageOf<'hello'>): void => {
-    if (message.version !== PROTOCOL_VERSION) refuse(Errno.EPROTO, `protocol version ${message.version} is not spoken here, ${PROTOCOL_VERSION} is`);
+    if (message.version !== PROTOCOL_VERSION)
+      refuse(Errno.EPROTO, `protocol version ${message.version} is not spoken here, ${PROTOCOL_VERSION} is`);
     else if (message.volume !== volume) refuse(Errno.ENOENT, 'another volume is served here');
     else if (message.nonce.byteLength !== NONCE_BYTES) refuse(Errno.EPROTO, 'a nonce of the wrong size');
     else {
       caller = { role: message.role, id: message.id, nonce: Uint8Array.from(message.nonce) };
-      channel.send({ kind: 'challenge', brick, nonce, proof: proof(secret, 'brick', caller, brick, caller.nonce, nonce) });
+      channel.send({
+        kind: 'challenge',
+        brick,
+        nonce,
+        proof: proof(secret, 'brick', caller, brick, caller.nonce, nonce),
+      });
     }
   };
   const proved = (message: MessageOf<'prove'>, who: Caller & { nonce: Uint8Array }): void => {

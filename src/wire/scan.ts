@@ -83,7 +83,8 @@ export class Scanner {
   }
 
   #need(count: number): void {
-    if (count > this.#end - this.#at) throw new ProtocolError(`header: ${count} bytes announced, ${this.#end - this.#at} left`);
+    if (count > this.#end - this.#at)
+      throw new ProtocolError(`header: ${count} bytes announced, ${this.#end - this.#at} left`);
   }
 
   #unsigned(width: 1 | 2 | 4): number {
@@ -98,7 +99,8 @@ export class Scanner {
     this.#need(8);
     const value = this.#bytes.readDoubleBE(this.#at);
     this.#at += 8;
-    if (!Number.isSafeInteger(value) || (value >= -0x8000_0000 && value <= 0xffff_ffff)) throw new ProtocolError('header: a float that is not a large integer');
+    if (!Number.isSafeInteger(value) || (value >= -0x8000_0000 && value <= 0xffff_ffff))
+      throw new ProtocolError('header: a float that is not a large integer');
     return value;
   }
 
@@ -133,7 +135,8 @@ export class Scanner {
       if (c < 0x80) continue;
       ascii = false;
       const next = i + 1 < end ? (bytes[i + 1] as number) : 0;
-      if ((c !== 0xc2 && c !== 0xc3) || (next & 0xc0) !== 0x80) throw new ProtocolError('header: a string that is not a byte string');
+      if ((c !== 0xc2 && c !== 0xc3) || (next & 0xc0) !== 0x80)
+        throw new ProtocolError('header: a string that is not a byte string');
       i++;
     }
     return bytes.toString(ascii ? 'latin1' : 'utf8', start, end);

@@ -14,7 +14,10 @@ import { anyMessage, fixedMessages } from './samples.js';
 const GOLDEN = join(packageRoot(), 'test/unit/wire/golden.txt');
 
 test('what is decoded is what was encoded, for every message and operation', () => {
-  fc.assert(fc.property(anyMessage, (message) => assert.deepEqual(decodeFrame(encodeFrame(message)), message)), { numRuns: 3000 });
+  fc.assert(
+    fc.property(anyMessage, (message) => assert.deepEqual(decodeFrame(encodeFrame(message)), message)),
+    { numRuns: 3000 },
+  );
 });
 
 test('frames have the bytes they always had', () => {
@@ -86,7 +89,8 @@ test('100,000 mutated frames decode or are refused, and nothing else happens', (
   let refused = 0;
   for (let run = 0; run < 100_000; run++) {
     const frame = Buffer.from(frames[random(frames.length)] as Buffer);
-    for (let changes = 1 + random(4); changes > 0; changes--) frame[random(2) === 0 ? 8 + random(frame.length - 8) : random(frame.length)] = random(256);
+    for (let changes = 1 + random(4); changes > 0; changes--)
+      frame[random(2) === 0 ? 8 + random(frame.length - 8) : random(frame.length)] = random(256);
     if (!decodesOrRefuses(frame)) refused++;
   }
   assert.ok(refused > 10_000, `${refused} refused`);
@@ -95,7 +99,20 @@ test('100,000 mutated frames decode or are refused, and nothing else happens', (
 });
 
 test('announced lengths beyond what is there allocate nothing', () => {
-  const headers = ['dd7fffffff', 'dcffff', 'dbffffffff', 'c6ffffffff', '91dd00010000', '91c5ffff', `${'91'.repeat(50)}c0`, 'de0001', 'c70100', '91cf0000000000000001', '91ca00000000', '93a3c3'];
+  const headers = [
+    'dd7fffffff',
+    'dcffff',
+    'dbffffffff',
+    'c6ffffffff',
+    '91dd00010000',
+    '91c5ffff',
+    `${'91'.repeat(50)}c0`,
+    'de0001',
+    'c70100',
+    '91cf0000000000000001',
+    '91ca00000000',
+    '93a3c3',
+  ];
   const before = process.memoryUsage();
   for (const hex of headers) {
     const header = Buffer.from(hex, 'hex');
@@ -118,7 +135,16 @@ test('lengths beyond the limits are refused before the frame is there', () => {
   };
   const limit = 6 << 20;
   assert.equal(frameBytes(prefix(4 + 10 + (1 << 20), 10), 0, limit), 8 + 10 + (1 << 20));
-  for (const [follow, header] of [[0, 0], [4, 0], [3, 1], [14, 11], [4 + 10 + (1 << 20) + 1, 10], [4 + (4 << 20) + 1, (4 << 20) + 1], [0xffff_ffff, 10], [100, 0xffff_ffff]] as const) {
+  for (const [follow, header] of [
+    [0, 0],
+    [4, 0],
+    [3, 1],
+    [14, 11],
+    [4 + 10 + (1 << 20) + 1, 10],
+    [4 + (4 << 20) + 1, (4 << 20) + 1],
+    [0xffff_ffff, 10],
+    [100, 0xffff_ffff],
+  ] as const) {
     assert.throws(() => frameBytes(prefix(follow, header), 0, limit), ProtocolError, `${follow} ${header}`);
   }
   assert.throws(() => frameBytes(prefix(4096, 4092), 0, 4096), ProtocolError);
@@ -144,7 +170,15 @@ test('a field that is missing, of the wrong kind or too many is named', () => {
 test('names that would leave the directory do not get through', () => {
   const gfid = '0123456789abcdef0123456789abcdef';
   for (const name of ['..', '.', '', 'a/b', 'a\0', 'x'.repeat(256)]) {
-    const frame = encodeFrame({ kind: 'request', id: 1, epoch: 1, requestNumber: 0, acknowledged: 0, op: 'lookup', args: { parent: gfid, name } });
+    const frame = encodeFrame({
+      kind: 'request',
+      id: 1,
+      epoch: 1,
+      requestNumber: 0,
+      acknowledged: 0,
+      op: 'lookup',
+      args: { parent: gfid, name },
+    });
     assert.throws(() => decodeFrame(frame), ProtocolError, name);
   }
 });

@@ -9,12 +9,31 @@ const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const size = fc.oneof(u32, fc.maxSafeNat());
 const hexId = fc.array(fc.constantFrom(...'0123456789abcdef'), { minLength: 32, maxLength: 32 }).map((c) => c.join(''));
 const byteChar = fc.integer({ min: 1, max: 255 }).map((c) => String.fromCharCode(c));
-const byteString = (maxLength: number, minLength = 0) => fc.array(byteChar, { minLength, maxLength }).map((c) => c.join(''));
-const name = byteString(255, 1).map((s) => s.replaceAll('/', '_')).filter((s) => s !== '.' && s !== '..');
-const time = fc.record({ sec: fc.integer({ min: -(2 ** 40), max: 2 ** 40 }), nsec: fc.integer({ min: 0, max: 999_999_999 }) }, { noNullPrototype: true });
-const attr = fc.record({
-  gfid: hexId, mode: u32, nlink: u32, uid: u32, gid: u32, rdev: u32, size, blocks: size, atime: time, mtime: time, ctime: time,
-}, { noNullPrototype: true });
+const byteString = (maxLength: number, minLength = 0) =>
+  fc.array(byteChar, { minLength, maxLength }).map((c) => c.join(''));
+const name = byteString(255, 1)
+  .map((s) => s.replaceAll('/', '_'))
+  .filter((s) => s !== '.' && s !== '..');
+const time = fc.record(
+  { sec: fc.integer({ min: -(2 ** 40), max: 2 ** 40 }), nsec: fc.integer({ min: 0, max: 999_999_999 }) },
+  { noNullPrototype: true },
+);
+const attr = fc.record(
+  {
+    gfid: hexId,
+    mode: u32,
+    nlink: u32,
+    uid: u32,
+    gid: u32,
+    rdev: u32,
+    size,
+    blocks: size,
+    atime: time,
+    mtime: time,
+    ctime: time,
+  },
+  { noNullPrototype: true },
+);
 const bytes = fc.uint8Array({ maxLength: 300 }).map((b) => Buffer.from(b));
 const target = byteString(300, 1);
 const xattrName = byteString(255, 1);
@@ -35,22 +54,44 @@ const ARBITRARY: Record<string, fc.Arbitrary<unknown>> = {
   'xattr names': few(xattrName),
   bytes,
   token: byteString(64),
-  'directory entries': few(fc.record({ name, gfid: hexId, type: u32, attr: fc.option(attr, { nil: undefined }) }, { noNullPrototype: true })),
+  'directory entries': few(
+    fc.record({ name, gfid: hexId, type: u32, attr: fc.option(attr, { nil: undefined }) }, { noNullPrototype: true }),
+  ),
   data: fc.uint8Array({ maxLength: 5000 }).map((b) => Buffer.from(b)),
   blob: bytes,
   keys: few(byteString(600)),
   role: fc.constantFrom('client', 'brick'),
-  view: fc.record({ epoch: size, primary: fc.oneof(fc.constant(''), hexId), inSync: few(hexId), catchingUp: few(hexId) }, { noNullPrototype: true }),
-  locks: few(fc.record({ gfid: hexId, owner: byteString(64), kind: size, type: size, start: size, end: size, pid: size }, { noNullPrototype: true })),
+  view: fc.record(
+    { epoch: size, primary: fc.oneof(fc.constant(''), hexId), inSync: few(hexId), catchingUp: few(hexId) },
+    { noNullPrototype: true },
+  ),
+  locks: few(
+    fc.record(
+      { gfid: hexId, owner: byteString(64), kind: size, type: size, start: size, end: size, pid: size },
+      { noNullPrototype: true },
+    ),
+  ),
   ranges: few(fc.tuple(size, size)),
-  'inode state': fc.record({ attr, target: fc.option(target, { nil: undefined }), xattrs: few(fc.tuple(xattrName, bytes)) }, { noNullPrototype: true }),
+  'inode state': fc.record(
+    { attr, target: fc.option(target, { nil: undefined }), xattrs: few(fc.tuple(xattrName, bytes)) },
+    { noNullPrototype: true },
+  ),
 };
 
 const GFID = '0123456789abcdef0123456789abcdef';
 const OTHER = 'fedcba9876543210fedcba9876543210';
 const ATTR = {
-  gfid: GFID, mode: 0o100644, nlink: 1, uid: 1000, gid: 100_000, rdev: 0, size: 2 ** 33 + 1, blocks: 16,
-  atime: { sec: 1_700_000_000, nsec: 1 }, mtime: { sec: -5, nsec: 999_999_999 }, ctime: { sec: 2 ** 33, nsec: 0 },
+  gfid: GFID,
+  mode: 0o100644,
+  nlink: 1,
+  uid: 1000,
+  gid: 100_000,
+  rdev: 0,
+  size: 2 ** 33 + 1,
+  blocks: 16,
+  atime: { sec: 1_700_000_000, nsec: 1 },
+  mtime: { sec: -5, nsec: 999_999_999 },
+  ctime: { sec: 2 ** 33, nsec: 0 },
 };
 
 const FIXED: Record<string, unknown> = {
@@ -68,14 +109,20 @@ const FIXED: Record<string, unknown> = {
   'xattr names': ['user.k', 'trusted.x'],
   bytes: Buffer.from([0, 1, 254, 255]),
   token: 'owner-1',
-  'directory entries': [{ name: 'a', gfid: GFID, type: 0o040000, attr: undefined }, { name: 'b', gfid: OTHER, type: 0o100000, attr: ATTR }],
+  'directory entries': [
+    { name: 'a', gfid: GFID, type: 0o040000, attr: undefined },
+    { name: 'b', gfid: OTHER, type: 0o100000, attr: ATTR },
+  ],
   data: Buffer.from('payload'),
   blob: Buffer.from('blob'),
   keys: [`i${GFID}`, `n${GFID}name`],
   role: 'client',
   view: { epoch: 7, primary: GFID, inSync: [GFID, OTHER], catchingUp: [] },
   locks: [{ gfid: GFID, owner: 'o', kind: 1, type: 1, start: 0, end: Number.MAX_SAFE_INTEGER, pid: 4242 }],
-  ranges: [[0, 65_536], [2 ** 40, 1]],
+  ranges: [
+    [0, 65_536],
+    [2 ** 40, 1],
+  ],
   'inode state': { attr: ATTR, target: undefined, xattrs: [['user.k', Buffer.from('v')]] },
 };
 
@@ -143,7 +190,12 @@ function assemble(row: Row, fields: Record<string, unknown>, tail: Record<string
 /** Any message of the tables. */
 export const anyMessage: fc.Arbitrary<Message> = fc.oneof(
   ...ROWS.map((row) =>
-    fc.tuple(arbitraryFields(row.fields), row.tail === undefined ? fc.constant(undefined) : arbitraryFields(row.tail.fields)).map(([fields, tail]) => assemble(row, fields, tail)),
+    fc
+      .tuple(
+        arbitraryFields(row.fields),
+        row.tail === undefined ? fc.constant(undefined) : arbitraryFields(row.tail.fields),
+      )
+      .map(([fields, tail]) => assemble(row, fields, tail)),
   ),
 );
 

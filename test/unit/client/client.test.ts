@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Errno, FsError, LostError } from '../../../src/base/errno.js';
+import type { MessageOf } from '../../../src/wire/messages.js';
+import { FakeBricks, GFID, plainAnswer, reply } from './fake-bricks.js';
+
+const WRITE = { gfid: GFID, offset: 0, append: false, sync: false, killPriv: false, data: Buffer.from('data') };
+const LOCK = { gfid: GFID, owner: 'o', kind: 0, type: 1, start: 0, end: 9, pid: 1, wait: false };
+
+async function started(count = 3): Promise<FakeBricks> {
+  const set = new FakeBricks(count);
+  for (const brick of set.bricks) await brick.start();
+  return set;
+}
+
+test('a request whose answer was lost is repeated with the same number, after a reclaim', async () => {
+  const set = await started();
+  const brick = set.brick(0);
+  let lost = false;
+  brick.answer = (message) => {
+    if (message.kind === 'request' && !lost) {
+      lost = true;
+      brick.channel?.cut();
+      return undefined;
+    }
+    return plainAnswer(message);
+  };
+  const client = set.client();
+  assert.deepEqual(await set.settle(client.fops.write(WRITE)), { offset: 0, attr: undefined });
+  assert.deepEqual(brick.kinds(), ['reclaim', 'request write', 'reclaim', 'request write']);
+  const [first, second] = brick.requests() as [MessageOf<'request'>, MessageOf<'request'>];
+  assert.equal(first.requestNumber, second.requestNumber);
+  assert.ok(first.requestNumber > 0);
+  assert.deepEqual(second.args, first.args);
+});
+
+test('a redirect with a newer view leads to the new primary, with the same number and what is open', async () => {
+  const set = await started();
+  const client = set.client();
+  await set.settle(client.fops.open({ gfid: GFID, truncate: false, killPriv: false }));
+  await set.settle(client.fops.setLock(LOCK));
+  set.brick(0).answer = (message) =>
+    message.kind === 'request' ? { kind: 'redirect', id: message.id, view: set.view } : plainAnswer(message);
+  set.moveTo(1);
+  await set.settle(client.fops.write(WRITE));
+  const [reclaim, request] = set.brick(1).received.filter((message) => message.kind !== 'ping');
+  assert.ok(reclaim?.kind === 'reclaim' && request?.kind === 'request');
+  assert.equal(reclaim.epoch, 2);
+  assert.deepEqual(reclaim.opens, [GFID]);
+  assert.deepEqual(reclaim.locks, [{ gfid: GFID, owner: 'o', kind: 0, type: 1, start: 0, end: 9, pid: 1 }]);
+  assert.equal(request.epoch, 2);
+  assert.equal(request.requestNumber, set.brick(0).requests().at(-1)?.requestNumber);
+});
+
+test('a redirect without a newer view is asked again after a while, not at once', async () => {
+  const set = await started();
+  let refusals = 0;
+  set.brick(0).answer = (message) =>
+    message.kind === 'request' && refusals++ < 5
+      ? { kind: 'redirect', id: message.id, view: set.view }
+      : plainAnswer(message);
+  const client = set.client();
+  const before = set.world.now;
+  await set.settle(client.fops.write(WRITE));
+  assert.ok(set.world.now - before > 100, `took ${set.world.now - before} ms`);
+  assert.equal(set.brick(0).requests().length, 6);
+});
+
+test('an epoch more under the same primary: it is told what is open, then everything is asked again', async () => {
+  const set = await started();
+  const brick = set.brick(0);
+  brick.answer = (message) => (message.kind === 'request' && message.epoch === 1 ? undefined : plainAnswer(message));
+  const client = set.client();
+  const write = client.fops.write(WRITE);
+  await set.wait(20);
+  brick.channel?.send({ kind: 'newView', view: set.moveTo(0) });
+  await set.settle(write);
+  assert.deepEqual(brick.kinds(), ['reclaim', 'request write', 'reclaim', 'request write']);
+  assert.deepEqual(
+    brick.requests().map((request) => request.epoch),
+    [1, 2],
+  );
+});
+
+test('a closed inode and a dropped lock are not reclaimed', async () => {
+  const set = await started();
+  const client = set.client();
+  const open = { gfid: GFID, truncate: false, killPriv: false };
+  await set.settle(client.fops.open(open));
+  await set.settle(client.fops.open(open));
+  await set.settle(client.fops.release({ gfid: GFID }));
+  await set.settle(client.fops.setLock(LOCK));
+  await set.settle(client.fops.setLock({ ...LOCK, type: 2, start: 4, end: 5 }));
+  set.brick(0).channel?.cut();
+  await set.wait(100);
+  const reclaim = set.brick(0).received.findLast((message) => message.kind === 'reclaim');
+  assert.ok(reclaim?.kind === 'reclaim');
+  assert.deepEqual(reclaim.opens, [GFID]);
+  assert.deepEqual(
+    reclaim.locks.map(({ start, end }) => [start, end]),
+    [
+      [0, 3],
+      [6, 9],
+    ],
+  );
+});
+
+test('a number that is not settled is never acknowledged, and nothing is during the hold', async () => {
+  const set = await started();
+  const brick = set.brick(0);
+  brick.answer = (message) =>
+    message.kind === 'request' && message.requestNumber === 20_002 ? undefined : plainAnswer(message);
+  const client = set.client({ session: 'ab'.repeat(16), holdAcknowledgedMs: 5000 });
+  void client.fops.write(WRITE, 20_002).catch(() => undefined);
+  for (let number = 20_003; number < 20_200; number++) await set.settle(client.fops.write(WRITE, number));
+  assert.ok(brick.requests().every((request) => request.acknowledged === 0));
+  await set.wait(6000);
+  for (let number = 50_000; number < 50_200; number++) await set.settle(client.fops.write(WRITE, number));
+  const highest = Math.max(...brick.requests().map((request) => request.acknowledged));
+  assert.ok(highest > 0 && highest < 20_002, `acknowledged up to ${highest}`);
+});
+
+test('what was never sent can be withdrawn; what was sent cannot, also not after the connection was lost', async () => {
+  const set = new FakeBricks();
+  const listener = await set.brick(0).start();
+  set.brick(0).answer = (message) => (message.kind === 'request' ? undefined : plainAnswer(message));
+  const client = set.client();
+  const sent = client.fops.write(WRITE, 1);
+  await set.wait(10);
+  assert.equal(client.withdraw(1), false);
+  await listener.close();
+  set.brick(0).channel?.cut();
+  await set.wait(100);
+  assert.equal(client.withdraw(1), false, 'it may have been carried out');
+  const unsent = client.fops.write(WRITE, 2);
+  await set.wait(10);
+  assert.equal(client.withdraw(2), true);
+  await assert.rejects(unsent, (error: unknown) => error instanceof FsError && error.errno === Errno.EINTR);
+  assert.equal(client.withdraw(2), false);
+  client.close();
+  await assert.rejects(sent, LostError);
+});
+
+test('a frame timeout says whether the request may have happened', async () => {
+  const set = new FakeBricks();
+  const client = set.client({ frameTimeoutMs: 1000 });
+  const unsent = client.fops.write(WRITE);
+  await assert.rejects(
+    set.settle(unsent),
+    (error: unknown) => error instanceof FsError && error.errno === Errno.ETIMEDOUT,
+  );
+  await set.brick(0).start();
+  set.brick(0).answer = (message) => (message.kind === 'request' ? undefined : plainAnswer(message));
+  await set.wait(1000);
+  await assert.rejects(
+    set.settle(client.fops.write(WRITE)),
+    (error: unknown) => error instanceof LostError && error.errno === Errno.ETIMEDOUT,
+  );
+});
+
+test('without a majority and without a frame timeout, requests wait and go on by themselves', async () => {
+  const set = new FakeBricks();
+  const client = set.client();
+  const write = client.fops.write(WRITE);
+  await set.wait(120_000);
+  await set.brick(0).start();
+  await set.settle(write, 2000);
+});
+
+test('requests to a stopped volume fail with ENOTCONN, and work again after its start', async () => {
+  const set = await started();
+  set.brick(0).answer = (message) =>
+    message.kind === 'request' && message.op === 'getattr' ? undefined : plainAnswer(message);
+  const client = set.client();
+  const waiting = client.fops.getattr({ gfid: GFID });
+  await set.wait(10);
+  client.update({ ...set.spec, started: false }, set.view);
+  await assert.rejects(waiting, (error: unknown) => error instanceof FsError && error.errno === Errno.ENOTCONN);
+  await assert.rejects(
+    client.fops.write(WRITE),
+    (error: unknown) => error instanceof FsError && error.errno === Errno.ENOTCONN,
+  );
+  client.update(set.spec, set.view);
+  await set.settle(client.fops.write(WRITE));
+});
+
+test('the data under way is bounded, and a lock that waits takes no place', async () => {
+  const set = await started();
+  const brick = set.brick(0);
+  brick.answer = (message) => (message.kind === 'request' ? undefined : plainAnswer(message));
+  const client = set.client();
+  const data = Buffer.alloc(1 << 20);
+  const all = Array.from({ length: 100 }, () => client.fops.write({ ...WRITE, data }));
+  for (let n = 0; n < 20; n++) void client.fops.setLock({ ...LOCK, owner: `w${n}`, wait: true }).catch(() => undefined);
+  await set.wait(50);
+  const writes = brick.requests().filter((request) => request.op === 'write');
+  assert.equal(writes.length, 64);
+  brick.answer = plainAnswer;
+  for (const request of writes) brick.channel?.send(reply(request, { offset: 0, attr: undefined }));
+  await set.settle(Promise.all(all));
+  assert.equal(brick.requests().filter((request) => request.op === 'setLock').length, 20);
+});
+
+test('the unix socket of the brick is preferred, and TCP is what remains', async () => {
+  const set = new FakeBricks();
+  await set.brick(0).start();
+  const [spec] = set.spec.bricks;
+  assert.ok(spec !== undefined);
+  spec.socket = '/run/s';
+  await set.settle(set.client().fops.write(WRITE));
+  assert.deepEqual(set.network.dialled, ['/run/s', 'host:1000']);
+});
+
+test('a primary that says nothing is left after the ping timeout', async () => {
+  const set = await started();
+  const brick = set.brick(0);
+  let silent = true;
+  brick.answer = (message) => (message.kind === 'request' && silent ? undefined : plainAnswer(message));
+  const client = set.client();
+  const write = client.fops.write(WRITE);
+  await set.wait(5000);
+  silent = false;
+  await set.settle(write, 20_000);
+  assert.equal(brick.requests().length, 2);
+});
+
+test('a brick with another secret is not believed', async () => {
+  const set = await started();
+  const client = set.client({}, { ...set.spec, secret: '00'.repeat(32) });
+  const write = client.fops.write(WRITE);
+  write.catch(() => undefined);
+  await set.wait(3000);
+  assert.equal(set.brick(0).received.length, 0);
+  client.update(set.spec, set.view);
+  await set.settle(write);
+});
+
+test('the session ends with bye', async () => {
+  const set = await started();
+  const client = set.client();
+  await set.settle(client.fops.write(WRITE));
+  client.close();
+  await set.wait(10);
+  assert.equal(set.brick(0).kinds().at(-1), 'bye');
+  await assert.rejects(
+    client.fops.write(WRITE),
+    (error: unknown) => error instanceof FsError && error.errno === Errno.ENOTCONN,
+  );
+});
