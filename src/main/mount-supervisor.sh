@@ -23,11 +23,12 @@ serve() {
 		"$@"
 		status=$?
 		case $status in 0 | 3) return "$status" ;; esac
-		[ $(($(date +%s) - began)) -ge 10 ] && failures=0
+		# One that served for a while did not die of how it starts.
+		[ $(($(date +%s) - began)) -ge 2 ] && failures=0
 		case $failures in
 		0) ;;
-		1) sleep 0.2 ;;
-		2) sleep 0.5 ;;
+		1) sleep 0.1 ;;
+		2) sleep 0.3 ;;
 		3) sleep 1 ;;
 		*) sleep 3 ;;
 		esac
