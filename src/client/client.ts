@@ -131,7 +131,7 @@ export class VolumeClient {
   }
 
   call<K extends OpName>(op: K, args: Args<K>, requestNumber?: number): Promise<Result<K>> {
-    const wrong = argumentProblem(op, args);
+    const wrong = argumentProblem(op, args) ?? this.#held.refusal(op, args);
     if (wrong !== undefined) return Promise.reject(wrong);
     if (!OPS[op].mutation) {
       try {

@@ -247,3 +247,13 @@ test('the session ends with bye', async () => {
     (error: unknown) => error instanceof FsError && error.errno === Errno.ENOTCONN,
   );
 });
+
+test('more open files than one reclaim can tell are refused with ENFILE', async () => {
+  const set = await started();
+  const opens = Array.from({ length: 65_536 }, () => GFID);
+  const client = set.client({ opens });
+  const open = { gfid: GFID, truncate: false, killPriv: false };
+  await assert.rejects(client.fops.open(open), (error: unknown) => error instanceof FsError && error.errno === Errno.ENFILE);
+  await set.settle(client.fops.release({ gfid: GFID }));
+  await set.settle(client.fops.open(open));
+});
