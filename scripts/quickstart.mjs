@@ -25,6 +25,7 @@ const PORT_STEP = 100;
 const MARK = 'GLUON_QUICKSTART';
 const HELPER = '/sbin/mount.gluon';
 const GLUON = join(PROJECT_ROOT, 'bin', 'gluon');
+const HELPER_SOURCE = join(PROJECT_ROOT, 'deploy', 'mount.gluon');
 
 const HELP = `usage: npm run quickstart [-- --dir DIR] [--down]
 
@@ -172,11 +173,10 @@ async function startVolume(quickstart) {
 
 /** Puts the helper in place that `mount -t gluon` calls, unless the machine has one. */
 function placeHelper(quickstart) {
-  const target = join(PROJECT_ROOT, 'bin', 'mount.gluon');
   const present = lstatSync(HELPER, { throwIfNoEntry: false });
   if (present !== undefined) {
     const points = present.isSymbolicLink() ? readlinkSync(HELPER) : undefined;
-    if (points === target) return;
+    if (points === HELPER_SOURCE) return;
     if (points === undefined || existsSync(points)) {
       progress(`${HELPER} is there already and is used as it is${points === undefined ? '' : ` (${points})`}`);
       return;
@@ -184,7 +184,7 @@ function placeHelper(quickstart) {
     // It points to a checkout that was removed.
     rmSync(HELPER);
   }
-  symlinkSync(target, HELPER);
+  symlinkSync(HELPER_SOURCE, HELPER);
   quickstart.settings.placedHelper = true;
   quickstart.save();
 }
@@ -281,7 +281,7 @@ async function quickstartDown(directory) {
   if (left.length > 0) throw new StepError(`these processes do not end: ${left.map(({ pid, command }) => `${pid} (${command})`).join(', ')}`);
   const mounted = quickstart.mounts();
   if (mounted.length > 0) throw new StepError(`still mounted below ${quickstart.directory}: ${mounted.map(({ path }) => path).join(', ')}; its files were not removed`);
-  if (quickstart.settings.placedHelper && lstatSync(HELPER, { throwIfNoEntry: false })?.isSymbolicLink() && readlinkSync(HELPER) === join(PROJECT_ROOT, 'bin', 'mount.gluon')) rmSync(HELPER);
+  if (quickstart.settings.placedHelper && lstatSync(HELPER, { throwIfNoEntry: false })?.isSymbolicLink() && readlinkSync(HELPER) === HELPER_SOURCE) rmSync(HELPER);
   rmSync(quickstart.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   progress(`removed ${quickstart.directory}`);
   const other = mounts(({ source, type }) => type.startsWith('fuse') && /^127\.0\.0\.[123]:/.test(source) && source.includes(VOLUME));
