@@ -59,6 +59,8 @@ export interface Disk {
   close(fd: number): void;
   /** Closes the last reference to a large deleted file: freeing its blocks takes long. */
   closeInPool(fd: number): void;
+  /** Waits 10 ms when space is being freed by `closeInPool`; false, at once, when none is. */
+  pauseForSpace(): boolean;
 
   stat(fd: number, out: DiskStat): number;
   statAt(dir: number, name: string, out: DiskStat): number;

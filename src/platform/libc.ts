@@ -88,6 +88,8 @@ const LINK_TARGET_BYTES = 8192;
 const XATTR_VALUE_BYTES = 65_536;
 const LISTING_BYTES = 1 << 18;
 const TWO_32 = 2 ** 32;
+const PAUSE_MS = 10;
+const pauseCell = new Int32Array(new SharedArrayBuffer(4));
 
 function nameBuffer(): Buffer {
   return Buffer.allocUnsafeSlow(NAME_BUFFER_BYTES);
@@ -214,6 +216,9 @@ function prepareProcess(): void {
 
 /** The real disk. */
 export class LibcDisk implements Disk {
+  /** Calls of `closeInPool` that were not yet seen to have ended. */
+  #closing = 0;
+
   constructor() {
     prepareProcess();
   }
@@ -243,8 +248,16 @@ export class LibcDisk implements Disk {
   }
 
   closeInPool(fd: number): void {
-    // The inode's blocks are freed by then or never: nobody can be told.
-    closeInThreadPool(fd, () => undefined);
+    this.#closing++;
+    closeInThreadPool(fd, () => {
+      this.#closing--;
+    });
+  }
+
+  pauseForSpace(): boolean {
+    if (this.#closing === 0) return false;
+    Atomics.wait(pauseCell, 0, 0, PAUSE_MS);
+    return true;
   }
 
   stat(fd: number, out: DiskStat): number {

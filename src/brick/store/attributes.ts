@@ -4,7 +4,8 @@ import { S_IFMT, type Args, type Result } from '../../fops/ops.js';
 import type { Stamp } from '../../replica/store.js';
 import { withoutPrivileges, type Data } from './data.js';
 import type { Inode } from './inode.js';
-import { check, type Tree } from './tree.js';
+import { check } from './check.js';
+import type { Tree } from './tree.js';
 
 const MODE_BITS = 0o7777;
 const SET_ID_BITS = 0o6000;
@@ -50,7 +51,7 @@ export class Attributes {
     const tree = this.#tree;
     const { disk } = tree;
     if (inode.isDirectory) check(disk.chown(tree.directoryFd(inode.gfid, 'chown'), uid, gid), 'chown');
-    else check(disk.chownAt(tree.handleFd(inode.gfid), inode.gfid, uid, gid), 'chown');
+    else check(disk.chownAt(tree.handles.fd(inode.gfid), inode.gfid, uid, gid), 'chown');
     inode.uid = uid;
     inode.gid = gid;
     // The kernel took the set-id bits away.
@@ -64,7 +65,7 @@ export class Attributes {
     const { disk } = tree;
     const bits = mode & MODE_BITS;
     if (inode.isDirectory) check(disk.chmod(tree.directoryFd(inode.gfid, 'chmod'), bits), 'chmod');
-    else check(disk.chmodAt(tree.handleFd(inode.gfid), inode.gfid, bits), 'chmod');
+    else check(disk.chmodAt(tree.handles.fd(inode.gfid), inode.gfid, bits), 'chmod');
     inode.mode = (inode.mode & S_IFMT) | bits;
   }
 }

@@ -15,7 +15,8 @@ import {
 import { BLOCK_BYTES, DIGEST_BYTES, type Stamp } from '../../replica/store.js';
 import type { Descriptor } from './descriptors.js';
 import type { Inode } from './inode.js';
-import { check, type Tree } from './tree.js';
+import { check } from './check.js';
+import type { Tree } from './tree.js';
 
 /** The largest file that every supported disk can hold (ext4, 4 KiB blocks): the same answer on every brick. */
 export const FILE_BYTES_MAX = 2 ** 44 - 4096;
@@ -23,6 +24,8 @@ export const FILE_BYTES_MAX = 2 ** 44 - 4096;
 export const COPY_BYTES_MAX = 4 << 20;
 const ZEROS_BYTES = 1 << 20;
 const CLONE_ALIGNMENT_BYTES = 4096;
+/** Pauses of 10 ms for space that is being freed. */
+const SPACE_PAUSES_MAX = 50;
 const S_ISUID = 0o4000;
 const S_ISGID = 0o2000;
 const S_IXGRP = 0o010;
@@ -111,7 +114,7 @@ export class Data {
   #writeAll(fd: number, inode: Inode, data: Uint8Array, offset: number, op: string): void {
     const { disk } = this.#tree;
     const length = data.byteLength;
-    let done = disk.write(fd, data, length, offset);
+    let done = this.#writeSome(fd, data, offset);
     inode.volatile = true;
     if (done === length) {
       if (offset + length > inode.size) inode.size = offset + length;
@@ -120,7 +123,7 @@ export class Data {
     let total = 0;
     while (done > 0 && total + done < length) {
       total += done;
-      done = disk.write(fd, data.subarray(total), length - total, offset + total);
+      done = this.#writeSome(fd, data.subarray(total), offset + total);
     }
     if (done <= 0) {
       this.#tree.touched(inode);
@@ -129,6 +132,16 @@ export class Data {
       throw new FsError(done === 0 ? Errno.EIO : -done, op);
     }
     inode.size = Math.max(inode.size, offset + length);
+  }
+
+  #writeSome(fd: number, data: Uint8Array, offset: number): number {
+    const { disk } = this.#tree;
+    let done = disk.write(fd, data, data.byteLength, offset);
+    // A file that was deleted just now may still hold the space: this disk must not be full when its siblings are not.
+    for (let i = 0; done === -Errno.ENOSPC && i < SPACE_PAUSES_MAX && disk.pauseForSpace(); i++) {
+      done = disk.write(fd, data, data.byteLength, offset);
+    }
+    return done;
   }
 
   #killPrivileges(inode: Inode, fd: number, op: string): void {

@@ -6,7 +6,7 @@ import { Errno, FsError } from '../../base/errno.js';
 import { ROOT_GFID } from '../../base/ids.js';
 import type { Time } from '../../base/time.js';
 import type { BrickMeta } from '../../replica/store.js';
-import { DiskStat, O_CREAT, O_RDWR, type Disk } from '../disk.js';
+import { DiskStat, O_CREAT, O_RDONLY, type Disk } from '../disk.js';
 import {
   FORMAT_VERSION,
   HANDLE_DIRECTORIES,
@@ -20,7 +20,9 @@ import {
 } from './layout.js';
 import { DirectoryJournal, readMeta, writeMeta } from './meta.js';
 import { DirectoryStore } from './store.js';
-import { check, gfidBytes, Tree, TREE_LIMITS, type TreeLimits } from './tree.js';
+import { check } from './check.js';
+import { gfidBytes } from './handles.js';
+import { Tree, TREE_LIMITS, type TreeLimits } from './tree.js';
 
 export type BrickProblem =
   | 'missing'
@@ -266,7 +268,7 @@ export function openBrick(
       );
     }
     checkIdentity(path, meta, volume, volumeId, brickId);
-    const lockFd = check(disk.openFile(privateFd, LOCK_NAME, O_CREAT | O_RDWR, 0o600), 'open lock');
+    const lockFd = check(disk.openFile(privateFd, LOCK_NAME, O_CREAT | O_RDONLY, 0o600), 'open lock');
     opened.push(lockFd);
     if (disk.lock(lockFd) === -Errno.EAGAIN)
       throw new BrickError('in use', `${path}: another process serves this brick`);

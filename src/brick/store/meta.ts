@@ -3,7 +3,7 @@ import { Errno, FsError } from '../../base/errno.js';
 import type { BrickMeta, JournalDisk } from '../../replica/store.js';
 import { DiskStat, O_CREAT, O_RDONLY, O_RDWR, type Disk } from '../disk.js';
 import { META_NAME } from './layout.js';
-import { check } from './tree.js';
+import { check } from './check.js';
 
 const O_TRUNC = 0o1000;
 const FILE_MODE = 0o600;

@@ -29,7 +29,9 @@ import type { Stamp } from '../../replica/store.js';
 import { DiskStat, O_CREAT, O_EXCL, O_RDWR } from '../disk.js';
 import { Inode } from './inode.js';
 import { XATTR_GFID } from './layout.js';
-import { check, checkName, checkNewName, gfidBytes, type Tree } from './tree.js';
+import { check, checkName, checkNewName } from './check.js';
+import { gfidBytes } from './handles.js';
+import type { Tree } from './tree.js';
 
 /** Names of one inode, the same on every disk: ext4 has the fewest (65,000), and the handle takes one. */
 export const LINK_MAX = 64_999;
@@ -116,7 +118,7 @@ export class Namespace {
     const tree = this.#tree;
     const { disk } = tree;
     const dir = tree.directoryFd(parent, op);
-    tree.writeHandleText(gfid, { parent, name }, '', op);
+    tree.handles.writeText(gfid, { parent, name }, '', op);
     let made = false;
     let fd = -1;
     try {
@@ -136,7 +138,7 @@ export class Namespace {
     } catch (error) {
       if (fd >= 0) disk.close(fd);
       if (made) disk.rmdirAt(dir, name);
-      disk.unlinkAt(tree.handleFd(gfid), gfid);
+      tree.handles.remove(gfid);
       this.#undone(parent);
       throw error;
     }
@@ -177,12 +179,12 @@ export class Namespace {
   /** Makes an inode that has no name but its handle. */
   makeUnnamed(gfid: Gfid, what: NewInode, op: string): Inode {
     const tree = this.#tree;
-    tree.markOrphan(gfid, op);
+    tree.orphans.mark(gfid, op);
     let inode: Inode;
     try {
-      inode = this.#makeAt(tree.handleFd(gfid), gfid, gfid, what, op);
+      inode = this.#makeAt(tree.handles.fd(gfid), gfid, gfid, what, op);
     } catch (error) {
-      tree.unmarkOrphan(gfid);
+      tree.orphans.unmark(gfid);
       throw error;
     }
     inode.nlink = 0;
@@ -194,7 +196,7 @@ export class Namespace {
     const tree = this.#tree;
     const { disk } = tree;
     const stat = this.#stat;
-    const handle = tree.handleFd(gfid);
+    const handle = tree.handles.fd(gfid);
     const type = what.mode & S_IFMT;
     const bits = what.mode & MODE_BITS;
     let fd = -1;
@@ -267,9 +269,9 @@ export class Namespace {
   addName(inode: Inode, parent: Gfid, name: Name, op: string): void {
     const tree = this.#tree;
     const dir = tree.directoryFd(parent, op);
-    this.#claim(dir, name, op, () => tree.disk.linkAt(tree.handleFd(inode.gfid), inode.gfid, dir, name));
+    this.#claim(dir, name, op, () => tree.disk.linkAt(tree.handles.fd(inode.gfid), inode.gfid, dir, name));
     inode.nlink++;
-    tree.unmarkOrphan(inode.gfid);
+    tree.orphans.unmark(inode.gfid);
     tree.nameAdded(parent, name, inode.gfid);
   }
 
@@ -307,11 +309,11 @@ export class Namespace {
     if (inode.nlink !== 1) return;
     const tree = this.#tree;
     if (!purge) {
-      tree.markOrphan(inode.gfid, op);
+      tree.orphans.mark(inode.gfid, op);
       return;
     }
     tree.holdLarge(inode);
-    const result = tree.disk.unlinkAt(tree.handleFd(inode.gfid), inode.gfid);
+    const result = tree.handles.remove(inode.gfid);
     if (result !== -Errno.ENOENT) check(result, op);
   }
 
@@ -320,8 +322,8 @@ export class Namespace {
     if (inode.nlink !== 1) return;
     const tree = this.#tree;
     // Should this fail too, the handle is repaired when the name is looked up.
-    if (purge) tree.disk.linkAt(dir, name, tree.handleFd(inode.gfid), inode.gfid);
-    else tree.unmarkOrphan(inode.gfid);
+    if (purge) tree.disk.linkAt(dir, name, tree.handles.fd(inode.gfid), inode.gfid);
+    else tree.orphans.unmark(inode.gfid);
   }
 
   /** What was tried in the directory and taken back changed its times on the disk. */
@@ -353,7 +355,7 @@ export class Namespace {
     const tree = this.#tree;
     tree.dismiss(inode);
     // A handle that stays leads nowhere.
-    tree.disk.unlinkAt(tree.handleFd(inode.gfid), inode.gfid);
+    tree.handles.remove(inode.gfid);
   }
 
   /** Does what needs an empty directory; entries that are not the volume's do not count. */
@@ -428,12 +430,12 @@ export class Namespace {
     const fromDir = tree.directoryFd(args.parent, 'rename');
     const toDir = tree.directoryFd(args.newParent, 'rename');
     if (source.isDirectory)
-      tree.writeHandleText(source.gfid, { parent: args.newParent, name: args.newName }, '.next', 'rename');
+      tree.handles.writeText(source.gfid, { parent: args.newParent, name: args.newName }, '.next', 'rename');
     if (target.isDirectory)
-      tree.writeHandleText(target.gfid, { parent: args.parent, name: args.name }, '.next', 'rename');
+      tree.handles.writeText(target.gfid, { parent: args.parent, name: args.name }, '.next', 'rename');
     check(tree.disk.renameAt(fromDir, args.name, toDir, args.newName, RENAME_EXCHANGE), 'rename');
-    if (source.isDirectory) tree.settleHandleText(source.gfid);
-    if (target.isDirectory) tree.settleHandleText(target.gfid);
+    if (source.isDirectory) tree.handles.settleText(source.gfid);
+    if (target.isDirectory) tree.handles.settleText(target.gfid);
     tree.entryKnown(args.parent, args.name, target.gfid);
     tree.entryKnown(args.newParent, args.newName, source.gfid);
   }
@@ -445,7 +447,7 @@ export class Namespace {
     }
     const toDir = tree.directoryFd(args.newParent, 'rename');
     if (source.isDirectory)
-      tree.writeHandleText(source.gfid, { parent: args.newParent, name: args.newName }, '.next', 'rename');
+      tree.handles.writeText(source.gfid, { parent: args.newParent, name: args.newName }, '.next', 'rename');
     if (target === undefined) {
       this.#claim(toDir, args.newName, 'rename', () => this.#moveOnDisk(args, RENAME_NOREPLACE));
     } else if (target.isDirectory) {
@@ -458,7 +460,7 @@ export class Namespace {
         check(result, 'rename');
       }
     }
-    if (source.isDirectory) tree.settleHandleText(source.gfid);
+    if (source.isDirectory) tree.handles.settleText(source.gfid);
     if (target !== undefined) {
       if (target.isDirectory) this.directoryGone(target);
       else this.#lostName(target, purge);

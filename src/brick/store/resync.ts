@@ -12,7 +12,9 @@ import type { Data } from './data.js';
 import type { Inode } from './inode.js';
 import { ASIDE, XATTR_GFID } from './layout.js';
 import type { Namespace } from './namespace.js';
-import { check, checkNewName, gfidBytes, type Place, type Tree } from './tree.js';
+import { check, checkNewName } from './check.js';
+import { gfidBytes, type Place } from './handles.js';
+import type { Tree } from './tree.js';
 import type { Xattrs } from './xattrs.js';
 
 const FILE_MODE = 0o600;
@@ -95,9 +97,9 @@ export class Resync {
     const from = tree.directoryPlace(gfid);
     if (from === undefined) return;
     const dir = tree.directoryFd(from.parent, 'place');
-    tree.writeHandleText(gfid, { parent: ASIDE, name: gfid }, '.next', 'place');
+    tree.handles.writeText(gfid, { parent: ASIDE, name: gfid }, '.next', 'place');
     check(tree.disk.renameAt(dir, from.name, tree.asideFd, gfid, RENAME_NOREPLACE), 'place');
-    tree.settleHandleText(gfid);
+    tree.handles.settleText(gfid);
     tree.nameRemoved(from.parent, from.name);
     this.#entryChanged(from.parent);
   }
@@ -110,7 +112,7 @@ export class Resync {
     }
     const from = tree.directoryPlace(gfid);
     const fromDir = from === undefined ? tree.asideFd : tree.directoryFd(from.parent, 'place');
-    tree.writeHandleText(gfid, { parent, name }, '.next', 'place');
+    tree.handles.writeText(gfid, { parent, name }, '.next', 'place');
     const toDir = tree.directoryFd(parent, 'place');
     const move = (): number => tree.disk.renameAt(fromDir, from?.name ?? gfid, toDir, name, RENAME_NOREPLACE);
     let result = move();
@@ -119,7 +121,7 @@ export class Resync {
       result = move();
     }
     check(result, 'place');
-    tree.settleHandleText(gfid);
+    tree.handles.settleText(gfid);
     if (from !== undefined) {
       tree.nameRemoved(from.parent, from.name);
       this.#entryChanged(from.parent);
@@ -200,7 +202,7 @@ export class Resync {
     const tree = this.#tree;
     const { disk } = tree;
     const { gfid } = inode;
-    const fd = tree.handleFd(gfid);
+    const fd = tree.handles.fd(gfid);
     const made = `${gfid}.device`;
     disk.unlinkAt(fd, made);
     check(disk.mknodAt(fd, made, inode.mode, rdev), 'putInode');
@@ -227,9 +229,9 @@ export class Resync {
   remove(inode: Inode): void {
     const tree = this.#tree;
     tree.holdLarge(inode);
-    const result = tree.disk.unlinkAt(tree.handleFd(inode.gfid), inode.gfid);
+    const result = tree.handles.remove(inode.gfid);
     if (result !== -Errno.ENOENT) check(result, 'purge');
-    tree.unmarkOrphan(inode.gfid);
+    tree.orphans.unmark(inode.gfid);
     tree.dismiss(inode);
   }
 

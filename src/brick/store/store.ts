@@ -11,7 +11,8 @@ import { Data } from './data.js';
 import type { Inode } from './inode.js';
 import { Namespace } from './namespace.js';
 import { Resync } from './resync.js';
-import { check, checkName, type Tree } from './tree.js';
+import { check, checkName } from './check.js';
+import type { Tree } from './tree.js';
 import { Xattrs } from './xattrs.js';
 
 const READDIR_ENTRIES_MAX = 4096;
@@ -107,7 +108,7 @@ export class DirectoryStore implements Store {
   #target(inode: Inode): string {
     if (inode.target !== undefined) return inode.target;
     const tree = this.#tree;
-    const target = tree.disk.readlinkAt(tree.handleFd(inode.gfid), inode.gfid);
+    const target = tree.disk.readlinkAt(tree.handles.fd(inode.gfid), inode.gfid);
     if (typeof target === 'number') throw new FsError(-target, 'readlink');
     inode.target = target;
     // Reading a link changes its atime on most disks; the volume's does not change by reading.
@@ -168,14 +169,14 @@ export class DirectoryStore implements Store {
   }
 
   purge(gfid: Gfid): void {
-    if (!this.#tree.isOrphan(gfid)) return;
+    if (!this.#tree.orphans.has(gfid)) return;
     const inode = this.#tree.find(gfid);
-    if (inode === undefined) this.#tree.unmarkOrphan(gfid);
+    if (inode === undefined) this.#tree.orphans.unmark(gfid);
     else if (inode.nlink === 0) this.#resync.remove(inode);
   }
 
   orphans(): Gfid[] {
-    return this.#tree.orphans();
+    return this.#tree.orphans.all();
   }
 
   // --- durability
@@ -277,7 +278,7 @@ export class DirectoryStore implements Store {
    */
   *changedSince(sec: number): Generator<Gfid> {
     const tree = this.#tree;
-    for (const gfid of tree.allHandles()) {
+    for (const gfid of tree.handles.all()) {
       const inode = tree.find(gfid);
       if (inode !== undefined && tree.statInode(inode, this.#stat) === 0 && this.#stat.ctimeSec >= sec) yield gfid;
     }
@@ -286,7 +287,7 @@ export class DirectoryStore implements Store {
 
   /** Identities of everything that has a handle, but for the root. Reads the whole brick. */
   handles(): Generator<Gfid> {
-    return this.#tree.allHandles();
+    return this.#tree.handles.all();
   }
 
   dropCaches(): void {

@@ -10,17 +10,20 @@
  * the trace of a crash, and is repaired when it is found. An entry whose handle is another inode is a copy that somebody made
  * together with its xattrs: it is foreign.
  */
-import { assert } from '../../base/assert.js';
 import { Errno, FsError } from '../../base/errno.js';
-import { isGfid, NAME_BYTES_MAX, nameProblem, ROOT_GFID, type Gfid, type Name } from '../../base/ids.js';
-import type { Time } from '../../base/time.js';
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../fops/ops.js';
+import { isGfid, ROOT_GFID, type Gfid, type Name } from '../../base/ids.js';
+import { S_IFDIR, S_IFLNK, S_IFMT } from '../../fops/ops.js';
 import { DiskStat, O_RDONLY, O_RDWR, type Disk } from '../disk.js';
+import { check, checkName } from './check.js';
+import { ctimeBytes, ctimeFrom } from './ctime.js';
 import { Descriptors, type Descriptor } from './descriptors.js';
 import { Generations } from './generations.js';
+import { Handles, type Place } from './handles.js';
 import { Inode } from './inode.js';
-import { ASIDE, HANDLE_DIRECTORIES, handleDirectoryName, PRIVATE_NAME, XATTR_CTIME, XATTR_GFID } from './layout.js';
-import { SortedNames } from './sorted-names.js';
+import { ASIDE, PRIVATE_NAME, XATTR_CTIME } from './layout.js';
+import { Listings } from './listings.js';
+import { Orphans } from './orphans.js';
+import type { SortedNames } from './sorted-names.js';
 
 export interface TreeLimits {
   /** Inodes and names remembered: between this and twice this. */
@@ -45,77 +48,27 @@ export const TREE_LIMITS: TreeLimits = {
 const ANCESTORS_KEPT = 16;
 /** A directory deeper than this is a loop in the handles. */
 const DEPTH_MAX = 1 << 20;
-const CTIME_BYTES = 12;
 /** Deleting a file of this size is not done on the thread that serves. */
-const SLOW_DELETE_BYTES = 4 << 20;
-const GFID_BYTES = 16;
+const SLOW_DELETE_BYTES = 64 << 20;
 /** Inodes whose times are written at once when too many wait: some hundred microseconds. */
 const FLUSH_BATCH = 256;
-
-export interface Place {
-  parent: Gfid;
-  name: Name;
-}
-
-/** Throws the error of a call that failed; its result otherwise. */
-export function check(result: number, op: string): number {
-  if (result < 0) throw new FsError(-result, op);
-  return result;
-}
-
-export function gfidBytes(gfid: Gfid): Buffer {
-  return Buffer.from(gfid, 'hex');
-}
-
-function ctimeFrom(value: Uint8Array | number): Time | undefined {
-  if (typeof value === 'number' || value.byteLength !== CTIME_BYTES) return undefined;
-  const view = new DataView(value.buffer, value.byteOffset, CTIME_BYTES);
-  const nsec = view.getUint32(8, true);
-  if (nsec > 999_999_999) return undefined;
-  return { sec: Number(view.getBigInt64(0, true)), nsec };
-}
-
-const ctimeBuffer = Buffer.allocUnsafeSlow(CTIME_BYTES);
-
-function ctimeBytes(time: Time): Buffer {
-  ctimeBuffer.writeBigInt64LE(BigInt(time.sec), 0);
-  ctimeBuffer.writeUInt32LE(time.nsec, 8);
-  return ctimeBuffer;
-}
-
-function parsePlace(text: string): Place | undefined {
-  const slash = text.indexOf('/');
-  const parent = text.slice(0, slash);
-  const name = text.slice(slash + 1);
-  if (slash < 0 || nameProblem(name) !== undefined || !(isGfid(parent) || parent === ASIDE)) return undefined;
-  return { parent, name };
-}
-
-/** Refuses what cannot be one component of a path. */
-export function checkName(name: Name, op: string): void {
-  const problem = nameProblem(name);
-  if (problem === undefined) return;
-  throw new FsError(problem === 'too long' ? Errno.ENAMETOOLONG : Errno.EINVAL, op, `name is ${problem}`);
-}
 
 export class Tree {
   readonly disk: Disk;
   readonly rootFd: number;
   readonly privateFd: number;
-  readonly orphansFd: number;
   readonly asideFd: number;
   readonly foreignFd: number;
-  readonly #handleFds: number[] = [];
+  readonly handles: Handles;
+  readonly orphans: Orphans;
   readonly #limits: TreeLimits;
 
   readonly #inodes: Generations<Gfid, Inode>;
   readonly #entries: Generations<string, Gfid>;
   readonly #directories: Descriptors;
   readonly #files: Descriptors;
-  readonly #listings = new Map<Gfid, SortedNames>();
-  #listedNames = 0;
+  readonly #listings: Listings;
   readonly #pending = new Map<Gfid, Inode>();
-  readonly #orphans = new Set<Gfid>();
   readonly #stat = new DiskStat();
   #foreignCount = 0;
 
@@ -129,23 +82,19 @@ export class Tree {
     this.#entries = new Generations(limits.inodes);
     this.#directories = new Descriptors(disk, limits.directoryDescriptors);
     this.#files = new Descriptors(disk, limits.fileDescriptors);
-    this.orphansFd = check(disk.openDirectory(privateFd, 'orphans'), 'open orphans');
+    this.#listings = new Listings(limits.listedNames);
     this.asideFd = check(disk.openDirectory(privateFd, 'aside'), 'open aside');
     this.foreignFd = check(disk.openDirectory(privateFd, 'foreign'), 'open foreign');
-    const handles = check(disk.openDirectory(privateFd, 'handles'), 'open handles');
-    for (let i = 0; i < HANDLE_DIRECTORIES; i++) {
-      this.#handleFds.push(check(disk.openDirectory(handles, handleDirectoryName(i)), 'open handle directory'));
-    }
-    disk.close(handles);
-    this.#loadOrphans();
+    this.handles = new Handles(disk, privateFd);
+    this.orphans = new Orphans(disk, this.handles, privateFd);
   }
 
   close(): void {
     this.flushTimes(Number.MAX_SAFE_INTEGER);
     this.#directories.clear();
     this.#files.clear();
-    for (const fd of this.#handleFds) this.disk.close(fd);
-    this.disk.close(this.orphansFd);
+    this.handles.close();
+    this.orphans.close();
     this.disk.close(this.asideFd);
     this.disk.close(this.foreignFd);
     this.disk.close(this.privateFd);
@@ -159,60 +108,16 @@ export class Tree {
     this.#directories.clear();
     this.#files.clear();
     this.#listings.clear();
-    this.#listedNames = 0;
   }
 
-  // --- handles
-
-  /** Descriptor of the directory that holds the handle, whose name there is the gfid. */
-  handleFd(gfid: Gfid): number {
-    return this.#handleFds[Number.parseInt(gfid.slice(0, 2), 16)] as number;
-  }
-
-  /** Identities of all inodes that have a handle, but for the root. */
-  *allHandles(): Generator<Gfid> {
-    for (const fd of this.#handleFds) {
-      const names = this.disk.list(fd);
-      if (typeof names === 'number') throw new FsError(-names, 'list handles');
-      for (const name of names) if (isGfid(name)) yield name;
-    }
-  }
-
-  /** Where a directory's handle says that it is; undefined when it has none, or is no directory. */
-  #handleText(gfid: Gfid, suffix: '' | '.next'): Place | undefined {
-    const text = this.disk.readlinkAt(this.handleFd(gfid), gfid + suffix);
-    if (typeof text === 'string') return parsePlace(text);
-    if (text === -Errno.ENOENT || text === -Errno.EINVAL) return undefined;
-    throw new FsError(-text, 'readlink');
-  }
+  // --- directories
 
   /** Place of a directory that is known to the store; undefined for the root and what is not in the tree. */
   directoryPlace(gfid: Gfid): Place | undefined {
     if (gfid === ROOT_GFID || this.findDirectory(gfid) === undefined) return undefined;
-    const place = this.#handleText(gfid, '');
+    const place = this.handles.text(gfid, '');
     return place === undefined || place.parent === ASIDE ? undefined : place;
   }
-
-  /** Announces where a directory will be, makes the handle of a new one, or replaces it. */
-  writeHandleText(gfid: Gfid, place: Place, suffix: '' | '.next', op: string): void {
-    const fd = this.handleFd(gfid);
-    const text = `${place.parent}/${place.name}`;
-    let result = this.disk.symlinkAt(text, fd, gfid + suffix);
-    if (result === -Errno.EEXIST) {
-      // Left over by a crash before the directory was where this says.
-      check(this.disk.unlinkAt(fd, gfid + suffix), op);
-      result = this.disk.symlinkAt(text, fd, gfid + suffix);
-    }
-    check(result, op);
-  }
-
-  /** The directory is where `.next` said. Should the disk refuse, it is still found there. */
-  settleHandleText(gfid: Gfid): void {
-    const fd = this.handleFd(gfid);
-    this.disk.renameAt(fd, `${gfid}.next`, fd, gfid, 0);
-  }
-
-  // --- descriptors of directories
 
   /** ESTALE when the directory is unknown, ENOTDIR when it is something else. */
   directoryFd(gfid: Gfid, op: string): number {
@@ -221,9 +126,9 @@ export class Tree {
     if (cached !== undefined) return cached.fd;
     const fd = this.findDirectory(gfid);
     if (fd !== undefined) return fd;
-    const there = this.disk.statAt(this.handleFd(gfid), gfid, this.#stat);
+    const there = this.disk.statAt(this.handles.fd(gfid), gfid, this.#stat);
     if (there === 0 && (this.#stat.mode & S_IFMT) !== S_IFLNK) throw new FsError(Errno.ENOTDIR, op);
-    if (there === 0 && this.#gfidAt(this.handleFd(gfid), gfid) === gfid) throw new FsError(Errno.ENOTDIR, op);
+    if (there === 0 && this.handles.gfidAt(this.handles.fd(gfid), gfid) === gfid) throw new FsError(Errno.ENOTDIR, op);
     throw new FsError(Errno.ESTALE, op);
   }
 
@@ -236,7 +141,7 @@ export class Tree {
     let at = gfid;
     let fd: number | undefined;
     while (fd === undefined) {
-      const place = this.#handleText(at, '');
+      const place = this.handles.text(at, '');
       if (place === undefined || chain.length > DEPTH_MAX) return undefined;
       chain.push({ gfid: at, place });
       at = place.parent;
@@ -269,39 +174,20 @@ export class Tree {
     }
     if (fd === -Errno.ENOENT || fd === -Errno.ENOTDIR || fd === -Errno.ELOOP) return undefined;
     check(fd, 'open directory');
-    if (this.#gfidOf(fd) === gfid) return fd;
+    if (this.handles.gfidOf(fd) === gfid) return fd;
     this.disk.close(fd);
     return undefined;
   }
 
   /** A crash came between moving a directory and its handle: it is where `.next` says. */
   #finishMove(gfid: Gfid): number | undefined {
-    const next = this.#handleText(gfid, '.next');
+    const next = this.handles.text(gfid, '.next');
     if (next === undefined) return undefined;
     const parent = next.parent === ASIDE ? this.asideFd : this.findDirectory(next.parent);
     if (parent === undefined) return undefined;
     const fd = this.#openVerified(parent, next.name, gfid);
-    if (fd !== undefined) this.settleHandleText(gfid);
+    if (fd !== undefined) this.handles.settleText(gfid);
     return fd;
-  }
-
-  #gfidOf(fd: number): Gfid | undefined {
-    const value = this.disk.getXattr(fd, XATTR_GFID);
-    return this.#gfidFrom(value);
-  }
-
-  #gfidAt(dir: number, name: string): Gfid | undefined {
-    return this.#gfidFrom(this.disk.getXattrAt(dir, name, XATTR_GFID));
-  }
-
-  #gfidFrom(value: Uint8Array | number): Gfid | undefined {
-    if (typeof value !== 'number') {
-      return value.byteLength === GFID_BYTES
-        ? Buffer.from(value.buffer, value.byteOffset, GFID_BYTES).toString('hex')
-        : undefined;
-    }
-    if (value === -Errno.ENODATA || value === -Errno.ENOENT || value === -Errno.EOPNOTSUPP) return undefined;
-    throw new FsError(-value, 'getxattr');
   }
 
   /** Remembers a directory's descriptor. */
@@ -330,11 +216,11 @@ export class Tree {
   #load(gfid: Gfid): Inode | undefined {
     const stat = this.#stat;
     if (gfid !== ROOT_GFID && this.#directories.get(gfid) === undefined) {
-      const dir = this.handleFd(gfid);
+      const dir = this.handles.fd(gfid);
       const result = this.disk.statAt(dir, gfid, stat);
       if (result === -Errno.ENOENT) return undefined;
       check(result, 'stat');
-      if ((stat.mode & S_IFMT) !== S_IFLNK || this.#gfidAt(dir, gfid) === gfid) {
+      if ((stat.mode & S_IFMT) !== S_IFLNK || this.handles.gfidAt(dir, gfid) === gfid) {
         return new Inode(gfid, stat, ctimeFrom(this.disk.getXattrAt(dir, gfid, XATTR_CTIME)));
       }
     }
@@ -385,7 +271,7 @@ export class Tree {
     const open = this.#files.get(inode.gfid);
     return open !== undefined
       ? this.disk.stat(open.fd, stat)
-      : this.disk.statAt(this.handleFd(inode.gfid), inode.gfid, stat);
+      : this.disk.statAt(this.handles.fd(inode.gfid), inode.gfid, stat);
   }
 
   // --- names
@@ -419,13 +305,13 @@ export class Tree {
     const result = this.disk.statAt(dir, name, stat);
     if (result === -Errno.ENOENT) return undefined;
     check(result, op);
-    const gfid = this.#gfidAt(dir, name);
+    const gfid = this.handles.gfidAt(dir, name);
     if (gfid === undefined || !isGfid(gfid)) return undefined;
     const number = stat.inode;
     if ((stat.mode & S_IFMT) === S_IFDIR) return this.#readDirectoryEntry(parent, name, gfid, number);
     const known = this.find(gfid);
     if (known !== undefined) return known.number === number ? known : undefined;
-    check(this.disk.linkAt(dir, name, this.handleFd(gfid), gfid), 'repair handle');
+    check(this.disk.linkAt(dir, name, this.handles.fd(gfid), gfid), 'repair handle');
     return this.find(gfid);
   }
 
@@ -433,7 +319,7 @@ export class Tree {
     let known = this.find(gfid);
     if (known === undefined) {
       // No handle, or one that leads nowhere.
-      this.writeHandleText(gfid, { parent, name }, '', 'repair handle');
+      this.handles.writeText(gfid, { parent, name }, '', 'repair handle');
       known = this.find(gfid);
     }
     return known?.number === number ? known : undefined;
@@ -442,47 +328,24 @@ export class Tree {
   /** Names of the directory in byte order, without the private one; some may be foreign. */
   listing(gfid: Gfid, op: string): SortedNames {
     const known = this.#listings.get(gfid);
-    if (known !== undefined) {
-      this.#listings.delete(gfid);
-      this.#listings.set(gfid, known);
-      return known;
-    }
-    let names = this.disk.list(this.directoryFd(gfid, op));
+    if (known !== undefined) return known;
+    const names = this.disk.list(this.directoryFd(gfid, op));
     if (typeof names === 'number') throw new FsError(-names, op);
-    if (gfid === ROOT_GFID) names = names.filter((name) => name !== PRIVATE_NAME);
-    const listing = new SortedNames(names);
-    this.#listings.set(gfid, listing);
-    this.#listedNames += listing.count;
-    for (const oldest of this.#listings.keys()) {
-      if (this.#listedNames <= this.#limits.listedNames || this.#listings.size === 1) break;
-      this.forgetListing(oldest);
-    }
-    return listing;
+    return this.#listings.put(gfid, gfid === ROOT_GFID ? names.filter((name) => name !== PRIVATE_NAME) : names);
   }
 
   forgetListing(gfid: Gfid): void {
-    const listing = this.#listings.get(gfid);
-    if (listing === undefined) return;
-    this.#listedNames -= listing.count;
-    this.#listings.delete(gfid);
+    this.#listings.forget(gfid);
   }
 
   nameAdded(parent: Gfid, name: Name, gfid: Gfid): void {
     this.entryKnown(parent, name, gfid);
-    const listing = this.#listings.get(parent);
-    if (listing === undefined) return;
-    this.#listedNames -= listing.count;
-    listing.add(name);
-    this.#listedNames += listing.count;
+    this.#listings.added(parent, name);
   }
 
   nameRemoved(parent: Gfid, name: Name): void {
     this.entryGone(parent, name);
-    const listing = this.#listings.get(parent);
-    if (listing === undefined) return;
-    this.#listedNames -= listing.count;
-    listing.remove(name);
-    this.#listedNames += listing.count;
+    this.#listings.removed(parent, name);
   }
 
   /** Moves an entry that is not the volume's out of the way. */
@@ -502,7 +365,7 @@ export class Tree {
     const open = this.#files.get(inode.gfid);
     if (open !== undefined && (open.writable || !write)) return open;
     if (!inode.isRegular) throw new FsError(inode.isDirectory ? Errno.EISDIR : Errno.EINVAL, op);
-    const dir = this.handleFd(inode.gfid);
+    const dir = this.handles.fd(inode.gfid);
     let fd = this.disk.openFile(dir, inode.gfid, O_RDWR, 0);
     if (fd === -Errno.EMFILE || fd === -Errno.ENFILE) {
       this.#files.halve();
@@ -523,7 +386,7 @@ export class Tree {
   /** Before the last name of a large file goes: its blocks are to be freed by the thread pool, when this descriptor closes. */
   holdLarge(inode: Inode): void {
     if (!inode.isRegular || inode.size < SLOW_DELETE_BYTES || this.#files.get(inode.gfid) !== undefined) return;
-    const fd = this.disk.openFile(this.handleFd(inode.gfid), inode.gfid, O_RDONLY, 0);
+    const fd = this.disk.openFile(this.handles.fd(inode.gfid), inode.gfid, O_RDONLY, 0);
     if (fd >= 0) this.#files.add(inode.gfid, fd, false);
   }
 
@@ -582,60 +445,11 @@ export class Tree {
       result = disk.setTimes(fd, inode.atime, inode.mtime);
       if (result === 0 && keepXattr) result = disk.setXattr(fd, XATTR_CTIME, ctimeBytes(inode.ctime), 0);
     } else {
-      const dir = this.handleFd(inode.gfid);
+      const dir = this.handles.fd(inode.gfid);
       result = disk.setTimesAt(dir, inode.gfid, inode.atime, inode.mtime);
       if (result === 0 && keepXattr) result = disk.setXattrAt(dir, inode.gfid, XATTR_CTIME, ctimeBytes(inode.ctime), 0);
     }
     if (keepXattr && result === 0) inode.ctimeStored = true;
     return result;
   }
-
-  // --- orphans
-
-  isOrphan(gfid: Gfid): boolean {
-    return this.#orphans.has(gfid);
-  }
-
-  orphans(): Gfid[] {
-    return [...this.#orphans];
-  }
-
-  /** Marks an inode that is about to have no name. */
-  markOrphan(gfid: Gfid, op: string): void {
-    const result = this.disk.mknodAt(this.orphansFd, gfid, S_IFREG | 0o600, 0);
-    if (result !== -Errno.EEXIST) check(result, op);
-    this.#orphans.add(gfid);
-  }
-
-  unmarkOrphan(gfid: Gfid): void {
-    if (!this.#orphans.delete(gfid)) return;
-    // A mark that stays is found to be wrong at the next start.
-    this.disk.unlinkAt(this.orphansFd, gfid);
-  }
-
-  #loadOrphans(): void {
-    const names = this.disk.list(this.orphansFd);
-    if (typeof names === 'number') throw new FsError(-names, 'list orphans');
-    for (const name of names) {
-      if (this.#isKeptOrphan(name)) this.#orphans.add(name);
-      else this.disk.unlinkAt(this.orphansFd, name);
-    }
-  }
-
-  #isKeptOrphan(name: string): boolean {
-    if (!isGfid(name)) return false;
-    const dir = this.handleFd(name);
-    if (this.disk.statAt(dir, name, this.#stat) !== 0 || this.#stat.nlink !== 1) return false;
-    if (this.#gfidAt(dir, name) === name) return true;
-    // A crash came while it was made, or the handle is that of a directory, which is never an orphan.
-    if ((this.#stat.mode & S_IFMT) !== S_IFLNK) this.disk.unlinkAt(dir, name);
-    return false;
-  }
-}
-
-/** A new name must fit and not be the private one. */
-export function checkNewName(parent: Gfid, name: Name, op: string): void {
-  checkName(name, op);
-  assert(name.length <= NAME_BYTES_MAX, 'names are checked');
-  if (parent === ROOT_GFID && name === PRIVATE_NAME) throw new FsError(Errno.EPERM, op, `${PRIVATE_NAME} is reserved`);
 }

@@ -9,7 +9,8 @@ import type { Stamp } from '../../replica/store.js';
 import { DiskStat } from '../disk.js';
 import type { Inode } from './inode.js';
 import { XATTR_PREFIX } from './layout.js';
-import { check, type Tree } from './tree.js';
+import { check } from './check.js';
+import type { Tree } from './tree.js';
 
 const PASSED_PREFIXES = ['user.', 'trusted.', 'security.'];
 const ACL_NAMES = new Set(['system.posix_acl_access', 'system.posix_acl_default']);
@@ -44,7 +45,7 @@ export class Xattrs {
   #read(inode: Inode, name: string): Uint8Array | number {
     const { disk } = this.#tree;
     if (inode.isDirectory) return disk.getXattr(this.#tree.directoryFd(inode.gfid, 'getxattr'), name);
-    return disk.getXattrAt(this.#tree.handleFd(inode.gfid), inode.gfid, name);
+    return disk.getXattrAt(this.#tree.handles.fd(inode.gfid), inode.gfid, name);
   }
 
   /** Sorted, without the private ones. */
@@ -53,7 +54,7 @@ export class Xattrs {
     const { disk } = this.#tree;
     const names = inode.isDirectory
       ? disk.listXattrs(this.#tree.directoryFd(gfid, 'listxattr'))
-      : disk.listXattrsAt(this.#tree.handleFd(gfid), gfid);
+      : disk.listXattrsAt(this.#tree.handles.fd(gfid), gfid);
     if (typeof names === 'number') throw new FsError(-names, 'listxattr');
     return names.filter((name) => isPassed(name) && !isPrivate(name)).toSorted();
   }
@@ -71,7 +72,7 @@ export class Xattrs {
   write(inode: Inode, name: string, value: Uint8Array, flags: number): number {
     const { disk } = this.#tree;
     if (inode.isDirectory) return disk.setXattr(this.#tree.directoryFd(inode.gfid, 'setxattr'), name, value, flags);
-    return disk.setXattrAt(this.#tree.handleFd(inode.gfid), inode.gfid, name, value, flags);
+    return disk.setXattrAt(this.#tree.handles.fd(inode.gfid), inode.gfid, name, value, flags);
   }
 
   remove(args: Args<'removexattr'>, stamp: Stamp): Result<'removexattr'> {
@@ -85,7 +86,7 @@ export class Xattrs {
   erase(inode: Inode, name: string): number {
     const { disk } = this.#tree;
     if (inode.isDirectory) return disk.removeXattr(this.#tree.directoryFd(inode.gfid, 'removexattr'), name);
-    return disk.removeXattrAt(this.#tree.handleFd(inode.gfid), inode.gfid, name);
+    return disk.removeXattrAt(this.#tree.handles.fd(inode.gfid), inode.gfid, name);
   }
 
   #checkWritable(name: string, op: string): void {
