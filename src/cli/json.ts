@@ -127,7 +127,12 @@ function healBrickJson(heal: VolumeHeal, brick: HealBrick, listed: boolean): Jso
     bytesDone: brick.bytesDone,
     secondsLeft: brick.secondsLeft === undefined ? null : Math.ceil(brick.secondsLeft),
     ...(listed
-      ? { files: brick.entries.map((entry) => ({ ...pathFields(entry.path), gfid: dashed(entry.gfid) })) }
+      ? {
+          files: brick.entries.map((entry) => ({
+            ...(entry.path === '' ? { path: null } : pathFields(entry.path)),
+            gfid: dashed(entry.gfid),
+          })),
+        }
       : {}),
   };
 }

@@ -92,7 +92,7 @@ export interface VolumeStatus {
 }
 
 export interface HealEntry {
-  /** From the volume's root, with a leading slash. */
+  /** From the volume's root, with a leading slash; '' where only the identity is known. */
   path: Name;
   /** 32 hex digits or ''. */
   gfid: string;

@@ -38,8 +38,8 @@ export function findOption(key: string): OptionSpec | { key: string; user: true 
   if (short.length > 1)
     throw invalid(`option '${key}' could be ${short.map((option) => option.key).join(' or ')}: give the whole name`);
   const near = nearest(key, [...BY_KEY.keys()]);
-  const meant = near === undefined ? '' : `; did you mean ${near}?`;
-  throw new Refused(`there is no option '${key}'${meant} See 'gluon volume set help'`, Errno.ENOENT);
+  const meant = near === undefined ? ':' : `; did you mean ${near}?`;
+  throw new Refused(`there is no option '${key}'${meant} see 'gluon volume set help'`, Errno.ENOENT);
 }
 
 function inUnits(text: string, units: Record<string, number>): number {

@@ -1,5 +1,5 @@
 /** The management service of a gluond over gRPC, as the command line needs it. */
-import { connect } from 'node:net';
+import { connect, isIP } from 'node:net';
 import type { ChannelCredentials, Client, ClientOptions, ServiceError, status as GrpcStatus } from '@grpc/grpc-js';
 import type { MethodDefinition } from '@grpc/proto-loader';
 import { Errno } from '../base/errno.js';
@@ -201,10 +201,15 @@ export class GrpcManagementClient implements ManagementClient {
       Method
     >;
     const target = grpcTarget('path' in address ? address.path : addressText(address)).address;
+    // TLS has no names for addresses, and who answers is known by its certificate, not by its name.
+    const options =
+      'path' in address || isIP(address.host) === 0
+        ? CHANNEL_OPTIONS
+        : { ...CHANNEL_OPTIONS, 'grpc.ssl_target_name_override': 'gluond' };
     const client = new grpc.Client(
       target,
       credentials === undefined ? grpc.credentials.createInsecure() : await credentials(),
-      CHANNEL_OPTIONS,
+      options,
     );
     return { client, methods: new Map(Object.entries(service)), grpcStatus: grpc.status };
   }

@@ -4,6 +4,7 @@ import type {
   BrickRole,
   BrickStatus,
   HealBrick,
+  HealEntry,
   OptionHelp,
   OptionValue,
   Peer,
@@ -104,13 +105,21 @@ export function poolState(message: StateMessage): PoolState {
 /** gluond lists at most this many paths of a brick; beyond, only the number of keys tells how many there are. */
 const PATHS_MAX = 1000;
 
-/** Paths that any brick lacks, each once, with a leading slash. */
+const ONLY_GFID = /^<gfid:([0-9a-f]{32})>$/;
+
+/** An inode whose path the primary does not know comes as `<gfid:…>`. */
+function entryOf(path: string): HealEntry {
+  const gfid = ONLY_GFID.exec(path)?.[1];
+  if (gfid !== undefined) return { path: '', gfid };
+  return { path: path.startsWith('/') ? path : `/${path}`, gfid: '' };
+}
+
+/** What any brick lacks, each once. */
 function pathsLacking(bricks: wire.HealBrickMessage[]): string[] {
   const paths = new Set<string>();
   for (const { progress } of bricks) {
     for (const bytes of progress?.paths ?? []) {
-      const path = nameFromBytes(bytes);
-      paths.add(path.startsWith('/') ? path : `/${path}`);
+      paths.add(nameFromBytes(bytes));
     }
   }
   return [...paths].toSorted();
@@ -144,7 +153,7 @@ function healBrick(message: wire.HealBrickMessage, paths: string[], count: numbe
     ...brick(message.brick),
     connected,
     role: ROLES[message.role] ?? 'unknown',
-    entries: whole ? paths.map((path) => ({ path, gfid: '' })) : [],
+    entries: whole ? paths.map(entryOf) : [],
     entryCount: connected && known ? (whole ? count : 0) : undefined,
     bytesLeft: progress?.bytesLeft ?? 0,
     bytesDone: progress?.bytesDone ?? 0,

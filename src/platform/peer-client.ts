@@ -1,5 +1,5 @@
 /** Calls from this gluond to others (peering.proto). */
-import { credentials, Metadata, status, type ChannelCredentials, type Client } from '@grpc/grpc-js';
+import { credentials, Metadata, status, type ChannelCredentials, type Client, type ServiceError } from '@grpc/grpc-js';
 import { Errno, LostError } from '../base/errno.js';
 import { Refused } from '../cluster/refused.js';
 import { clientConstructor } from './proto.js';
@@ -36,6 +36,11 @@ export function strangerCredentials(material: TlsMaterial): ChannelCredentials {
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
   });
+}
+
+/** gRPC's explanation is a paragraph; what the system said is in it. Only for people. */
+function reasonOf(error: ServiceError): string {
+  return /\bE[A-Z]{4,}\b/.exec(error.details)?.[0] ?? error.details;
 }
 
 export class PeerClient {
@@ -79,7 +84,7 @@ export class PeerClient {
             else
               reject(
                 new LostError(
-                  late ? `${this.address} did not answer within ${timeoutMs} ms` : `${this.address}: ${error.details}`,
+                  late ? `${this.address} did not answer within ${timeoutMs} ms` : `nobody answers on ${this.address} (${reasonOf(error)})`,
                   late ? Errno.ETIMEDOUT : Errno.ENOTCONN,
                 ),
               );

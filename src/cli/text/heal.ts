@@ -1,4 +1,4 @@
-import type { HealBrick, VolumeHeal } from '../model.js';
+import type { HealBrick, HealEntry, VolumeHeal } from '../model.js';
 import { brickName, dashed, printablePath } from '../printable.js';
 import { duration, size } from './units.js';
 
@@ -29,9 +29,14 @@ function progress(brick: HealBrick, bar: boolean): string[] {
   return lines;
 }
 
+/** Its path, or `<gfid:…>` where that is not known. */
+export function entryName(entry: HealEntry): string {
+  return entry.path === '' ? `<gfid:${dashed(entry.gfid)}>` : printablePath(entry.path);
+}
+
 function entries(brick: HealBrick): string[] {
   if (!brick.connected) return [];
-  return brick.entries.map((entry) => (entry.path === '' ? `<gfid:${dashed(entry.gfid)}>` : printablePath(entry.path)));
+  return brick.entries.map(entryName);
 }
 
 /** `heal NAME info`. `bar`: stdout is a terminal. */

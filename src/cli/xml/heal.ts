@@ -1,6 +1,6 @@
 import type { HealBrick, VolumeHeal } from '../model.js';
-import { brickName, dashed, printablePath } from '../printable.js';
-import { healTotals } from '../text/heal.js';
+import { brickName, dashed } from '../printable.js';
+import { entryName, healTotals } from '../text/heal.js';
 import { element, elementWith, type XmlNode } from './tree.js';
 
 function healInfo(heal: VolumeHeal, content: (brick: HealBrick) => XmlNode[]): XmlNode {
@@ -28,7 +28,7 @@ function progress(brick: HealBrick): XmlNode[] {
 export function healInfoXml(heal: VolumeHeal): XmlNode {
   return healInfo(heal, (brick) => [
     ...(brick.connected ? brick.entries : []).map((entry) =>
-      elementWith('file', { gfid: dashed(entry.gfid) }, printablePath(entry.path)),
+      elementWith('file', { gfid: dashed(entry.gfid) }, entryName(entry)),
     ),
     status(brick),
     element('numberOfEntries', count(brick)),

@@ -36,7 +36,7 @@ const SHAPES: [command: string, shape: string][] = [
   ['volume heal vms', `cliOutput(${RESULT} cliOp output)`],
   [
     'volume heal vms info',
-    'cliOutput(healInfo(bricks(brick(name file file status numberOfEntries) ' +
+    'cliOutput(healInfo(bricks(brick(name file file file status numberOfEntries) ' +
       'brick(name status numberOfEntries bytesLeft bytesDone secondsLeft) ' +
       `brick(name status numberOfEntries bytesLeft bytesDone))) ${RESULT})`,
   ],
@@ -160,6 +160,7 @@ test('heal info as JSON has bytes, an estimate, and the exact bytes of odd names
   assert.deepEqual(first?.['files'], [
     { path: '/disk.img', gfid: 'd4d4d4d4-d4d4-d4d4-d4d4-d4d4d4d4d4d4' },
     { path: '/log\\x1b[2J', pathHex: Buffer.from('/log\x1b[2J').toString('hex'), gfid: '' },
+    { path: null, gfid: 'e5e5e5e5-e5e5-e5e5-e5e5-e5e5e5e5e5e5' },
   ]);
   assert.deepEqual([second?.['bytesLeft'], second?.['bytesDone'], second?.['secondsLeft']], [3 << 20, 1 << 20, 200]);
   assert.deepEqual([third?.['entries'], third?.['connected']], [null, false]);

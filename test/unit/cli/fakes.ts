@@ -83,11 +83,12 @@ export function heal(changes: Partial<VolumeHeal> = {}): VolumeHeal {
   const entries = [
     { path: '/disk.img', gfid: 'd4'.repeat(16) },
     { path: '/log\x1b[2J', gfid: '' },
+    { path: '', gfid: 'e5'.repeat(16) },
   ];
   return {
     name: 'vms',
     bricks: [
-      healBrick(0, { entries, entryCount: 2 }),
+      healBrick(0, { entries, entryCount: 3 }),
       healBrick(1, {
         role: 'catching up',
         bytesLeft: 3 << 20,

@@ -80,8 +80,9 @@ There are no active volume tasks
     `Brick server1:/bricks/b1/brick
 /disk.img
 /log\\x1b[2J
+<gfid:e5e5e5e5-e5e5-e5e5-e5e5-e5e5e5e5e5e5>
 Status: Connected
-Number of entries: 2
+Number of entries: 3
 
 Brick server2:/bricks/b1/brick
 Status: Connected
@@ -99,10 +100,10 @@ Left to copy: 512 bytes, waits for the brick to come back
     'volume heal vms info summary',
     `Brick server1:/bricks/b1/brick
 Status: Connected
-Total Number of entries: 2
+Total Number of entries: 3
 Number of entries in heal pending: 0
 Number of entries in split-brain: 0
-Number of entries possibly healing: 2
+Number of entries possibly healing: 3
 
 Brick server2:/bricks/b1/brick
 Status: Connected
@@ -143,7 +144,7 @@ Number of entries in split-brain: -
     `Entries to be healed on volume vms
 
 Brick server1:/bricks/b1/brick
-Number of entries: 2
+Number of entries: 3
 
 Brick server2:/bricks/b1/brick
 Number of entries: 0

@@ -159,7 +159,7 @@ function counts(...bricks: HealBrickMessage[]): (number | undefined)[] {
 const WHOLE = [healing('PRIMARY', true, null), healing('IN_SYNC', true, null)];
 
 test('what a brick lacks is listed at the bricks that have it', () => {
-  const paths = [Buffer.from('b'), Buffer.from('/a\xff', 'latin1')];
+  const paths = [Buffer.from('b'), Buffer.from('/a\xff', 'latin1'), Buffer.from(`<gfid:${'d4'.repeat(16)}>`)];
   const heal = volumeHeal({
     result: DONE,
     name: 'vms',
@@ -167,11 +167,12 @@ test('what a brick lacks is listed at the bricks that have it', () => {
   });
   assert.deepEqual(heal.bricks[0]?.entries, [
     { path: '/a\xff', gfid: '' },
+    { path: '', gfid: 'd4'.repeat(16) },
     { path: '/b', gfid: '' },
   ]);
   assert.deepEqual(
     heal.bricks.map((brick) => brick.entryCount),
-    [2, 2, 0],
+    [3, 3, 0],
   );
 });
 
