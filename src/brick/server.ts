@@ -13,6 +13,10 @@ import type { Replica } from '../replica/replica.js';
 /** Connections that have not proved themselves yet. */
 const STRANGERS_MAX = 256;
 const CONNECTIONS_MAX = 4096;
+/** Data of writes of one client that were not answered yet; our own clients keep to a quarter of it. */
+const CLIENT_BYTES_MAX = 256 << 20;
+/** Requests of one client that were not answered yet, waiting locks among them. */
+const CLIENT_REQUESTS_MAX = 65_536;
 
 export interface BrickServerOptions {
   brick: BrickId;
@@ -76,11 +80,42 @@ export class BrickServer {
     const replica = this.#options.replica() as Replica;
     this.#channels.add(channel);
     if (caller.role === 'brick') replica.attachPeer(caller.id, channel);
-    else replica.attachClient(caller.id, channel);
+    else {
+      replica.attachClient(caller.id, channel);
+      meter(channel);
+    }
     const { onClose } = channel;
     channel.onClose = (reason) => {
       this.#channels.delete(channel);
       onClose(reason);
     };
   }
+}
+
+/** Closes the connection of a client that asks for more at once than its share of memory. */
+function meter(channel: Channel<Message>): void {
+  const { onMessage } = channel;
+  const send = channel.send.bind(channel);
+  /** Bytes of data by request. */
+  const underWay = new Map<number, number>();
+  let bytes = 0;
+  channel.onMessage = (message) => {
+    if (message.kind === 'request') {
+      const size = message.op === 'write' ? message.args.data.byteLength : 0;
+      bytes += size - (underWay.get(message.id) ?? 0);
+      underWay.set(message.id, size);
+      if (bytes > CLIENT_BYTES_MAX || underWay.size > CLIENT_REQUESTS_MAX) {
+        channel.close('too many requests at once');
+        return;
+      }
+    }
+    onMessage(message);
+  };
+  channel.send = (message) => {
+    if (message.kind === 'reply' || message.kind === 'redirect') {
+      bytes -= underWay.get(message.id) ?? 0;
+      underWay.delete(message.id);
+    }
+    send(message);
+  };
 }
