@@ -13,7 +13,11 @@ export interface Struct<Field extends string = string> {
 }
 
 /** Lays out a structure from its fields; `bytes` is what the kernel header says and must agree. Nested structures are given as such. */
-export function struct<Field extends string>(label: string, bytes: number, fields: Record<Field, FieldType | Struct>): Struct<Field> {
+export function struct<Field extends string>(
+  label: string,
+  bytes: number,
+  fields: Record<Field, FieldType | Struct>,
+): Struct<Field> {
   const at = {} as Record<Field, number>;
   let end = 0;
   for (const name in fields) {

@@ -121,7 +121,10 @@ export class DirectoryTable {
         for (const at of PLACE_AT) {
           const length = table.getWord(index, (at + PLACE_LENGTH) / 4);
           if (length === 0) continue;
-          places.push({ cookie: table.getDouble(index, (at + PLACE_COOKIE) / 8), name: table.getText(index, at + PLACE_NAME, length, 'latin1') });
+          places.push({
+            cookie: table.getDouble(index, (at + PLACE_COOKIE) / 8),
+            name: table.getText(index, at + PLACE_NAME, length, 'latin1'),
+          });
         }
         const gfid = table.getText(index, GFID_AT, GFID_BYTES, 'hex');
         this.#handles.set(index + 1, new DirectoryHandle(table, index + 1, gfid, places));

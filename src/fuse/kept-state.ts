@@ -48,7 +48,19 @@ const NOTE_AT = 4096;
 const NOTE_BYTES_MAX = HEADER_BYTES - NOTE_AT;
 const NO_GFID = '0'.repeat(32);
 
-const Word = { magic: 0, layout: 1, minor: 2, flags: 3, flags2: 4, takeovers: 5, noteBytes: 6, nodes: 8, handles: 9, owners: 10, directories: 11 } as const;
+const Word = {
+  magic: 0,
+  layout: 1,
+  minor: 2,
+  flags: 3,
+  flags2: 4,
+  takeovers: 5,
+  noteBytes: 6,
+  nodes: 8,
+  handles: 9,
+  owners: 10,
+  directories: 11,
+} as const;
 
 export class KeptState {
   readonly #words: Uint32Array;
@@ -67,11 +79,21 @@ export class KeptState {
       this.#words[Word.magic] = MAGIC;
     }
     assert(this.#get(Word.magic) === MAGIC, 'the state memory is not that of a gluon mount');
-    assert(this.#get(Word.layout) === LAYOUT, 'the state memory was written by another version: unmount and mount again');
-    this.nodes = new NodeTable(new StateTable(memory, NODES_AT, NODE_BYTES, NODES_MAX, this.#words, Word.nodes), this.root);
-    this.handles = new HandleTable(new StateTable(memory, HANDLES_AT, HANDLE_BYTES, HANDLES_MAX, this.#words, Word.handles));
+    assert(
+      this.#get(Word.layout) === LAYOUT,
+      'the state memory was written by another version: unmount and mount again',
+    );
+    this.nodes = new NodeTable(
+      new StateTable(memory, NODES_AT, NODE_BYTES, NODES_MAX, this.#words, Word.nodes),
+      this.root,
+    );
+    this.handles = new HandleTable(
+      new StateTable(memory, HANDLES_AT, HANDLE_BYTES, HANDLES_MAX, this.#words, Word.handles),
+    );
     this.owners = new LockOwners(new StateTable(memory, OWNERS_AT, OWNER_BYTES, OWNERS_MAX, this.#words, Word.owners));
-    this.directories = new DirectoryTable(new StateTable(memory, DIRECTORIES_AT, DIRECTORY_BYTES, DIRECTORIES_MAX, this.#words, Word.directories));
+    this.directories = new DirectoryTable(
+      new StateTable(memory, DIRECTORIES_AT, DIRECTORY_BYTES, DIRECTORIES_MAX, this.#words, Word.directories),
+    );
   }
 
   #get(word: number): number {

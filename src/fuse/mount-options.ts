@@ -58,7 +58,10 @@ function parseServer(text: string, what: string): ServerAddress {
   const host = bracketed?.[1] ?? text;
   const port = Number(bracketed?.[2] ?? 0);
   const valid = bracketed === null ? HOST.test(host) : IPV6.test(host);
-  if (!valid || port > PORT_MAX) throw new MountUsageError(`${what}: ${JSON.stringify(text)} is not a host name or address (write IPv6 addresses in brackets)`);
+  if (!valid || port > PORT_MAX)
+    throw new MountUsageError(
+      `${what}: ${JSON.stringify(text)} is not a host name or address (write IPv6 addresses in brackets)`,
+    );
   return { host, port };
 }
 
@@ -68,13 +71,19 @@ function splitHosts(text: string): string[] {
 
 export function parseMountSource(text: string): MountSource {
   const match = /^((?:\[[^\]]*\]|[^:[\]])+):\/?([^/]*)(?:\/(.*))?$/s.exec(text);
-  if (match === null) throw new MountUsageError(`${JSON.stringify(text)} does not name a volume: write HOST:VOLUME, for example localhost:vm-instances`);
+  if (match === null)
+    throw new MountUsageError(
+      `${JSON.stringify(text)} does not name a volume: write HOST:VOLUME, for example localhost:vm-instances`,
+    );
   const [, hosts = '', volume = '', rest = ''] = match;
   const servers = splitHosts(hosts).map((host) => parseServer(host, 'server'));
-  if (servers.length === 0 || servers.length > SERVERS_MAX) throw new MountUsageError(`${JSON.stringify(text)} names no server, or more than ${SERVERS_MAX}`);
-  if (!VOLUME.test(volume)) throw new MountUsageError(`${JSON.stringify(volume)} is not a volume name (letters, digits, '-' and '_')`);
+  if (servers.length === 0 || servers.length > SERVERS_MAX)
+    throw new MountUsageError(`${JSON.stringify(text)} names no server, or more than ${SERVERS_MAX}`);
+  if (!VOLUME.test(volume))
+    throw new MountUsageError(`${JSON.stringify(volume)} is not a volume name (letters, digits, '-' and '_')`);
   const subdirectory = rest.split('/').filter((name) => name !== '');
-  if (subdirectory.some((name) => name === '.' || name === '..' || name.length > 255)) throw new MountUsageError(`${JSON.stringify(rest)} is not a directory of the volume`);
+  if (subdirectory.some((name) => name === '.' || name === '..' || name.length > 255))
+    throw new MountUsageError(`${JSON.stringify(rest)} is not a directory of the volume`);
   return { text, servers, volume, subdirectory };
 }
 
@@ -116,17 +125,49 @@ function valued(apply: Apply): Apply {
 const forOthers = (): void => undefined;
 
 function timeout(options: MountOptions, value: string, name: string): void {
-  if (!/^\d+(?:\.\d+)?$/.test(value)) throw new MountUsageError(`option ${name}: ${JSON.stringify(value)} is not a number of seconds`);
-  if (Number(value) > 0) options.notes.push(`${name} has no effect: what one node changes, the others see at once, so nothing is cached for a time`);
+  if (!/^\d+(?:\.\d+)?$/.test(value))
+    throw new MountUsageError(`option ${name}: ${JSON.stringify(value)} is not a number of seconds`);
+  if (Number(value) > 0)
+    options.notes.push(
+      `${name} has no effect: what one node changes, the others see at once, so nothing is cached for a time`,
+    );
 }
 
 function backupServers(options: MountOptions, value: string, name: string): void {
-  options.backupServers.push(...value.split(/:(?![^[]*\])/).filter((host) => host !== '').map((host) => parseServer(host, `option ${name}`)));
+  options.backupServers.push(
+    ...value
+      .split(/:(?![^[]*\])/)
+      .filter((host) => host !== '')
+      .map((host) => parseServer(host, `option ${name}`)),
+  );
 }
 
 const KERNEL_FLAGS = [
-  'rw', 'atime', 'noatime', 'diratime', 'nodiratime', 'relatime', 'norelatime', 'strictatime', 'nostrictatime', 'lazytime', 'nolazytime',
-  'suid', 'nosuid', 'dev', 'nodev', 'exec', 'noexec', 'sync', 'async', 'dirsync', 'silent', 'loud', 'nosymfollow', 'mand', 'nomand',
+  'rw',
+  'atime',
+  'noatime',
+  'diratime',
+  'nodiratime',
+  'relatime',
+  'norelatime',
+  'strictatime',
+  'nostrictatime',
+  'lazytime',
+  'nolazytime',
+  'suid',
+  'nosuid',
+  'dev',
+  'nodev',
+  'exec',
+  'noexec',
+  'sync',
+  'async',
+  'dirsync',
+  'silent',
+  'loud',
+  'nosymfollow',
+  'mand',
+  'nomand',
 ];
 /** SELinux labels of the whole mount. */
 const KERNEL_VALUES = ['context', 'fscontext', 'defcontext', 'rootcontext'];
@@ -145,12 +186,14 @@ const OPTIONS: Readonly<Record<string, Apply>> = {
     onKernel(o, value, name);
   }),
   'log-file': valued((o, value) => {
-    if (!value.startsWith('/')) throw new MountUsageError('option log-file: give a path from the root, such as /var/log/gluon/mount.log');
+    if (!value.startsWith('/'))
+      throw new MountUsageError('option log-file: give a path from the root, such as /var/log/gluon/mount.log');
     o.logFile = value;
   }),
   'log-level': valued((o, value) => {
     const level = LOG_LEVELS[value.toLowerCase()];
-    if (level === undefined) throw new MountUsageError(`option log-level: ${JSON.stringify(value)} is none of debug, info, warning, error`);
+    if (level === undefined)
+      throw new MountUsageError(`option log-level: ${JSON.stringify(value)} is none of debug, info, warning, error`);
     o.logLevel = level;
   }),
   subtype: valued((o, value) => {
@@ -160,11 +203,13 @@ const OPTIONS: Readonly<Record<string, Apply>> = {
   'backup-volfile-servers': valued(backupServers),
   'backupvolfile-server': valued(backupServers),
   'server-port': valued((o, value) => {
-    if (!/^\d{1,5}$/.test(value) || Number(value) < 1 || Number(value) > PORT_MAX) throw new MountUsageError(`option server-port: ${JSON.stringify(value)} is not a port`);
+    if (!/^\d{1,5}$/.test(value) || Number(value) < 1 || Number(value) > PORT_MAX)
+      throw new MountUsageError(`option server-port: ${JSON.stringify(value)} is not a port`);
     o.serverPort = Number(value);
   }),
   'direct-io-mode': valued((o, value) => {
-    if (!YES.has(value) && !NO.has(value) && value !== 'auto') throw new MountUsageError('option direct-io-mode: write enable or disable');
+    if (!YES.has(value) && !NO.has(value) && value !== 'auto')
+      throw new MountUsageError('option direct-io-mode: write enable or disable');
     o.directIo = YES.has(value);
   }),
   'attribute-timeout': valued(timeout),

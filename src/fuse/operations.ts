@@ -73,4 +73,7 @@ const TABLE: Readonly<Record<number, Operation>> = {
 const OPCODE_MAX = 63;
 
 /** The table as an array, for the hot path. */
-export const OPERATIONS: readonly (Operation | undefined)[] = Array.from({ length: OPCODE_MAX + 1 }, (_, opcode) => TABLE[opcode]);
+export const OPERATIONS: readonly (Operation | undefined)[] = Array.from(
+  { length: OPCODE_MAX + 1 },
+  (_, opcode) => TABLE[opcode],
+);

@@ -76,7 +76,10 @@ export const init: Operation = {
     const major = message.u32(InitIn.at.major);
     const kernelMinor = message.u32(InitIn.at.minor);
     if (major !== KERNEL_MAJOR || kernelMinor < KERNEL_MINOR_MIN) {
-      session.log.error('this kernel is too old: FUSE 7.31 (Linux 5.4) or newer is needed', { major, minor: kernelMinor });
+      session.log.error('this kernel is too old: FUSE 7.31 (Linux 5.4) or newer is needed', {
+        major,
+        minor: kernelMinor,
+      });
       return session.failWith(request, Errno.EPROTO);
     }
     const offered2 = message.end - message.body >= InitIn.at.flags2 + 4 ? message.u32(InitIn.at.flags2) : 0;

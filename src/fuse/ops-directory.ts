@@ -106,7 +106,12 @@ function answer(session: Session, request: Request, scan: Scan, chunk: Chunk, fr
 /** Fetches names behind `after`, leaving out the first `skip`, then answers. */
 function fetch(session: Session, request: Request, scan: Scan, after: Name | '', skip: number): void {
   const limit = scan.plus && skip === 0 ? Math.max(1, Math.floor(scan.size / PLUS_BYTES_TYPICAL)) : NAMES_PER_FETCH;
-  const listed = session.fops.readdir({ gfid: scan.handle.gfid, after, limit, attributes: scan.plus || session.policy.prefetchAttributes });
+  const listed = session.fops.readdir({
+    gfid: scan.handle.gfid,
+    after,
+    limit,
+    attributes: scan.plus || session.policy.prefetchAttributes,
+  });
   session.settle(request, listed, ({ entries, end }) => {
     const last = entries.at(-1);
     if (skip >= entries.length && skip > 0 && !end && last !== undefined) {
@@ -118,7 +123,9 @@ function fetch(session: Session, request: Request, scan: Scan, after: Name | '',
     const chunk: Chunk = { first, after: before, entries: rest, count: rest.length, end };
     answer(session, request, scan, chunk, 0);
     // Attributes grow old at once; a later listing with attributes fetches again, so only names are kept.
-    const names = entries.some((e) => e.attr !== undefined) ? rest.map((e) => ({ name: e.name, gfid: e.gfid, type: e.type })) : rest;
+    const names = entries.some((e) => e.attr !== undefined)
+      ? rest.map((e) => ({ name: e.name, gfid: e.gfid, type: e.type }))
+      : rest;
     scan.handle.keep({ ...chunk, entries: names });
   });
 }

@@ -1,6 +1,13 @@
 import { Errno, FsError } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
-import { DATA_BYTES_MAX, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, SEEK_DATA, SEEK_HOLE } from '../fops/ops.js';
+import {
+  DATA_BYTES_MAX,
+  FALLOC_KEEP_SIZE,
+  FALLOC_PUNCH_HOLE,
+  FALLOC_ZERO_RANGE,
+  SEEK_DATA,
+  SEEK_HOLE,
+} from '../fops/ops.js';
 import {
   CopyFileRangeIn,
   CopyFileRangeOut,
@@ -48,14 +55,20 @@ function replyFlags(session: Session, openFlags: number): number {
 /** Undoes an open that nobody will ever close, because its caller died before it was told. */
 function closer(session: Session, gfid: Gfid): () => void {
   return () => {
-    session.fops.release({ gfid }, session.lateNumber()).catch((error: unknown) => session.log.warn('an abandoned open was not released', { gfid, error }));
+    session.fops
+      .release({ gfid }, session.lateNumber())
+      .catch((error: unknown) => session.log.warn('an abandoned open was not released', { gfid, error }));
   };
 }
 
 export const open = operation('OPEN', { body: OpenIn }, (session, request, message) => {
   const flags = message.u32(OpenIn.at.flags);
   const gfid = session.gfid;
-  const args = { gfid, truncate: (flags & O_TRUNC) !== 0, killPriv: (message.u32(OpenIn.at.open_flags) & OPEN_KILL_SUIDGID) !== 0 };
+  const args = {
+    gfid,
+    truncate: (flags & O_TRUNC) !== 0,
+    killPriv: (message.u32(OpenIn.at.open_flags) & OPEN_KILL_SUIDGID) !== 0,
+  };
   session.settle(request, session.fops.open(args, request.mutation(0)), () => {
     session.opened(request, gfid, replyFlags(session, flags), closer(session, gfid));
   });
@@ -89,7 +102,9 @@ export const tmpfile = operation('TMPFILE', { body: CreateIn }, (session, reques
 export const read = operation('READ', { body: ReadIn }, (session, request, message) => {
   const offset = message.u64(ReadIn.at.offset);
   const size = Math.min(message.u32(ReadIn.at.size), DATA_BYTES_MAX);
-  session.settle(request, session.fops.read({ gfid: session.gfid, offset, size }), (r) => session.sendData(request, r.data));
+  session.settle(request, session.fops.read({ gfid: session.gfid, offset, size }), (r) =>
+    session.sendData(request, r.data),
+  );
 });
 
 /** Carries out one write. The data stays where it is until the operation settled, whether or not somebody still waits for it. */
@@ -124,7 +139,8 @@ function writeData(session: Session, request: Request, message: Message, data: U
 export const write = operation('WRITE', { body: WriteIn }, (session, request, message) => {
   const size = message.u32(WriteIn.at.size);
   const from = message.rest;
-  if (from + size > message.end || size > DATA_BYTES_MAX) throw new FsError(Errno.EIO, 'write', 'a request with less data than it says');
+  if (from + size > message.end || size > DATA_BYTES_MAX)
+    throw new FsError(Errno.EIO, 'write', 'a request with less data than it says');
   if (size <= COPIED_BYTES_MAX) {
     const copy = session.payloads.copy(message.bytes, from, from + size);
     const data = copy.length === size ? copy : copy.subarray(0, size);
@@ -137,18 +153,31 @@ export const write = operation('WRITE', { body: WriteIn }, (session, request, me
 
 const fsyncHandler: Handler = (session, request, message) => {
   const dataOnly = (message.u32(FsyncIn.at.fsync_flags) & FSYNC_FDATASYNC) !== 0;
-  session.settle(request, session.fops.fsync({ gfid: session.gfid, dataOnly }, request.mutation(0)), () => session.ok(request));
+  session.settle(request, session.fops.fsync({ gfid: session.gfid, dataOnly }, request.mutation(0)), () =>
+    session.ok(request),
+  );
 };
 
 export const fsync = operation('FSYNC', { body: FsyncIn }, fsyncHandler);
 export const fsyncdir = operation('FSYNCDIR', { body: FsyncIn }, fsyncHandler);
 
-const FALLOCATE_MODES = new Set([0, FALLOC_KEEP_SIZE, FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE]);
+const FALLOCATE_MODES = new Set([
+  0,
+  FALLOC_KEEP_SIZE,
+  FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE,
+  FALLOC_ZERO_RANGE,
+  FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE,
+]);
 
 export const fallocate = operation('FALLOCATE', { body: FallocateIn }, (session, request, message) => {
   const mode = message.u32(FallocateIn.at.mode);
   if (!FALLOCATE_MODES.has(mode)) return session.failWith(request, Errno.EOPNOTSUPP);
-  const args = { gfid: session.gfid, offset: message.u64(FallocateIn.at.offset), length: message.u64(FallocateIn.at.length), mode };
+  const args = {
+    gfid: session.gfid,
+    offset: message.u64(FallocateIn.at.offset),
+    length: message.u64(FallocateIn.at.length),
+    mode,
+  };
   session.settle(request, session.fops.fallocate(args, request.mutation(0)), () => session.ok(request));
 });
 
@@ -162,7 +191,13 @@ export const lseek = operation('LSEEK', { body: LseekIn }, (session, request, me
   });
 });
 
-function copyRange(session: Session, request: Request, message: Message, lengthMax: number, reply: (copied: number) => void): void {
+function copyRange(
+  session: Session,
+  request: Request,
+  message: Message,
+  lengthMax: number,
+  reply: (copied: number) => void,
+): void {
   const at = CopyFileRangeIn.at;
   const target = session.nodes.gfid(message.u64(at.nodeid_out));
   if (target === undefined) return session.failWith(request, Errno.ESTALE);
@@ -184,9 +219,13 @@ export const copyFileRange = operation('COPY_FILE_RANGE', { body: CopyFileRangeI
   });
 });
 
-export const copyFileRange64 = operation('COPY_FILE_RANGE_64', { body: CopyFileRangeIn }, (session, request, message) => {
-  copyRange(session, request, message, COPY_BYTES_MAX, (copied) => {
-    write64(session.outView, OutHeader.bytes + CopyFileRangeOut.at.bytes_copied, copied);
-    session.send(request, CopyFileRangeOut.bytes);
-  });
-});
+export const copyFileRange64 = operation(
+  'COPY_FILE_RANGE_64',
+  { body: CopyFileRangeIn },
+  (session, request, message) => {
+    copyRange(session, request, message, COPY_BYTES_MAX, (copied) => {
+      write64(session.outView, OutHeader.bytes + CopyFileRangeOut.at.bytes_copied, copied);
+      session.send(request, CopyFileRangeOut.bytes);
+    });
+  },
+);

@@ -18,20 +18,33 @@ import { operation } from './operation.js';
 const PERMISSION_BITS = 0o7777;
 
 export const lookup = operation('LOOKUP', { names: 1 }, (session, request, message) => {
-  session.settle(request, session.fops.lookup({ parent: session.gfid, name: message.name0 }), (r) => session.entry(request, r.attr));
+  session.settle(request, session.fops.lookup({ parent: session.gfid, name: message.name0 }), (r) =>
+    session.entry(request, r.attr),
+  );
 });
 
-export const forget = operation('FORGET', { body: ForgetIn, anywhere: true, silent: true }, (session, request, message) => {
-  session.nodes.forget(request.nodeid, message.u64(ForgetIn.at.nlookup));
-});
+export const forget = operation(
+  'FORGET',
+  { body: ForgetIn, anywhere: true, silent: true },
+  (session, request, message) => {
+    session.nodes.forget(request.nodeid, message.u64(ForgetIn.at.nlookup));
+  },
+);
 
-export const batchForget = operation('BATCH_FORGET', { body: BatchForgetIn, anywhere: true, silent: true }, (session, _request, message) => {
-  const announced = message.u32(BatchForgetIn.at.count);
-  let at = message.rest;
-  for (let i = 0; i < announced && at + ForgetOne.bytes <= message.end; i++, at += ForgetOne.bytes) {
-    session.nodes.forget(readU64(message.view, at + ForgetOne.at.nodeid), readU64(message.view, at + ForgetOne.at.nlookup));
-  }
-});
+export const batchForget = operation(
+  'BATCH_FORGET',
+  { body: BatchForgetIn, anywhere: true, silent: true },
+  (session, _request, message) => {
+    const announced = message.u32(BatchForgetIn.at.count);
+    let at = message.rest;
+    for (let i = 0; i < announced && at + ForgetOne.bytes <= message.end; i++, at += ForgetOne.bytes) {
+      session.nodes.forget(
+        readU64(message.view, at + ForgetOne.at.nodeid),
+        readU64(message.view, at + ForgetOne.at.nlookup),
+      );
+    }
+  },
+);
 
 export const getattr = operation('GETATTR', { body: GetattrIn }, (session, request) => {
   session.settle(request, session.fops.getattr({ gfid: session.gfid }), (r) => session.attr(request, r.attr));
@@ -85,7 +98,11 @@ export const statfs = operation('STATFS', { anywhere: true }, (session, request)
 });
 
 /** Never answered itself: the request that it interrupts is. */
-export const interrupt = operation('INTERRUPT', { body: InterruptIn, anywhere: true, silent: true }, (session, _request, message) => {
-  const at = message.body + InterruptIn.at.unique;
-  session.interrupt(uniqueNumber(message.view.getUint32(at, true), message.view.getUint32(at + 4, true)));
-});
+export const interrupt = operation(
+  'INTERRUPT',
+  { body: InterruptIn, anywhere: true, silent: true },
+  (session, _request, message) => {
+    const at = message.body + InterruptIn.at.unique;
+    session.interrupt(uniqueNumber(message.view.getUint32(at, true), message.view.getUint32(at + 4, true)));
+  },
+);

@@ -74,7 +74,14 @@ export const getlk = operation('GETLK', { body: LkIn }, (session, request, messa
 });
 
 /** Sends one SETLK or SETLKW; a refusal that may only be due to a close on this machine is tried once more when that close is through. */
-function sendLock(session: Session, request: Request, lock: LockRequest, wait: boolean, number: number, again: boolean): void {
+function sendLock(
+  session: Session,
+  request: Request,
+  lock: LockRequest,
+  wait: boolean,
+  number: number,
+  again: boolean,
+): void {
   if (request.answered) return session.owners.endRequest(lock.nodeid);
   if (request.interrupted && wait) {
     session.owners.endRequest(lock.nodeid);
@@ -93,7 +100,9 @@ function sendLock(session: Session, request: Request, lock: LockRequest, wait: b
       const inode = session.owners.at(lock.nodeid);
       const conflict = error instanceof FsError && error.errno === Errno.EAGAIN;
       if (conflict && !wait && !again && (inode.drops > 0 || inode.dropCount !== dropsBefore)) {
-        return afterDrops(session, lock.nodeid, () => sendLock(session, request, lock, wait, session.lateNumber(), true));
+        return afterDrops(session, lock.nodeid, () =>
+          sendLock(session, request, lock, wait, session.lateNumber(), true),
+        );
       }
       session.owners.endRequest(lock.nodeid);
       session.fail(request, error);
@@ -102,7 +111,9 @@ function sendLock(session: Session, request: Request, lock: LockRequest, wait: b
 }
 
 function cancelWait(session: Session, gfid: Gfid, owner: string): void {
-  session.fops.cancelLock({ gfid, owner }).catch((error: unknown) => session.log.warn('a lock wait could not be cancelled', { gfid, error }));
+  session.fops
+    .cancelLock({ gfid, owner })
+    .catch((error: unknown) => session.log.warn('a lock wait could not be cancelled', { gfid, error }));
 }
 
 /** An owner that unlocked the whole file needs no drop at close, unless another request of its file is under way. */
@@ -122,20 +133,35 @@ function setLock(session: Session, request: Request, message: Message, wait: boo
     return session.failWith(request, Errno.ENOLCK);
   }
   session.owners.beginRequest(lock.nodeid);
-  if (session.owners.at(lock.nodeid).drops === 0) return sendLock(session, request, lock, wait, request.mutation(0), false);
+  if (session.owners.at(lock.nodeid).drops === 0)
+    return sendLock(session, request, lock, wait, request.mutation(0), false);
   afterDrops(session, lock.nodeid, () => sendLock(session, request, lock, wait, session.lateNumber(), false));
 }
 
-export const setlk = operation('SETLK', { body: LkIn }, (session, request, message) => setLock(session, request, message, false));
-export const setlkw = operation('SETLKW', { body: LkIn }, (session, request, message) => setLock(session, request, message, true));
+export const setlk = operation('SETLK', { body: LkIn }, (session, request, message) =>
+  setLock(session, request, message, false),
+);
+export const setlkw = operation('SETLKW', { body: LkIn }, (session, request, message) =>
+  setLock(session, request, message, true),
+);
 
 /** Drops the locks of these owners; resolves when all are gone, or cannot be dropped (their session's end will). */
-async function dropLocks(session: Session, request: Request, nodeid: number, gfid: Gfid, records: OwnerRecord[], firstNumber: number): Promise<void> {
+async function dropLocks(
+  session: Session,
+  request: Request,
+  nodeid: number,
+  gfid: Gfid,
+  records: OwnerRecord[],
+  firstNumber: number,
+): Promise<void> {
   session.owners.beginDrop(nodeid);
   const owners = new Map(records.map((r) => [`${r.kind}${r.owner}`, r]));
-  const drops = [...owners.values()].map(({ owner, kind }, i) => session.fops.dropLocks({ gfid, owner, kind }, request.mutation(firstNumber + i)));
+  const drops = [...owners.values()].map(({ owner, kind }, i) =>
+    session.fops.dropLocks({ gfid, owner, kind }, request.mutation(firstNumber + i)),
+  );
   for (const result of await Promise.allSettled(drops)) {
-    if (result.status === 'rejected') session.log.warn('locks of a closed file could not be dropped', { gfid, error: result.reason as unknown });
+    if (result.status === 'rejected')
+      session.log.warn('locks of a closed file could not be dropped', { gfid, error: result.reason as unknown });
   }
   session.owners.erase(nodeid, records);
   session.owners.endDrop(nodeid);
@@ -147,7 +173,9 @@ export const flush = operation('FLUSH', { body: FlushIn }, (session, request, me
   const owner = ownerToken(message.u32(FlushIn.at.lock_owner), message.u32(FlushIn.at.lock_owner + 4));
   const records = inode?.records.filter((r) => r.owner === owner && r.kind === LOCK_KIND_POSIX) ?? [];
   if (records.length === 0) return session.ok(request);
-  session.settle(request, dropLocks(session, request, request.nodeid, session.gfid, records, 0), () => session.ok(request));
+  session.settle(request, dropLocks(session, request, request.nodeid, session.gfid, records, 0), () =>
+    session.ok(request),
+  );
 });
 
 /** The last descriptor of an open file is closed: the locks taken through it go, then the open itself. */
@@ -156,7 +184,8 @@ export const release = operation('RELEASE', { body: ReleaseIn, anywhere: true },
   const gfid = session.handles.gfid(fh);
   if (gfid === undefined) return session.ok(request);
   const records = session.owners.find(request.nodeid)?.records.filter((r) => r.fh === fh) ?? [];
-  const locksGone = records.length === 0 ? Promise.resolve() : dropLocks(session, request, request.nodeid, gfid, records, 1);
+  const locksGone =
+    records.length === 0 ? Promise.resolve() : dropLocks(session, request, request.nodeid, gfid, records, 1);
   const closed = session.fops.release({ gfid }, request.mutation(0)).catch((error: unknown) => {
     session.log.warn('a closed file could not be released', { gfid, error });
   });

@@ -60,7 +60,8 @@ export const rename = operation('RENAME', { body: RenameIn, names: 2 }, (session
 /** WHITEOUT, which only overlayfs asks for, is not there. */
 export const rename2 = operation('RENAME2', { body: Rename2In, names: 2 }, (session, request, message) => {
   const flags = message.u32(Rename2In.at.flags);
-  if (flags !== 0 && flags !== RENAME_NOREPLACE && flags !== RENAME_EXCHANGE) return session.failWith(request, Errno.EINVAL);
+  if (flags !== 0 && flags !== RENAME_NOREPLACE && flags !== RENAME_EXCHANGE)
+    return session.failWith(request, Errno.EINVAL);
   move(session, request, message, message.u64(Rename2In.at.newdir), flags);
 });
 

@@ -112,9 +112,12 @@ export class Session {
   #resume(): void {
     const errno = this.#device.notifyNow(resendNotification());
     if (errno !== 0) {
-      this.log.warn('the kernel cannot send requests again (before Linux 6.9): those that were under way when the worker died hang until they are killed', {
-        errno: errnoName(errno),
-      });
+      this.log.warn(
+        'the kernel cannot send requests again (before Linux 6.9): those that were under way when the worker died hang until they are killed',
+        {
+          errno: errnoName(errno),
+        },
+      );
     }
     const pending: { buffer: RequestBuffer; length: number; channel: number; unique: number }[] = [];
     this.#device.drainCopies((buffer, length, channel) => {
@@ -122,7 +125,11 @@ export class Session {
       pending.push({ buffer, length, channel, unique });
     });
     pending.sort((a, b) => a.unique - b.unique);
-    this.log.info('took the mount over', { requests: pending.length, inodes: this.nodes.size, handles: this.handles.size });
+    this.log.info('took the mount over', {
+      requests: pending.length,
+      inodes: this.nodes.size,
+      handles: this.handles.size,
+    });
     for (const { buffer, length, channel } of pending) this.receive(buffer, length, channel);
   }
 
@@ -162,7 +169,11 @@ export class Session {
     const end = length - 8 * view.getUint16(InHeader.at.total_extlen, true);
     const message = this.#message;
     message.aim(buffer.bytes, view, end);
-    if (view.getUint32(InHeader.at.len, true) !== length || end < InHeader.bytes || !message.takeBody(operation.bodyBytes)) {
+    if (
+      view.getUint32(InHeader.at.len, true) !== length ||
+      end < InHeader.bytes ||
+      !message.takeBody(operation.bodyBytes)
+    ) {
       this.log.warn('a malformed request was refused', { operation: operation.label, bytes: length });
       return Errno.EIO;
     }
@@ -309,9 +320,14 @@ export class Session {
   }
 
   #errnoOf(request: Request, error: unknown): number {
-    if (error instanceof FsError && error.errno > 0) return error.errno === Errno.ENOSYS ? Errno.EOPNOTSUPP : error.errno;
+    if (error instanceof FsError && error.errno > 0) {
+      if (error.errno === Errno.ENOSYS) return Errno.EOPNOTSUPP;
+      // A stopped volume must not look like a mount that nobody serves: that is taken away by whoever mounts next.
+      return error.errno === Errno.ENOTCONN ? Errno.EIO : error.errno;
+    }
     const operation = OPERATIONS[request.opcode]?.label ?? request.opcode;
-    if (error instanceof LostError) this.log.warn('the outcome of an operation is unknown', { operation, reason: error.message });
+    if (error instanceof LostError)
+      this.log.warn('the outcome of an operation is unknown', { operation, reason: error.message });
     else this.log.error('an operation failed for a reason that no program can be told', { operation, error });
     return Errno.EIO;
   }
@@ -347,7 +363,10 @@ export class Session {
   #check(request: Request, errno: number): boolean {
     if (errno === 0) return true;
     if (errno === Errno.ENOENT) return false;
-    this.log.error('the kernel refused a reply', { operation: OPERATIONS[request.opcode]?.label, errno: errnoName(errno) });
+    this.log.error('the kernel refused a reply', {
+      operation: OPERATIONS[request.opcode]?.label,
+      errno: errnoName(errno),
+    });
     this.#head(request, 0, -Errno.EIO);
     this.#device.reply(request.channel, this.out, OutHeader.bytes);
     return false;

@@ -44,7 +44,14 @@ export class StateTable {
   readonly #free: number[] = [];
 
   /** `base`: place of the table in state memory; `highWater[highWaterAt]` remembers how many records were ever used. */
-  constructor(memory: StateMemory, base: number, recordBytes: number, capacity: number, highWater: Uint32Array, highWaterAt: number) {
+  constructor(
+    memory: StateMemory,
+    base: number,
+    recordBytes: number,
+    capacity: number,
+    highWater: Uint32Array,
+    highWaterAt: number,
+  ) {
     assert(SEGMENT_BYTES % recordBytes === 0 && recordBytes % 8 === 0, 'records must fill segments evenly');
     this.#memory = memory;
     this.#base = base;
@@ -86,20 +93,28 @@ export class StateTable {
   }
 
   getWord(index: number, word: number): number {
-    return (this.words[Math.floor(index / this.perSegment)] as Uint32Array)[((index % this.perSegment) * this.recordBytes) / 4 + word] as number;
+    return (this.words[Math.floor(index / this.perSegment)] as Uint32Array)[
+      ((index % this.perSegment) * this.recordBytes) / 4 + word
+    ] as number;
   }
 
   setWord(index: number, word: number, value: number): void {
-    (this.words[Math.floor(index / this.perSegment)] as Uint32Array)[((index % this.perSegment) * this.recordBytes) / 4 + word] = value;
+    (this.words[Math.floor(index / this.perSegment)] as Uint32Array)[
+      ((index % this.perSegment) * this.recordBytes) / 4 + word
+    ] = value;
   }
 
   /** `at` counts 8-byte units. */
   getDouble(index: number, at: number): number {
-    return (this.doubles[Math.floor(index / this.perSegment)] as Float64Array)[((index % this.perSegment) * this.recordBytes) / 8 + at] as number;
+    return (this.doubles[Math.floor(index / this.perSegment)] as Float64Array)[
+      ((index % this.perSegment) * this.recordBytes) / 8 + at
+    ] as number;
   }
 
   setDouble(index: number, at: number, value: number): void {
-    (this.doubles[Math.floor(index / this.perSegment)] as Float64Array)[((index % this.perSegment) * this.recordBytes) / 8 + at] = value;
+    (this.doubles[Math.floor(index / this.perSegment)] as Float64Array)[
+      ((index % this.perSegment) * this.recordBytes) / 8 + at
+    ] = value;
   }
 
   /** `encoding` is hex for identities and latin1 for names. */

@@ -45,7 +45,9 @@ class MountedVolume implements OpenVolume {
     if (takeover && noted !== '') {
       const known = JSON.parse(noted) as Known;
       this.#update(known.spec, known.view);
-      watching.catch((error: unknown) => log.warn('no server tells about the volume; going on with what is known', { error }));
+      watching.catch((error: unknown) =>
+        log.warn('no server tells about the volume; going on with what is known', { error }),
+      );
     } else await watching;
     return this;
   }
@@ -60,7 +62,9 @@ class MountedVolume implements OpenVolume {
       signal: this.#watch.signal,
       log,
     }).catch((error: unknown) => {
-      throw error instanceof FsError ? new Error(`${error.message.replace(/^\w+: E\w+: /, '')} (${errnoName(error.errno)})`, { cause: error }) : error;
+      throw error instanceof FsError
+        ? new Error(`${error.message.replace(/^\w+: E\w+: /, '')} (${errnoName(error.errno)})`, { cause: error })
+        : error;
     });
   }
 

@@ -81,7 +81,10 @@ class MountWorker {
 
   constructor(config: MountConfig) {
     this.#config = config;
-    const { sink, reopen } = config.logFile === undefined ? { sink: descriptorSink(2), reopen: (): void => undefined } : fileSink(config.logFile);
+    const { sink, reopen } =
+      config.logFile === undefined
+        ? { sink: descriptorSink(2), reopen: (): void => undefined }
+        : fileSink(config.logFile);
     this.#log = new JsonLog(sink, config.logLevel, { mount: config.directory, pid: process.pid });
     process.on('SIGHUP', reopen);
     this.#state = new KeptState(new SharedMemory(Descriptor.state));
@@ -91,7 +94,9 @@ class MountWorker {
     this.#watchSupervisor();
     const onSignal = (): void => void this.#unmount();
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
-    process.on('uncaughtException', (error) => this.#crash(error)).on('unhandledRejection', (error) => this.#crash(error));
+    process
+      .on('uncaughtException', (error) => this.#crash(error))
+      .on('unhandledRejection', (error) => this.#crash(error));
     const takeover = this.#state.session !== '' && this.#state.agreed.minor > 0;
     if (this.#state.session === '') this.#state.session = randomBytes(16).toString('hex');
     const volume = takeover ? await this.#openForSure(open) : await this.#openOnce(open);
@@ -109,7 +114,16 @@ class MountWorker {
     const note = (text: string): void => {
       this.#state.note = text;
     };
-    return { config: this.#config, session: this.#state.session, opens, takeover, noted: this.#state.note, note, log: this.#log, clock: this.#clock };
+    return {
+      config: this.#config,
+      session: this.#state.session,
+      opens,
+      takeover,
+      noted: this.#state.note,
+      note,
+      log: this.#log,
+      clock: this.#clock,
+    };
   }
 
   async #openOnce(open: VolumeOpener): Promise<OpenVolume | undefined> {
@@ -143,13 +157,18 @@ class MountWorker {
     let { attr } = await fops.getattr({ gfid });
     for (const name of this.#config.source.subdirectory) {
       const bytes = Buffer.from(name, 'utf8').toString('latin1');
-      attr = (await fops.lookup({ parent: gfid, name: bytes }).catch((error: unknown) => {
-        const errno = errnoOf(error);
-        throw error instanceof FsError || error instanceof LostError ? new Error(`directory ${JSON.stringify(name)} of the volume: errno ${errno}`, { cause: error }) : error;
-      })).attr;
+      attr = (
+        await fops.lookup({ parent: gfid, name: bytes }).catch((error: unknown) => {
+          const errno = errnoOf(error);
+          throw error instanceof FsError || error instanceof LostError
+            ? new Error(`directory ${JSON.stringify(name)} of the volume: errno ${errno}`, { cause: error })
+            : error;
+        })
+      ).attr;
       gfid = attr.gfid;
     }
-    if (!isDirectory(attr.mode)) throw new Error(`${JSON.stringify(this.#config.source.subdirectory.join('/'))} is not a directory of the volume`);
+    if (!isDirectory(attr.mode))
+      throw new Error(`${JSON.stringify(this.#config.source.subdirectory.join('/'))} is not a directory of the volume`);
     return gfid;
   }
 
@@ -164,7 +183,9 @@ class MountWorker {
       policy: volume.policy ?? noCaching,
       processes: new LinuxProcesses(),
       directIo: this.#config.directIo,
-      ...(volume.withdraw === undefined ? {} : { withdraw: (requestNumber: number): void => volume.withdraw?.(requestNumber) }),
+      ...(volume.withdraw === undefined
+        ? {}
+        : { withdraw: (requestNumber: number): void => volume.withdraw?.(requestNumber) }),
       onInit: () => this.#ready(),
     });
     const invalidator = new Invalidator(device, session.nodes, this.#log);
@@ -180,7 +201,8 @@ class MountWorker {
 
   #ready(): void {
     const mount = findMount(this.#config.directory);
-    if (mount !== undefined && !setReadahead(mount.device, READAHEAD_KIB)) this.#log.info('the kernel reads ahead 128 KiB only');
+    if (mount !== undefined && !setReadahead(mount.device, READAHEAD_KIB))
+      this.#log.info('the kernel reads ahead 128 KiB only');
     report({ ready: true });
   }
 
@@ -201,7 +223,13 @@ class MountWorker {
   /** The kernel sends SIGUSR2 when the supervisor dies. */
   #watchSupervisor(): void {
     process.on('SIGUSR2', () => this.#adopt());
-    libcFunction('int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)')(PR_SET_PDEATHSIG, SIGUSR2, 0, 0, 0);
+    libcFunction('int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)')(
+      PR_SET_PDEATHSIG,
+      SIGUSR2,
+      0,
+      0,
+      0,
+    );
     if (process.ppid !== Number(process.env['GLUON_SUPERVISOR'])) this.#adopt();
   }
 
@@ -210,7 +238,10 @@ class MountWorker {
     const [, worker = fileURLToPath(import.meta.url), ...rest] = process.argv;
     const command = [supervisorScript(), 'adopt', process.execPath, ...process.execArgv, worker, ...rest];
     const { main, drain, state } = Descriptor;
-    const child = spawn('/bin/sh', command, { detached: true, stdio: ['ignore', 'inherit', 'inherit', main, drain, state, 'ignore', 'pipe'] });
+    const child = spawn('/bin/sh', command, {
+      detached: true,
+      stdio: ['ignore', 'inherit', 'inherit', main, drain, state, 'ignore', 'pipe'],
+    });
     this.#log.warn('the supervisor is gone; another one was started', { supervisor: child.pid });
     const pipe = (child.stdio as readonly unknown[])[Descriptor.adoption] as NodeJS.WritableStream & { unref?(): void };
     pipe.on('error', () => undefined);

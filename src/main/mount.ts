@@ -7,7 +7,13 @@ import { mkdirSync, openSync, realpathSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { STATE_BYTES } from '../fuse/kept-state.js';
-import { MountUsageError, parseMountOptions, parseMountSource, type MountOptions, type MountSource } from '../fuse/mount-options.js';
+import {
+  MountUsageError,
+  parseMountOptions,
+  parseMountSource,
+  type MountOptions,
+  type MountSource,
+} from '../fuse/mount-options.js';
 import { findMount, mountFuse, runCommand, unmount } from '../platform/fuse-mount.js';
 import { createSharedMemory } from '../platform/shared-memory.js';
 import { Descriptor, type MountConfig, type Report } from './mount-config.js';
@@ -52,7 +58,9 @@ export async function runMount(command: MountCommand): Promise<number> {
       command.say(error.message);
       return MountStatus.usage;
     }
-    command.say(`mounting ${command.source} on ${command.directory} failed: ${error instanceof Error ? error.message : String(error)}`);
+    command.say(
+      `mounting ${command.source} on ${command.directory} failed: ${error instanceof Error ? error.message : String(error)}`,
+    );
     return MountStatus.failed;
   }
 }
@@ -68,11 +76,13 @@ async function mountPoint(path: string): Promise<string> {
   } catch (error) {
     if (error instanceof MountFailure) throw error;
     const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOTCONN') throw new MountFailure(code === 'ENOENT' ? `${name} does not exist: make the directory first` : String(error));
+    if (code !== 'ENOTCONN')
+      throw new MountFailure(code === 'ENOENT' ? `${name} does not exist: make the directory first` : String(error));
     problem = code;
   }
   const removed = await runCommand('umount', ['-i', '-l', name]);
-  if (removed.status !== 0) throw new MountFailure(`a dead mount (${problem}) lies on ${name} and cannot be taken away: ${removed.output}`);
+  if (removed.status !== 0)
+    throw new MountFailure(`a dead mount (${problem}) lies on ${name} and cannot be taken away: ${removed.output}`);
   return realpathSync(name);
 }
 
@@ -90,7 +100,10 @@ async function mountAndServe(command: MountCommand, source: MountSource, options
   const config: MountConfig = {
     source: {
       ...source,
-      servers: [...source.servers, ...options.backupServers].map(({ host, port }) => ({ host, port: port === 0 ? options.serverPort : port })),
+      servers: [...source.servers, ...options.backupServers].map(({ host, port }) => ({
+        host,
+        port: port === 0 ? options.serverPort : port,
+      })),
     },
     directory,
     logFile: options.logFile ?? (command.daemon ? defaultLogFile(directory) : undefined),
@@ -101,10 +114,14 @@ async function mountAndServe(command: MountCommand, source: MountSource, options
   const state = createSharedMemory('gluon-mount', STATE_BYTES);
   const fuse = await mountFuse(source.text, directory, options.subtype, kernelOptions);
   const worker = command.worker ?? fileURLToPath(new URL('./mount-worker-main.js', import.meta.url));
-  const supervisor = spawn('/bin/sh', [supervisorScript(), process.execPath, ...process.execArgv, worker, JSON.stringify(config)], {
-    detached: true,
-    stdio: ['ignore', log, log, fuse.main, fuse.drain, state, 'pipe'],
-  });
+  const supervisor = spawn(
+    '/bin/sh',
+    [supervisorScript(), process.execPath, ...process.execArgv, worker, JSON.stringify(config)],
+    {
+      detached: true,
+      stdio: ['ignore', log, log, fuse.main, fuse.drain, state, 'pipe'],
+    },
+  );
   try {
     await served(supervisor);
   } catch (error) {
@@ -124,8 +141,13 @@ async function mountAndServe(command: MountCommand, source: MountSource, options
 /** Resolves when the worker reports that it serves; rejects with what it reports instead. */
 function served(supervisor: ChildProcess): Promise<void> {
   return new Promise((resolve, reject) => {
-    const pipe = (supervisor.stdio as readonly unknown[])[Descriptor.report] as NodeJS.ReadableStream & { destroy(): void };
-    const timer = setTimeout(() => finish(new MountFailure(`the volume was not served within ${READY_MS_MAX / 1000} s; see the log`)), READY_MS_MAX);
+    const pipe = (supervisor.stdio as readonly unknown[])[Descriptor.report] as NodeJS.ReadableStream & {
+      destroy(): void;
+    };
+    const timer = setTimeout(
+      () => finish(new MountFailure(`the volume was not served within ${READY_MS_MAX / 1000} s; see the log`)),
+      READY_MS_MAX,
+    );
     let text = '';
     const finish = (error?: Error): void => {
       clearTimeout(timer);
@@ -147,9 +169,12 @@ function served(supervisor: ChildProcess): Promise<void> {
 
 /** Stays in the foreground; SIGINT and SIGTERM unmount. */
 function untilUnmounted(supervisor: ChildProcess, directory: string): Promise<number> {
-  const end = (): void => void unmount(directory, false).then((result) => (result.status === 0 ? result : unmount(directory, true)));
+  const end = (): void =>
+    void unmount(directory, false).then((result) => (result.status === 0 ? result : unmount(directory, true)));
   process.on('SIGINT', end).on('SIGTERM', end);
-  return new Promise((resolve) => supervisor.on('exit', (code) => resolve(code === 0 ? MountStatus.done : MountStatus.failed)));
+  return new Promise((resolve) =>
+    supervisor.on('exit', (code) => resolve(code === 0 ? MountStatus.done : MountStatus.failed)),
+  );
 }
 
 const USAGE = `usage: gluon mount HOST[,HOST2...]:VOLUME[/DIRECTORY] DIRECTORY [-o OPTIONS] [--daemon]
@@ -186,7 +211,8 @@ export async function main(given: string[]): Promise<number> {
       return MountStatus.done;
     }
     const [source, directory, ...rest] = positionals;
-    if (source === undefined || directory === undefined || rest.length > 0) throw new MountUsageError('give one volume and one directory');
+    if (source === undefined || directory === undefined || rest.length > 0)
+      throw new MountUsageError('give one volume and one directory');
     const { daemon = false, sloppy = false, fake = false } = values;
     return await runMount({ source, directory, options: (values.options ?? []).join(','), daemon, sloppy, fake, say });
   } catch (error) {

@@ -90,7 +90,9 @@ export class LinuxFuseDevice implements FuseDevice {
 
   notify(message: Uint8Array): Promise<number> {
     return new Promise((resolve) => {
-      writeInThreadPool(this.#main, message, 0, message.byteLength, null, (error) => resolve(error === null ? 0 : Math.abs(error.errno ?? Errno.EIO)));
+      writeInThreadPool(this.#main, message, 0, message.byteLength, null, (error) =>
+        resolve(error === null ? 0 : Math.abs(error.errno ?? Errno.EIO)),
+      );
     });
   }
 

@@ -21,7 +21,11 @@ export interface CommandResult {
 /** Runs a command with a bound; its output (both streams) is for people. */
 export function runCommand(command: string, args: string[], descriptors: number[] = []): Promise<CommandResult> {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe', ...descriptors], timeout: COMMAND_MS_MAX, killSignal: 'SIGKILL' });
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe', ...descriptors],
+      timeout: COMMAND_MS_MAX,
+      killSignal: 'SIGKILL',
+    });
     let output = '';
     const collect = (chunk: Buffer): void => {
       output += chunk.toString('utf8');
@@ -29,7 +33,9 @@ export function runCommand(command: string, args: string[], descriptors: number[
     child.stdout?.on('data', collect);
     child.stderr?.on('data', collect);
     child.on('error', (error) => resolve({ status: 127, output: error.message }));
-    child.on('close', (code, signal) => resolve({ status: code ?? 128, output: signal === null ? output.trim() : `${command} was ended by ${signal}` }));
+    child.on('close', (code, signal) =>
+      resolve({ status: code ?? 128, output: signal === null ? output.trim() : `${command} was ended by ${signal}` }),
+    );
   });
 }
 
@@ -40,10 +46,19 @@ export interface FuseDescriptors {
 }
 
 /** Mounts and returns the connection, on which nobody answers yet: every access waits. Rejects with what mount(8) said. */
-export async function mountFuse(source: string, directory: string, type: string, options: string[]): Promise<FuseDescriptors> {
+export async function mountFuse(
+  source: string,
+  directory: string,
+  type: string,
+  options: string[],
+): Promise<FuseDescriptors> {
   const main = openSync('/dev/fuse', 'r+');
   const all = ['fd=3', 'rootmode=40000', 'user_id=0', 'group_id=0', ...options];
-  const result = await runCommand('mount', ['-i', '-t', `fuse.${type}`, '-o', all.join(','), source, directory], [main]);
+  const result = await runCommand(
+    'mount',
+    ['-i', '-t', `fuse.${type}`, '-o', all.join(','), source, directory],
+    [main],
+  );
   if (result.status !== 0) {
     closeSync(main);
     throw new Error(result.output === '' ? `mount ended with status ${result.status}` : result.output);
@@ -83,7 +98,12 @@ export function listMounts(): MountEntry[] {
     if (left === undefined || right === undefined) continue;
     const fields = left.split(' ');
     const [type = '', source = ''] = right.split(' ');
-    mounts.push({ device: fields[2] ?? '', directory: unescape(fields[4] ?? ''), type: unescape(type), source: unescape(source) });
+    mounts.push({
+      device: fields[2] ?? '',
+      directory: unescape(fields[4] ?? ''),
+      type: unescape(type),
+      source: unescape(source),
+    });
   }
   return mounts;
 }

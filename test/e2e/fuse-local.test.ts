@@ -56,7 +56,11 @@ describe('crashes', { timeout: 180_000 }, () => {
 
   test('a killed worker is replaced and open files go on, three times in a row', async () => {
     const writer = start('python3', ['-c', APPENDS, join(mount.directory, 'numbers'), '6'], { boundMs: 60_000 });
-    const dd = start('dd', ['if=/dev/zero', `of=${join(mount.directory, 'zeros')}`, 'bs=256k', 'count=4000', 'oflag=direct'], { boundMs: 60_000 });
+    const dd = start(
+      'dd',
+      ['if=/dev/zero', `of=${join(mount.directory, 'zeros')}`, 'bs=256k', 'count=4000', 'oflag=direct'],
+      { boundMs: 60_000 },
+    );
     for (let i = 0; i < 3; i++) {
       await sleep(1200);
       const worker = await waitFor('a worker', 5000, () => mount.worker(), 20);
@@ -67,7 +71,10 @@ describe('crashes', { timeout: 180_000 }, () => {
     assert.ok(count > 100);
     assert.ok(worst_s < 2.5, `no operation waited longer than a restart takes (${worst_s} s)`);
     await dd.done;
-    assert.equal((await run('stat', ['-c', '%s', join(mount.directory, 'zeros')])).stdout.trim(), String(4000 * 256 * 1024));
+    assert.equal(
+      (await run('stat', ['-c', '%s', join(mount.directory, 'zeros')])).stdout.trim(),
+      String(4000 * 256 * 1024),
+    );
   });
 
   test('a killed supervisor is replaced by the worker, and the new one replaces the worker', async () => {
@@ -85,7 +92,11 @@ describe('crashes', { timeout: 180_000 }, () => {
   });
 
   test('umount ends worker and supervisor', async () => {
-    await waitFor('the mount to be idle', 10_000, async () => (await run('umount', [mount.directory], { accept: 'any' })).status === 0);
+    await waitFor(
+      'the mount to be idle',
+      10_000,
+      async () => (await run('umount', [mount.directory], { accept: 'any' })).status === 0,
+    );
     await waitFor('all processes to end', 10_000, () => mount.processes().length === 0);
     assert.equal(mount.isMounted(), false);
   });
@@ -95,7 +106,11 @@ describe('ends', { timeout: 120_000 }, () => {
   test('SIGTERM of a worker with open files takes the mount out of sight and ends with the last user', async () => {
     const mount = await mountLocal();
     try {
-      const user = start('sh', ['-c', 'exec 3>"$1"; read line', 'sh', join(mount.directory, 'open')], { input: '', boundMs: 30_000, accept: 'any' });
+      const user = start('sh', ['-c', 'exec 3>"$1"; read line', 'sh', join(mount.directory, 'open')], {
+        input: '',
+        boundMs: 30_000,
+        accept: 'any',
+      });
       const holder = start('sleep', ['3'], { cwd: mount.directory });
       await sleep(300);
       process.kill((mount.worker() as { pid: number }).pid, 'SIGTERM');
@@ -156,7 +171,14 @@ describe('the mount command', { timeout: 120_000 }, () => {
   const env = { GLUON_BUILD: basename(BUILD_ROOT) };
 
   test('wrong arguments end with status 1 and say what to write', async () => {
-    for (const args of [[], ['novolume', '/mnt'], ['host:vol', '/mnt', '-o', 'log-level=loud'], ['host:vol', '/mnt', '-o', 'bogus'], ['host:vol', '/mnt', 'more'], ['host:vol', '/mnt', '-q']]) {
+    for (const args of [
+      [],
+      ['novolume', '/mnt'],
+      ['host:vol', '/mnt', '-o', 'log-level=loud'],
+      ['host:vol', '/mnt', '-o', 'bogus'],
+      ['host:vol', '/mnt', 'more'],
+      ['host:vol', '/mnt', '-q'],
+    ]) {
       const result = await run(helper, args, { accept: 'any', env });
       assert.equal(result.status, 1, args.join(' '));
       assert.notEqual(result.stderr, '');
@@ -164,7 +186,11 @@ describe('the mount command', { timeout: 120_000 }, () => {
   });
 
   test('what mount and fstab add is tolerated, and -f only checks', async () => {
-    await run(helper, ['host:vol', '/mnt', '-sfnv', '-o', 'rw,_netdev,nofail,x-systemd.requires=a.service,bogus', '-t', 'gluon'], { env });
+    await run(
+      helper,
+      ['host:vol', '/mnt', '-sfnv', '-o', 'rw,_netdev,nofail,x-systemd.requires=a.service,bogus', '-t', 'gluon'],
+      { env },
+    );
   });
 
   test('a volume that cannot be reached ends with status 32 and leaves nothing mounted', async () => {

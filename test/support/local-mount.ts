@@ -24,7 +24,9 @@ export interface LocalMount {
 }
 
 function isMounted(directory: string): boolean {
-  return readFileSync('/proc/self/mounts', 'utf8').split('\n').some((line) => line.split(' ')[1] === directory);
+  return readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .some((line) => line.split(' ')[1] === directory);
 }
 
 export async function mountLocal(options = ''): Promise<LocalMount> {
@@ -37,7 +39,14 @@ export async function mountLocal(options = ''): Promise<LocalMount> {
   await run('mkdir', [directory, brick]);
   const support = join(BUILD_ROOT, 'test', 'support');
   const all = [`log-file=${log}`, ...(options === '' ? [] : [options])].join(',');
-  const args = [join(support, 'mount-main.js'), join(support, 'mount-local-worker.js'), 'localhost:test', directory, all, '--daemon'];
+  const args = [
+    join(support, 'mount-main.js'),
+    join(support, 'mount-local-worker.js'),
+    'localhost:test',
+    directory,
+    all,
+    '--daemon',
+  ];
   const mountAgain = async (): Promise<void> => {
     await run(process.execPath, args, { env: { GLUON_TEST_DIRECTORY: brick }, boundMs: 30_000 });
   };

@@ -102,7 +102,19 @@ export class MemoryVolume {
 
   #make(gfid: Gfid, mode: number, rdev: number, uid: number, gid: number): Inode {
     const time = now();
-    const attr: Attr = { gfid, mode, nlink: isDirectory(mode) ? 2 : 1, uid, gid, rdev, size: 0, blocks: 0, atime: time, mtime: time, ctime: time };
+    const attr: Attr = {
+      gfid,
+      mode,
+      nlink: isDirectory(mode) ? 2 : 1,
+      uid,
+      gid,
+      rdev,
+      size: 0,
+      blocks: 0,
+      atime: time,
+      mtime: time,
+      ctime: time,
+    };
     const inode: Inode = { attr, data: Buffer.alloc(0), target: '', children: new Map(), xattrs: new Map(), opens: 0 };
     this.inodes.set(gfid, inode);
     return inode;
@@ -185,7 +197,14 @@ export class MemoryVolume {
     inode.xattrs.delete('security.capability');
   }
 
-  #conflict(args: { gfid: Gfid; owner: string; kind: number; type: number; start: number; end: number }): Lock | undefined {
+  #conflict(args: {
+    gfid: Gfid;
+    owner: string;
+    kind: number;
+    type: number;
+    start: number;
+    end: number;
+  }): Lock | undefined {
     return this.locks.find(
       (l) =>
         l.gfid === args.gfid &&
@@ -242,9 +261,15 @@ export class MemoryVolume {
       if (!isSymlink(inode.attr.mode)) throw new FsError(Errno.EINVAL, 'memory');
       return { target: inode.target };
     },
-    symlink: ({ parent, name, target, uid, gid }) => ({ attr: { ...this.#create(parent, name, S_IFLNK | 0o777, 0, uid, gid, target).attr } }),
-    mknod: ({ parent, name, mode, rdev, uid, gid }) => ({ attr: { ...this.#create(parent, name, mode, rdev, uid, gid).attr } }),
-    mkdir: ({ parent, name, mode, uid, gid }) => ({ attr: { ...this.#create(parent, name, S_IFDIR | mode, 0, uid, gid).attr } }),
+    symlink: ({ parent, name, target, uid, gid }) => ({
+      attr: { ...this.#create(parent, name, S_IFLNK | 0o777, 0, uid, gid, target).attr },
+    }),
+    mknod: ({ parent, name, mode, rdev, uid, gid }) => ({
+      attr: { ...this.#create(parent, name, mode, rdev, uid, gid).attr },
+    }),
+    mkdir: ({ parent, name, mode, uid, gid }) => ({
+      attr: { ...this.#create(parent, name, S_IFDIR | mode, 0, uid, gid).attr },
+    }),
     unlink: ({ parent, name }) => {
       if (isDirectory(this.#child(parent, name).attr.mode)) throw new FsError(Errno.EISDIR, 'memory');
       this.#leave(parent, name);
@@ -297,7 +322,8 @@ export class MemoryVolume {
     create: ({ parent, name, mode, exclusive, truncate, uid, gid }) => {
       const existing = this.#directory(parent).children.get(name);
       if (existing !== undefined && exclusive) throw new FsError(Errno.EEXIST, 'memory');
-      const inode = existing === undefined ? this.#create(parent, name, S_IFREG | mode, 0, uid, gid) : this.#inode(existing);
+      const inode =
+        existing === undefined ? this.#create(parent, name, S_IFREG | mode, 0, uid, gid) : this.#inode(existing);
       inode.opens++;
       if (existing !== undefined && truncate) this.#resize(inode, 0);
       return { attr: { ...inode.attr }, created: existing === undefined };
@@ -326,14 +352,24 @@ export class MemoryVolume {
     },
     fsync: () => ({}),
     readdir: ({ gfid, after, limit, attributes }) => {
-      const names = [...this.#directory(gfid).children.keys()].filter((name) => name > after).sort((a, b) => (a < b ? -1 : 1));
+      const names = [...this.#directory(gfid).children.keys()]
+        .filter((name) => name > after)
+        .sort((a, b) => (a < b ? -1 : 1));
       const entries = names.slice(0, limit).map((name) => {
         const { attr } = this.#child(gfid, name);
         return { name, gfid: attr.gfid, type: attr.mode & S_IFMT, attr: attributes ? { ...attr } : undefined };
       });
       return { entries, end: names.length <= limit };
     },
-    statfs: () => ({ blockSize: 4096, blocks: 1 << 20, blocksFree: 1 << 19, blocksAvailable: 1 << 19, files: 1 << 20, filesFree: 1 << 19, nameMax: 255 }),
+    statfs: () => ({
+      blockSize: 4096,
+      blocks: 1 << 20,
+      blocksFree: 1 << 19,
+      blocksAvailable: 1 << 19,
+      files: 1 << 20,
+      filesFree: 1 << 19,
+      nameMax: 255,
+    }),
     setxattr: ({ gfid, name, value, flags }) => {
       const { xattrs } = this.#inode(gfid);
       if (flags === XATTR_CREATE && xattrs.has(name)) throw new FsError(Errno.EEXIST, 'memory');
@@ -355,7 +391,8 @@ export class MemoryVolume {
       const inode = this.#inode(gfid);
       const keepSize = (mode & FALLOC_KEEP_SIZE) !== 0;
       if (!keepSize && offset + length > inode.attr.size) this.#resize(inode, offset + length);
-      if ((mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)) !== 0) inode.data.fill(0, Math.min(offset, inode.attr.size), Math.min(offset + length, inode.attr.size));
+      if ((mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)) !== 0)
+        inode.data.fill(0, Math.min(offset, inode.attr.size), Math.min(offset + length, inode.attr.size));
       this.#touch(inode);
       return { attr: { ...inode.attr } };
     },
@@ -382,10 +419,13 @@ export class MemoryVolume {
     },
     getLock: (args) => {
       const lock = this.#conflict(args);
-      return lock === undefined ? { type: UNLOCK, start: 0, end: 0, pid: 0 } : { type: lock.type, start: lock.start, end: lock.end, pid: lock.pid };
+      return lock === undefined
+        ? { type: UNLOCK, start: 0, end: 0, pid: 0 }
+        : { type: lock.type, start: lock.start, end: lock.end, pid: lock.pid };
     },
     dropLocks: ({ gfid, owner, kind }) => {
-      for (const lock of this.locks.filter((l) => l.gfid === gfid && l.owner === owner && l.kind === kind)) this.locks.splice(this.locks.indexOf(lock), 1);
+      for (const lock of this.locks.filter((l) => l.gfid === gfid && l.owner === owner && l.kind === kind))
+        this.locks.splice(this.locks.indexOf(lock), 1);
       this.#wake();
       return {};
     },
@@ -398,4 +438,3 @@ export class MemoryVolume {
     },
   };
 }
-

@@ -2,4 +2,11 @@
 import { runMount } from '../../src/main/mount.js';
 
 const [, , worker = '', source = '', directory = '', options = '', daemon] = process.argv;
-process.exitCode = await runMount({ source, directory, options, daemon: daemon === '--daemon', worker, say: (line) => console.error(line) });
+process.exitCode = await runMount({
+  source,
+  directory,
+  options,
+  daemon: daemon === '--daemon',
+  worker,
+  say: (line) => console.error(line),
+});

@@ -21,7 +21,7 @@ function aimed(label: string): { request: Request; message: Message } {
   return { request: new Request(view, 3), message };
 }
 
-test('a structure whose fields do not add up to the kernel\'s size does not load', () => {
+test("a structure whose fields do not add up to the kernel's size does not load", () => {
   assert.throws(() => struct('Bad', 16, { a: 'u32', b: 'u64' }), /not aligned/);
   assert.throws(() => struct('Bad', 24, { a: 'u64', b: 'u64' }), /16 bytes, the kernel says 24/);
 });

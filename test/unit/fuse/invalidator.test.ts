@@ -17,9 +17,18 @@ test('what the kernel knows is made to forget; what it does not know is not ment
   const [inode, entry, ...none] = kernel.notifications;
   assert.equal(none.length, 0);
   assert.ok(inode !== undefined && entry !== undefined);
-  assert.deepEqual([inode.length, inode.readUInt32LE(0), inode.readInt32LE(4), inode.readBigUInt64LE(8)], [40, 40, Notify.INVAL_INODE, 0n]);
-  assert.deepEqual([inode.readBigUInt64LE(16), inode.readBigInt64LE(24), inode.readBigInt64LE(32)], [BigInt(nodeid), -1n, 0n]);
-  assert.deepEqual([entry.length, entry.readInt32LE(4), entry.readBigUInt64LE(16), entry.readUInt32LE(24)], [35, Notify.INVAL_ENTRY, BigInt(nodeid), 2]);
+  assert.deepEqual(
+    [inode.length, inode.readUInt32LE(0), inode.readInt32LE(4), inode.readBigUInt64LE(8)],
+    [40, 40, Notify.INVAL_INODE, 0n],
+  );
+  assert.deepEqual(
+    [inode.readBigUInt64LE(16), inode.readBigInt64LE(24), inode.readBigInt64LE(32)],
+    [BigInt(nodeid), -1n, 0n],
+  );
+  assert.deepEqual(
+    [entry.length, entry.readInt32LE(4), entry.readBigUInt64LE(16), entry.readUInt32LE(24)],
+    [35, Notify.INVAL_ENTRY, BigInt(nodeid), 2],
+  );
   assert.equal(entry.toString('latin1', 32), 'n\xff\0');
 });
 

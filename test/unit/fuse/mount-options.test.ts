@@ -18,21 +18,36 @@ test('a source names servers, a volume and a directory of it', () => {
 });
 
 test('what names no volume is refused with what to write instead', () => {
-  for (const text of ['', 'vol', ':vol', 'host:', 'host:/', 'ho st:vol', 'host:vo l', 'host:vol/../x', 'a b,c:vol', 'host:\u0007']) {
+  for (const text of [
+    '',
+    'vol',
+    ':vol',
+    'host:',
+    'host:/',
+    'ho st:vol',
+    'host:vo l',
+    'host:vol/../x',
+    'a b,c:vol',
+    'host:\u0007',
+  ]) {
     assert.throws(() => parseMountSource(text), MountUsageError, JSON.stringify(text));
   }
   assert.throws(() => parseMountSource('vol'), /HOST:VOLUME/);
 });
 
 test('what fstab and mount add for others is tolerated', () => {
-  const options = parseMountOptions('defaults,_netdev,nofail,x-systemd.mount-timeout=120,x-systemd.requires=gluond.service,user,auto,noauto,rw,noatime,comment=hello');
+  const options = parseMountOptions(
+    'defaults,_netdev,nofail,x-systemd.mount-timeout=120,x-systemd.requires=gluond.service,user,auto,noauto,rw,noatime,comment=hello',
+  );
   assert.deepEqual(options.kernel, ['rw', 'noatime']);
   assert.equal(options.subtype, 'glusterfs');
   assert.deepEqual(options.notes, []);
 });
 
 test('own options are read', () => {
-  const options = parseMountOptions('ro,log-file=/l,log-level=WARNING,subtype=x,backup-volfile-servers=b:[::1]:c,backupvolfile-server=d,direct-io-mode=enable,server-port=99');
+  const options = parseMountOptions(
+    'ro,log-file=/l,log-level=WARNING,subtype=x,backup-volfile-servers=b:[::1]:c,backupvolfile-server=d,direct-io-mode=enable,server-port=99',
+  );
   assert.equal(options.readOnly, true);
   assert.deepEqual(options.kernel, ['ro']);
   assert.equal(options.logFile, '/l');
@@ -47,11 +62,28 @@ test('own options are read', () => {
 });
 
 test('labels keep their commas', () => {
-  assert.deepEqual(parseMountOptions('context="system_u:object_r:x_t:s0,c1",ro').kernel, ['context="system_u:object_r:x_t:s0,c1"', 'ro']);
+  assert.deepEqual(parseMountOptions('context="system_u:object_r:x_t:s0,c1",ro').kernel, [
+    'context="system_u:object_r:x_t:s0,c1"',
+    'ro',
+  ]);
 });
 
 test('an option that is not carried out is refused or explained, never ignored', () => {
-  for (const text of ['acl', 'bogus', 'bogus=1', 'log-level=loud', 'log-file=relative', 'log-file', 'ro=1', 'subtype=a/b', 'direct-io-mode=maybe', 'attribute-timeout=x', 'server-port=0', 'backup-volfile-servers=a b', '__proto__']) {
+  for (const text of [
+    'acl',
+    'bogus',
+    'bogus=1',
+    'log-level=loud',
+    'log-file=relative',
+    'log-file',
+    'ro=1',
+    'subtype=a/b',
+    'direct-io-mode=maybe',
+    'attribute-timeout=x',
+    'server-port=0',
+    'backup-volfile-servers=a b',
+    '__proto__',
+  ]) {
     assert.throws(() => parseMountOptions(text), MountUsageError, text);
   }
   assert.equal(parseMountOptions('attribute-timeout=0').notes.length, 0);

@@ -49,7 +49,7 @@ interface Listed {
 function parseListing(body: Buffer, plus: boolean): Listed[] {
   const out: Listed[] = [];
   const head = plus ? EntryOut.bytes : 0;
-  for (let at = 0; at < body.length; ) {
+  for (let at = 0; at < body.length;) {
     const nodeid = plus ? Number(body.readBigUInt64LE(at)) : 0;
     const cookie = Number(body.readBigUInt64LE(at + head + 8));
     const length = body.readUInt32LE(at + head + 16);
@@ -66,9 +66,20 @@ test('INIT agrees on what is wanted and offered, and never on WRITEBACK_CACHE', 
   assert.equal(reply.body.length, InitOut.bytes);
   const flags = reply.body.readUInt32LE(InitOut.at.flags);
   const has = (bit: number): boolean => (flags & (1 << bit)) !== 0;
-  for (const bit of [InitFlag.POSIX_LOCKS, InitFlag.FLOCK_LOCKS, InitFlag.ATOMIC_O_TRUNC, InitFlag.MAX_PAGES, InitFlag.AUTO_INVAL_DATA, InitFlag.HANDLE_KILLPRIV_V2]) assert.ok(has(bit));
+  for (const bit of [
+    InitFlag.POSIX_LOCKS,
+    InitFlag.FLOCK_LOCKS,
+    InitFlag.ATOMIC_O_TRUNC,
+    InitFlag.MAX_PAGES,
+    InitFlag.AUTO_INVAL_DATA,
+    InitFlag.HANDLE_KILLPRIV_V2,
+  ])
+    assert.ok(has(bit));
   assert.ok(!has(16) && !has(25), 'WRITEBACK_CACHE and EXPLICIT_INVAL_DATA');
-  assert.equal(reply.body.readUInt32LE(InitOut.at.flags2) & (1 << (InitFlag.DIRECT_IO_ALLOW_MMAP - 32)), 1 << (InitFlag.DIRECT_IO_ALLOW_MMAP - 32));
+  assert.equal(
+    reply.body.readUInt32LE(InitOut.at.flags2) & (1 << (InitFlag.DIRECT_IO_ALLOW_MMAP - 32)),
+    1 << (InitFlag.DIRECT_IO_ALLOW_MMAP - 32),
+  );
   assert.equal(reply.body.readUInt32LE(InitOut.at.max_write), 1 << 20);
   assert.equal(reply.body.readUInt16LE(InitOut.at.max_pages), 256);
 });
@@ -82,7 +93,8 @@ test('nothing is cached: names and attributes are valid for no time', async () =
   const kernel = new FakeKernel(new MemoryVolume().fops());
   const made = await kernel.call(Opcode.MKDIR, ROOT, [words(0o755, 0), 'd']);
   for (const at of [EntryOut.at.entry_valid, EntryOut.at.attr_valid]) assert.equal(made.body.readBigUInt64LE(at), 0n);
-  for (const at of [EntryOut.at.entry_valid_nsec, EntryOut.at.attr_valid_nsec]) assert.equal(made.body.readUInt32LE(at), 0);
+  for (const at of [EntryOut.at.entry_valid_nsec, EntryOut.at.attr_valid_nsec])
+    assert.equal(made.body.readUInt32LE(at), 0);
   const stat = await kernel.call(Opcode.GETATTR, nodeOf(made), [words(0, 0, 0n)]);
   assert.equal(stat.body.length, AttrOut.bytes);
   assert.equal(stat.body.readBigUInt64LE(AttrOut.at.attr_valid), 0n);
@@ -149,10 +161,12 @@ test('malformed requests are refused and the session goes on', async () => {
 
 test('an error goes through by its number, an unknown one becomes EIO, and none becomes ENOSYS', async () => {
   const failing = (error: Error): Fops => ({ ...new MemoryVolume().fops(), getattr: () => Promise.reject(error) });
-  const errnoFor = async (error: Error): Promise<number> => (await new FakeKernel(failing(error)).call(Opcode.GETATTR, ROOT, [words(0, 0, 0n)])).errno;
+  const errnoFor = async (error: Error): Promise<number> =>
+    (await new FakeKernel(failing(error)).call(Opcode.GETATTR, ROOT, [words(0, 0, 0n)])).errno;
   assert.equal(await errnoFor(new FsError(Errno.ENOSPC, 'x')), Errno.ENOSPC);
   assert.equal(await errnoFor(new FsError(Errno.ENOSYS, 'x')), Errno.EOPNOTSUPP);
   assert.equal(await errnoFor(new LostError('gone')), Errno.EIO);
+  assert.equal(await errnoFor(new FsError(Errno.ENOTCONN, 'stopped')), Errno.EIO, 'ENOTCONN is for dead mounts');
   assert.equal(await errnoFor(new TypeError('bug')), Errno.EIO);
 });
 
@@ -185,7 +199,10 @@ test('a successor takes over: what comes again is carried out in its first order
   await second.session.run();
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(second.notifications[0]?.readInt32LE(4), Notify.RESEND);
-  assert.deepEqual(volume.numbers, [...volume.numbers].sort((a, b) => a - b));
+  assert.deepEqual(
+    volume.numbers,
+    [...volume.numbers].sort((a, b) => a - b),
+  );
   assert.equal(second.replies.size, 4);
   const read = await second.call(Opcode.READ, nodeid, readIn(fh, 0, 10));
   assert.deepEqual(read.body, Buffer.alloc(10, 7));
@@ -285,9 +302,18 @@ test('an xattr is asked for by size first, and too little room is ERANGE', async
   assert.equal((await kernel.call(Opcode.GETXATTR, nodeid, [words(4, 0), 'user.k'])).errno, Errno.ERANGE);
   assert.equal((await kernel.call(Opcode.GETXATTR, nodeid, [words(64, 0), 'user.k'])).body.toString(), 'value');
   assert.equal((await kernel.call(Opcode.LISTXATTR, nodeid, [words(64, 0)])).body.toString(), 'user.k\0trusted.t\0');
-  assert.equal((await kernel.call(Opcode.LISTXATTR, nodeid, [words(64, 0)], { uid: 1000 })).body.toString(), 'user.k\0');
-  assert.equal((await kernel.call(Opcode.GETXATTR, nodeid, [words(64, 0), 'system.posix_acl_access'])).errno, Errno.EOPNOTSUPP);
-  assert.equal((await kernel.call(Opcode.SETXATTR, nodeid, [words(500, 0), 'user.k', Buffer.from('value')])).errno, Errno.EIO);
+  assert.equal(
+    (await kernel.call(Opcode.LISTXATTR, nodeid, [words(64, 0)], { uid: 1000 })).body.toString(),
+    'user.k\0',
+  );
+  assert.equal(
+    (await kernel.call(Opcode.GETXATTR, nodeid, [words(64, 0), 'system.posix_acl_access'])).errno,
+    Errno.EOPNOTSUPP,
+  );
+  assert.equal(
+    (await kernel.call(Opcode.SETXATTR, nodeid, [words(500, 0), 'user.k', Buffer.from('value')])).errno,
+    Errno.EIO,
+  );
 });
 
 test('what is not there is refused the way that makes the kernel do it itself', async () => {
@@ -296,7 +322,10 @@ test('what is not there is refused the way that makes the kernel do it itself', 
   assert.equal((await kernel.call(Opcode.IOCTL, ROOT, [words(0n, 0, 0, 0n, 0, 0)])).errno, Errno.ENOTTY);
   assert.equal((await kernel.call(Opcode.RENAME2, ROOT, [words(1n, 4, 0), 'a', 'b'])).errno, Errno.EINVAL);
   const { nodeid, fh } = await createFile(kernel, 'f');
-  assert.equal((await kernel.call(Opcode.FALLOCATE, nodeid, [words(BigInt(fh), 0n, 1n, 8, 0)])).errno, Errno.EOPNOTSUPP);
+  assert.equal(
+    (await kernel.call(Opcode.FALLOCATE, nodeid, [words(BigInt(fh), 0n, 1n, 8, 0)])).errno,
+    Errno.EOPNOTSUPP,
+  );
   assert.equal((await kernel.call(Opcode.LSEEK, nodeid, [words(BigInt(fh), 0n, 1, 0)])).errno, Errno.EINVAL);
 });
 
@@ -315,7 +344,10 @@ test('closing drops the locks of the process, releasing drops what was taken thr
   await kernel.call(Opcode.FLUSH, nodeid, [words(BigInt(fh), 0n, posix)]);
   assert.equal(volume.locks.length, 1);
   const conflict = await kernel.call(Opcode.GETLK, nodeid, lockIn(fh, 0x11n, 1, 0n, 100n));
-  assert.deepEqual([conflict.body.readBigUInt64LE(0), conflict.body.readBigUInt64LE(8), conflict.body.readUInt32LE(16)], [20n, 0x7fff_ffff_ffff_ffffn, 1]);
+  assert.deepEqual(
+    [conflict.body.readBigUInt64LE(0), conflict.body.readBigUInt64LE(8), conflict.body.readUInt32LE(16)],
+    [20n, 0x7fff_ffff_ffff_ffffn, 1],
+  );
   await kernel.call(Opcode.RELEASE, nodeid, [words(BigInt(fh), 2, 0, 0n)]);
   assert.equal(volume.locks.length, 0);
   assert.equal(kernel.session.owners.size, 0);

@@ -72,7 +72,12 @@ test('a successor knows every inode, handle, lock owner and directory of its pre
     second.owners.find(ids[0] as number)?.records.map((r) => [r.fh, r.owner, r.kind]),
     [[fh, ownerToken(0xffff_fff1, 0x8000_0001), 0]],
   );
-  assert.deepEqual(second.directories.get(directory?.fh ?? 0)?.position(12), { after: 'name\xff', skip: 0, chunk: undefined, from: 0 });
+  assert.deepEqual(second.directories.get(directory?.fh ?? 0)?.position(12), {
+    after: 'name\xff',
+    skip: 0,
+    chunk: undefined,
+    from: 0,
+  });
   assert.equal(second.nodes.look(gfid(5)), ids[7], 'a freed number is used again');
   assert.equal(second.handles.add(gfid(5)), gone);
 });
