@@ -125,7 +125,6 @@ async function answers(quickstart, node) {
 async function startNode(quickstart, node) {
   mkdirSync(node.state, { recursive: true, mode: 0o700 });
   mkdirSync(node.brick, { recursive: true });
-  mkdirSync(node.mount, { recursive: true });
   if (await answers(quickstart, node)) return;
   const words = [join(PROJECT_ROOT, 'bin', 'gluond'), '--name', node.address, '--listen', `${node.address}:${quickstart.settings.port}`, '--state-dir', node.state];
   const log = join(node.home, 'gluond.log');
@@ -196,7 +195,9 @@ async function mountWorks(path) {
 async function mountNode(quickstart, node) {
   const there = quickstart.mounts().some(({ path }) => path === node.mount);
   if (there && (await mountWorks(node.mount))) return;
+  // Supervisor and worker were both killed: nothing serves this mount any more.
   if (there) await run(['umount', '-l', node.mount], { timeoutMs: 10_000 });
+  mkdirSync(node.mount, { recursive: true });
   const options = [`log-file=${join(node.home, 'mount.log')}`];
   if (quickstart.settings.port !== PORT_DEFAULT) options.push(`server-port=${quickstart.settings.port}`);
   const words = ['mount', '-t', 'gluon', '-o', options.join(','), `${node.address}:${VOLUME}`, node.mount];
