@@ -71,6 +71,8 @@ interface LocalBrick {
   fencedEpoch: number;
   fenceAnswers: Map<number, () => void>;
   spawnedAt: number;
+  /** Processes started so far. */
+  spawns: number;
   restartAt: number;
   pauseMs: number;
   stopAskedAt: number | undefined;
@@ -356,6 +358,7 @@ export class BrickKeeper {
   #spawn(local: LocalBrick): void {
     const { clock, processes, log } = this.#options;
     const now = clock.now();
+    const spawns = ++local.spawns;
     local.spawnedAt = now;
     local.heardAt = now;
     local.serving = undefined;
@@ -363,6 +366,8 @@ export class BrickKeeper {
     local.pauseMs = Math.min(RESTART_MS_MAX, local.pauseMs * 2);
     try {
       processes.spawn(local.volume, local.brick.id, (how) => {
+        // The end of its predecessor may be told late, after the tick noticed it and started this one.
+        if (local.spawns !== spawns) return;
         if (local.running) this.#died(local, how);
         this.#tick(local);
       });
@@ -620,6 +625,7 @@ function newLocal(volume: string, brick: BrickRecord, now: number): LocalBrick {
     fencedEpoch: 0,
     fenceAnswers: new Map(),
     spawnedAt: 0,
+    spawns: 0,
     restartAt: 0,
     pauseMs: RESTART_MS_MIN,
     stopAskedAt: undefined,
