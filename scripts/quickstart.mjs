@@ -8,9 +8,9 @@
  *   DIR/node1..3/gluond.log  its log                      DIR/node1..3/mnt     the volume, mounted
  */
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, lstatSync, mkdirSync, openSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, lstatSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { endAll, markedProcesses, mounts } from './lib/processes.mjs';
@@ -170,22 +170,34 @@ async function startVolume(quickstart) {
   if (!/^Status: Started/m.test((await info()).stdout)) await gluon(quickstart, first, ['--mode=script', 'volume', 'start', VOLUME]);
 }
 
-/** Puts the helper in place that `mount -t gluon` calls, unless the machine has one. */
+/** mount(8) runs its helpers with a short path, on which Node may not be: this one knows where it is. */
+const HELPER_TEXT = `#!/bin/sh
+# put in place by gluon's quickstart, removed by 'npm run quickstart -- --down'
+PATH=$PATH:'${dirname(process.execPath)}'
+export PATH
+exec '${HELPER_SOURCE}' "$@"
+`;
+
+/** Puts the helper in place that \`mount -t gluon\` calls, unless the machine has one that works. */
 function placeHelper(quickstart) {
   const present = lstatSync(HELPER, { throwIfNoEntry: false });
-  if (present !== undefined) {
-    const points = present.isSymbolicLink() ? readlinkSync(HELPER) : undefined;
-    if (points === HELPER_SOURCE) return;
-    if (points === undefined || existsSync(points)) {
-      progress(`${HELPER} is there already and is used as it is${points === undefined ? '' : ` (${points})`}`);
-      return;
-    }
-    // It points to a checkout that was removed.
-    rmSync(HELPER);
+  const text = present !== undefined && existsSync(HELPER) ? readFileSync(HELPER, 'utf8') : undefined;
+  if (text === HELPER_TEXT) return;
+  const target = /^exec '([^']+)'/m.exec(text ?? '')?.[1];
+  const usable = text !== undefined && (target === undefined || existsSync(target));
+  if (usable) {
+    progress(`${HELPER} is there already and is used as it is`);
+    return;
   }
-  symlinkSync(HELPER_SOURCE, HELPER);
+  // A link or a helper that leads to a checkout that was removed.
+  rmSync(HELPER, { force: true });
+  writeFileSync(HELPER, HELPER_TEXT, { mode: 0o755 });
   quickstart.settings.placedHelper = true;
   quickstart.save();
+}
+
+function removeHelper(quickstart) {
+  if (quickstart.settings.placedHelper && existsSync(HELPER) && readFileSync(HELPER, 'utf8') === HELPER_TEXT) rmSync(HELPER);
 }
 
 async function mountWorks(path) {
@@ -282,7 +294,7 @@ async function quickstartDown(directory) {
   if (left.length > 0) throw new StepError(`these processes do not end: ${left.map(({ pid, command }) => `${pid} (${command})`).join(', ')}`);
   const mounted = quickstart.mounts();
   if (mounted.length > 0) throw new StepError(`still mounted below ${quickstart.directory}: ${mounted.map(({ path }) => path).join(', ')}; its files were not removed`);
-  if (quickstart.settings.placedHelper && lstatSync(HELPER, { throwIfNoEntry: false })?.isSymbolicLink() && readlinkSync(HELPER) === HELPER_SOURCE) rmSync(HELPER);
+  removeHelper(quickstart);
   rmSync(quickstart.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   progress(`removed ${quickstart.directory}`);
   const other = mounts(({ source, type }) => type.startsWith('fuse') && /^127\.0\.0\.[123]:/.test(source) && source.includes(VOLUME));
