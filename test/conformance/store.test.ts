@@ -22,6 +22,7 @@ async function directorySubject(): Promise<Subject> {
     open: async () => ({ fops, close: async () => undefined }),
     manySessions: false,
     exactlyOnce: false,
+    goneMs: 0,
     close: async () => {
       brick.store.close();
       rmSync(path, { recursive: true, force: true });

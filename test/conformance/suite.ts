@@ -3,6 +3,7 @@
  * A test is data: a claim as its name, and a function that proves it in a fresh directory.
  */
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoName, FsError } from '../../src/base/errno.js';
 import { ROOT_GFID, type Gfid, type Name } from '../../src/base/ids.js';
 import type { Time } from '../../src/base/time.js';
@@ -23,6 +24,8 @@ export interface Subject {
   readonly manySessions: boolean;
   /** `requestNumber` is honoured. */
   readonly exactlyOnce: boolean;
+  /** An inode that lost its last name and user is gone after so many milliseconds at most. */
+  readonly goneMs: number;
   close(): Promise<void>;
 }
 
@@ -151,6 +154,22 @@ export class Fixture {
     } catch (error) {
       if (error instanceof FsError && error.code === 'ENOENT') return false;
       throw error;
+    }
+  }
+
+  /** The inode is gone; while bricks come and go it may stay a little, without a name. */
+  async gone(gfid: Gfid, what = ''): Promise<void> {
+    const end = performance.now() + this.subject.goneMs;
+    for (;;) {
+      try {
+        const { nlink } = await this.attr(gfid);
+        assert.equal(nlink, 0, `${what}: an inode without a name has no links`);
+      } catch (error) {
+        if (error instanceof FsError && (error.code === 'ESTALE' || error.code === 'ENOENT')) return;
+        throw error;
+      }
+      assert.ok(performance.now() < end, `${what}: the inode is gone within ${this.subject.goneMs} ms`);
+      await sleep(50);
     }
   }
 

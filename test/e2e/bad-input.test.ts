@@ -71,7 +71,7 @@ function refusals(cluster: Cluster): Refusal[] {
 }
 
 async function mountRefused(cluster: Cluster, node: Node, spec: string, at: string, names: RegExp): Promise<void> {
-  const words = [join(PACKAGE_ROOT, 'bin', 'mount.gluon'), spec, at, '-o', `log-file=${join(node.directory, 'refused.log')}`];
+  const words = [join(PACKAGE_ROOT, 'deploy', 'mount.gluon'), spec, at, '-o', `log-file=${join(node.directory, 'refused.log')}`];
   const result = await cluster.on(node, words, { accept: 'any', boundMs: 60_000 });
   assert.notEqual(result.status, 0, `mount ${spec} must fail`);
   assert.match(result.stderr + result.stdout, names, `mount ${spec}`);

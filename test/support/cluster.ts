@@ -11,7 +11,7 @@ import { run, type RunOptions, type RunResult } from './exec.js';
 import { inNamespace, TestNetwork, type NodeNetwork } from './network.js';
 import { BUILD_ROOT, PACKAGE_ROOT, SUPPORT_SOURCE } from './paths.js';
 import { isAlive, killAndWait, processesMarked, signal, type Process } from './processes.js';
-import { waitFor } from './wait.js';
+import { sleep, waitFor } from './wait.js';
 
 const GLUON = join(PACKAGE_ROOT, 'bin', 'gluon');
 const GLUOND = join(PACKAGE_ROOT, 'bin', 'gluond');
@@ -117,9 +117,12 @@ export class Cluster {
     if (this.closed) return;
     this.closed = true;
     for (const node of this.nodes) await this.unmountAtAnyRate(node);
-    for (const node of this.nodes) if (node.daemon?.pid !== undefined) signal(node.daemon.pid, 'SIGTERM');
+    // SIGTERM would leave bricks and etcd running: a restart of gluond must not interrupt I/O.
+    for (const node of this.nodes) if (node.daemon?.pid !== undefined) signal(node.daemon.pid, 'SIGINT');
     const quiet = (): boolean => this.processes().length === 0;
     try {
+      await waitFor('every gluond to end after SIGINT', STOP_MS, () => this.nodes.every((node) => !isAlive(node.daemon?.pid ?? 0)));
+      for (const found of this.processes()) signal(found.pid, 'SIGTERM');
       await waitFor('every process of the cluster to end after SIGTERM', STOP_MS, quiet);
     } catch {
       for (const found of this.processes()) signal(found.pid, 'SIGKILL');
@@ -168,10 +171,11 @@ export class Cluster {
 
   async startDaemon(node: Node): Promise<void> {
     this.spawnDaemon(node);
-    await waitFor(`gluond of node ${node.index + 1} to answer`, START_MS, async () => {
-      if (node.daemon?.exitCode !== null) throw new Error(`gluond ended with status ${node.daemon?.exitCode}: ${this.logTail(node)}`);
-      return (await this.gluon(node, ['pool', 'list'], { accept: 'any', boundMs: 10_000 })).status === 0;
+    const state = await waitFor(`gluond of node ${node.index + 1} to answer`, START_MS, async () => {
+      if (node.daemon?.exitCode !== null) return 'ended';
+      return (await this.gluon(node, ['pool', 'list'], { accept: 'any', boundMs: 10_000 })).status === 0 ? 'answers' : undefined;
     });
+    if (state === 'ended') throw new Error(`gluond of node ${node.index + 1} ended with status ${node.daemon?.exitCode}: ${this.logTail(node)}`);
   }
 
   /** kill -9 of the management daemon alone; its bricks and mounts go on. */
@@ -228,7 +232,7 @@ export class Cluster {
   async mount(node: Node, at = node.mountPoint, options: string[] = []): Promise<void> {
     mkdirSync(at, { recursive: true });
     const extra = [`log-file=${join(node.directory, 'mount.log')}`, ...options];
-    const words = [join(PACKAGE_ROOT, 'bin', 'mount.gluon'), `${node.network.address}:${this.volume}`, at, '-o', extra.join(',')];
+    const words = [join(PACKAGE_ROOT, 'deploy', 'mount.gluon'), `${node.network.address}:${this.volume}`, at, '-o', extra.join(',')];
     await this.on(node, words, { boundMs: MOUNT_MS });
     await waitFor(`${at} to be a mount`, 5000, () => this.mountsBelowRoot().includes(at));
   }
@@ -280,13 +284,10 @@ export class Cluster {
     return processesMarked(`GLUON_STATE_DIR=${node.stateDirectory}`);
   }
 
-  private mentions(found: Process, word: string): boolean {
-    return found.command.some((part) => part === word || part.endsWith(`=${word}`));
-  }
-
-  /** Supervisor and worker of a mount. */
+  /** Supervisor and worker of a mount, whatever their command lines look like besides the mount point. */
   mountProcesses(at: string): Process[] {
-    return this.processes().filter((p) => this.mentions(p, at));
+    const path = new RegExp(`${at.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?![\\w/.-])`);
+    return this.processes().filter((p) => p.command.some((part) => path.test(part)));
   }
 
   /** The process that serves the mount's requests: the child of the supervisor. */
@@ -358,10 +359,8 @@ export class Cluster {
   }
 
   /** The brick directories compared by plain tools: content, attributes, times, links, xattrs, identities. */
-  async assertBricksEqual(): Promise<void> {
-    const paths = this.nodes.map((node) => node.brickPath);
-    const result = await compareTrees(['--bricks'], paths);
-    if (result.status !== 0) throw new Error(`the bricks differ:\n${result.stdout}${result.stderr}`);
+  assertBricksEqual(): Promise<void> {
+    return bricksBecomeEqual(this.nodes.map((node) => node.brickPath));
   }
 
   /** After faults: healed, then equal on all bricks. */
@@ -394,14 +393,29 @@ interface HealBrickFacts {
 /** Objects of the JSON answer that describe a brick, wherever they are nested. */
 function findBricks(value: unknown): HealBrickFacts[] {
   if (typeof value !== 'object' || value === null) return [];
-  const record = value as Record<string, unknown>;
-  if (typeof record['role'] === 'string' && typeof record['path'] === 'string') return [record as unknown as HealBrickFacts];
-  return Object.values(record).flatMap(findBricks);
+  const { host, path, state, connected, entries, bytesLeft } = value as Record<string, unknown>;
+  if (typeof state !== 'string' || typeof path !== 'string') return Object.values(value).flatMap(findBricks);
+  const left = typeof entries === 'number' && typeof bytesLeft === 'number' ? entries + bytesLeft : undefined;
+  return [{ host: String(host), path, role: state, connected: connected === true, entryCount: left }];
 }
 
 /** Compares trees with the plain tool; status 0 when they are equal, its lines tell the differences. */
 export function compareTrees(options: string[], trees: string[], boundMs = 600_000): Promise<RunResult> {
   return run('python3', [join(SUPPORT_SOURCE, 'compare-trees.py'), ...options, ...trees], { accept: 'any', boundMs });
+}
+
+/** Bricks write times to their disks a little later than data; they are on disk with every checkpoint. */
+const TIMES_MS_MAX = 45_000;
+
+/** Waits, as long as the times of idle files may take, until the brick directories are equal. */
+export async function bricksBecomeEqual(paths: string[]): Promise<void> {
+  const end = performance.now() + TIMES_MS_MAX;
+  for (;;) {
+    const result = await compareTrees(['--bricks'], paths);
+    if (result.status === 0) return;
+    if (performance.now() > end) throw new Error(`the bricks differ:\n${result.stdout}${result.stderr}`);
+    await sleep(1000);
+  }
 }
 
 /** Runs `body` with a cluster, and ends the cluster whatever happens; the logs' ends are part of a failure. */
