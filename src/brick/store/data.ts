@@ -66,7 +66,7 @@ export class Data {
     const wanted = Math.min(size, Math.max(0, inode.size - offset));
     if (wanted === 0) return new Uint8Array(0);
     const file = tree.file(inode, false, 'read');
-    const target = Buffer.allocUnsafeSlow(wanted);
+    const target = tree.disk.takeBuffer(wanted);
     const count = tree.disk.readCached(file.fd, target, wanted, offset);
     if (count === wanted) return target;
     if (count < 0 && count !== -Errno.EAGAIN && count !== -Errno.EOPNOTSUPP) throw new FsError(-count, 'read');

@@ -3,7 +3,7 @@ import { Errno, FsError } from '../../base/errno.js';
 import type { Gfid, Name } from '../../base/ids.js';
 import type { Attr, DirEntry, InodeState } from '../../fops/fields.js';
 import { ROOT_GFID } from '../../base/ids.js';
-import type { Args, Result } from '../../fops/ops.js';
+import { RENAME_EXCHANGE, S_IFDIR, type Args, type Result } from '../../fops/ops.js';
 import type { Child, Stamp, Store, StoreOp } from '../../replica/store.js';
 import { DiskStat } from '../disk.js';
 import { Attributes } from './attributes.js';
@@ -13,9 +13,12 @@ import { Namespace } from './namespace.js';
 import { Resync } from './resync.js';
 import { check, checkName } from './check.js';
 import type { Tree } from './tree.js';
+import { Unsynced } from './unsynced.js';
 import { Xattrs } from './xattrs.js';
 
 const READDIR_ENTRIES_MAX = 4096;
+/** More directories that moved than this are made durable by a sync of the filesystem. */
+const MOVED_SYNCED_MAX = 16;
 /** Disks whose fsync of a file also makes everything durable that happened to names before it: their journal is one sequence. */
 const ORDERED_DISKS = new Set([0xef53, 0x58465342]);
 
@@ -32,11 +35,7 @@ export class DirectoryStore implements Store {
   readonly #handlers: Handlers;
   readonly #stat = new DiskStat();
   readonly #ordered: boolean;
-  /** Counts changes of names; what `sync` has made durable is remembered. */
-  #nameChanges = 0;
-  #nameChangesSynced = 0;
-  /** Inodes whose names or owner changed since the disk was last told to sync them: fdatasync may leave those out. */
-  readonly #metadataDirty = new Set<Gfid>();
+  readonly #unsynced = new Unsynced();
   #closed = false;
 
   constructor(tree: Tree) {
@@ -59,7 +58,11 @@ export class DirectoryStore implements Store {
       rmdir: (args, stamp) => this.#namesOp('', names.rmdir(args, stamp)),
       rename: (args, stamp) => {
         const moved = tree.child(args.parent, args.name, 'rename');
-        return this.#namesOp(moved?.gfid ?? '', names.rename(args, stamp));
+        const result = this.#namesOp(moved?.gfid ?? '', names.rename(args, stamp));
+        // Also what an exchange moved the other way.
+        const other = args.flags === RENAME_EXCHANGE ? tree.child(args.parent, args.name, 'rename') : undefined;
+        for (const inode of [moved, other]) if (inode?.isDirectory === true) this.#unsynced.moved(inode.gfid);
+        return result;
       },
       link: (args, stamp) => this.#namesOp(args.gfid, names.link(args, stamp)),
       create: (args, stamp) =>
@@ -77,12 +80,12 @@ export class DirectoryStore implements Store {
   }
 
   #namesOp<R>(gfid: Gfid | '', result: R): R {
-    this.#nameChanges++;
+    this.#unsynced.namesChanged();
     return gfid === '' ? result : this.#inodeOp(gfid, result);
   }
 
   #inodeOp<R>(gfid: Gfid, result: R): R {
-    this.#metadataDirty.add(gfid);
+    this.#unsynced.changed(gfid);
     return result;
   }
 
@@ -183,16 +186,26 @@ export class DirectoryStore implements Store {
 
   async fsync(gfid: Gfid, dataOnly: boolean): Promise<void> {
     const tree = this.#tree;
+    const unsynced = this.#unsynced;
     const inode = tree.inode(gfid, 'fsync');
-    if (!this.#ordered && this.#nameChanges !== this.#nameChangesSynced) return this.sync();
-    const whole = !dataOnly || this.#metadataDirty.has(gfid);
+    const syncable = inode.isRegular || inode.isDirectory;
+    if (!syncable || (!this.#ordered && unsynced.namesDirty())) return this.sync();
+    // Only where directories moved since the last sync: their own journal entries are not those of the inode.
+    const moved = unsynced.movedDirectories();
+    if (moved.length > MOVED_SYNCED_MAX) return this.sync();
+    for (const directory of moved) await this.#syncDirectory(directory);
+    const begun = unsynced.begin();
+    const whole = !dataOnly || unsynced.isDirty(gfid);
     if (whole) check(tree.writeTimes(inode), 'fsync');
-    if (!inode.isRegular && !inode.isDirectory) return this.sync();
-    this.#metadataDirty.delete(gfid);
-    const result = await this.#syncOne(inode, !whole);
-    if (result === 0) return;
-    this.#metadataDirty.add(gfid);
-    throw new FsError(-result, 'fsync');
+    check(await this.#syncOne(inode, !whole), 'fsync');
+    if (whole) unsynced.settled(gfid, begun);
+  }
+
+  async #syncDirectory(gfid: Gfid): Promise<void> {
+    const begun = this.#unsynced.begin();
+    const inode = this.#tree.find(gfid);
+    if (inode !== undefined) check(await this.#syncOne(inode, false), 'fsync');
+    this.#unsynced.settled(gfid, begun);
   }
 
   #syncOne(inode: Inode, dataOnly: boolean): Promise<number> {
@@ -210,11 +223,10 @@ export class DirectoryStore implements Store {
   async sync(): Promise<void> {
     const tree = this.#tree;
     tree.flushTimes(Number.MAX_SAFE_INTEGER);
-    const changes = this.#nameChanges;
-    this.#metadataDirty.clear();
+    const begun = this.#unsynced.begin();
     const result = await new Promise<number>((resolve) => tree.disk.syncFilesystemInPool(tree.rootFd, resolve));
     check(result, 'sync');
-    this.#nameChangesSynced = changes;
+    this.#unsynced.allSettled(begun);
   }
 
   /**
@@ -248,6 +260,7 @@ export class DirectoryStore implements Store {
   }
 
   place(parent: Gfid, name: Name, child: Child | undefined, target?: string): boolean {
+    if (child?.type === S_IFDIR) this.#unsynced.moved(child.gfid);
     return this.#namesOp(child?.gfid ?? '', this.#resync.place(parent, name, child, target));
   }
 
@@ -268,7 +281,7 @@ export class DirectoryStore implements Store {
   }
 
   clearAside(): void {
-    this.#nameChanges++;
+    this.#unsynced.namesChanged();
     this.#resync.clearAside();
   }
 

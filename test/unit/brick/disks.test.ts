@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -27,7 +27,7 @@ function command(...words: string[]): boolean {
 /** Runs a test with a brick on a small filesystem of its own. False when this machine cannot make one. */
 async function onDisk(
   kind: string,
-  test: (brick: TestBrick, mountPoint: string) => void | Promise<void>,
+  test: (brick: TestBrick, mountPoint: string, image: string) => void | Promise<void>,
 ): Promise<boolean> {
   const { make, mib } = FILESYSTEMS[kind] as { make: string[]; mib: number };
   const base = mkdtempSync(join(tmpdir(), 'gluon-disk-'));
@@ -44,7 +44,7 @@ async function onDisk(
     if (before === undefined) delete process.env['BRICK_TEST_DIR'];
     else process.env['BRICK_TEST_DIR'] = before;
     try {
-      await test(brick, mountPoint);
+      await test(brick, mountPoint, image);
     } finally {
       brick.remove();
       command('umount', mountPoint);
@@ -100,6 +100,44 @@ for (const kind of Object.keys(FILESYSTEMS)) {
         await brick.store.fsync(small.gfid, false);
         assert.equal(brick.store.lseek(small.gfid, 8192, SEEK_DATA), MIB);
         assert.deepEqual(brick.names(ROOT_GFID), ['d', 'small']);
+      });
+      if (!ran) t.skip(`no ${kind} on a loop device here`);
+    });
+
+    it('that lost power has what was synced, with the names that lead to it', async (t) => {
+      const ran = await onDisk(kind, async (brick, mountPoint, image) => {
+        const a = brick.directory(ROOT_GFID, 'a');
+        await brick.store.sync();
+        const b = brick.directory(a.gfid, 'b');
+        const f = brick.file(b.gfid, 'f', 0o640, 5, 6);
+        brick.write(f.gfid, 0, 'first');
+        await brick.store.fsync(f.gfid, false);
+        brick.rename(ROOT_GFID, 'a', ROOT_GFID, 'moved');
+        brick.rename(b.gfid, 'f', b.gfid, 'g');
+        brick.apply('link', { gfid: f.gfid, newParent: ROOT_GFID, newName: 'h' });
+        brick.write(f.gfid, 0, 'second');
+        // fdatasync, too, must not leave out the new names.
+        await brick.store.fsync(f.gfid, true);
+        const d = brick.directory(b.gfid, 'd');
+        await brick.store.fsync(b.gfid, false);
+        // A file that did not change must be found where its directory went.
+        brick.rename(b.gfid, 'd', ROOT_GFID, 'd2');
+        brick.rename(ROOT_GFID, 'moved', d.gfid, 'again');
+        await brick.store.fsync(f.gfid, true);
+        const expected = brick.store.getattr(f.gfid);
+        // What the disk holds at this moment is what a power cut leaves of it.
+        copyFileSync(image, `${image}.cut`);
+        brick.brick.close();
+        assert.ok(command('umount', mountPoint) && command('mount', '-o', 'loop', `${image}.cut`, mountPoint));
+        brick.brick = brick.open();
+        const found = brick.store.lookup(b.gfid, 'g');
+        assert.deepEqual([found.gfid, found.uid, found.mode, found.nlink], [f.gfid, 5, expected.mode, 2]);
+        assert.equal(await brick.read(f.gfid), 'second');
+        assert.equal(brick.store.lookup(ROOT_GFID, 'h').gfid, f.gfid);
+        assert.equal(brick.store.lookup(ROOT_GFID, 'd2').gfid, d.gfid);
+        assert.equal(brick.store.lookup(d.gfid, 'again').gfid, a.gfid);
+        assert.equal(brick.store.lookup(a.gfid, 'b').gfid, b.gfid);
+        assert.deepEqual(brick.store.directoryPlace(b.gfid), { parent: a.gfid, name: 'b' });
       });
       if (!ran) t.skip(`no ${kind} on a loop device here`);
     });
