@@ -96,6 +96,8 @@ export interface Disk {
 
   /** May read less than asked, 0 at end of file. */
   read(fd: number, target: Uint8Array, size: number, offset: number): number;
+  /** Memory for data that is read; its content is whatever was there before. */
+  takeBuffer(bytes: number): Buffer;
   /** As `read`, from the page cache alone: EAGAIN or a short count where it would have to wait for the disk. */
   readCached(fd: number, target: Uint8Array, size: number, offset: number): number;
   /** Fills `target` from `at` on in the thread pool; ends early only at end of file or with an error. */

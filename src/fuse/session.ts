@@ -40,6 +40,8 @@ export interface SessionEnv {
   readonly directIo?: boolean;
   /** Takes back a mutation that was not sent yet, by its number. */
   readonly withdraw?: (requestNumber: number) => void;
+  /** Memory of data that was read and that the kernel has now. */
+  readonly giveBack?: (data: Uint8Array) => void;
   /** Called once, when the kernel has agreed on the protocol. */
   readonly onInit?: () => void;
 }
@@ -50,6 +52,7 @@ export class Session {
   readonly clock: Clock;
   readonly state: KeptState;
   readonly policy: CachePolicy;
+  readonly #giveBack: ((data: Uint8Array) => void) | undefined;
   readonly nodes: NodeTable;
   readonly handles: HandleTable;
   readonly owners: LockOwners;
@@ -78,6 +81,7 @@ export class Session {
     this.clock = env.clock;
     this.state = env.state;
     this.policy = env.policy;
+    this.#giveBack = env.giveBack;
     this.directIo = env.directIo ?? false;
     this.onInit = env.onInit ?? ((): void => undefined);
     this.nodes = env.state.nodes;
@@ -251,6 +255,7 @@ export class Session {
     if (!this.#close(request)) return;
     this.#head(request, data.byteLength, 0);
     this.#check(request, this.#device.replyData(request.channel, this.out, OutHeader.bytes, data));
+    this.#giveBack?.(data);
   }
 
   attr(request: Request, attr: Attr): void {

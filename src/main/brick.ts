@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { LostError } from '../base/errno.js';
+import { LargeBuffers } from '../base/large-buffers.js';
 import { BrickServer } from '../brick/server.js';
 import { openBrick, type OpenBrick } from '../brick/store/identity.js';
 import type { Address, Channel } from '../env/channel.js';
@@ -43,7 +44,8 @@ class BrickProcess {
   readonly #log: Log;
   readonly #clock = new RealClock();
   readonly #random = new RealRandom();
-  readonly #network = new TcpNetwork();
+  readonly #buffers = new LargeBuffers();
+  readonly #network = new TcpNetwork(this.#buffers);
   readonly #control: BrickControl;
   #open: OpenBrick | undefined;
   #replica: Replica | undefined;
@@ -79,7 +81,7 @@ class BrickProcess {
   start(): void {
     this.#control.start();
     try {
-      this.#open = openBrick(new LibcDisk(), this.#args.path, this.#args.volume, this.#args.brick);
+      this.#open = openBrick(new LibcDisk(this.#buffers), this.#args.path, this.#args.volume, this.#args.brick);
     } catch (error) {
       this.#fail(error instanceof Error ? error.message : String(error));
       return;
@@ -163,6 +165,7 @@ class BrickProcess {
       authority: this.#control,
       dial: (sibling) => this.#dial(sibling),
       pingTimeoutMs: () => pingTimeoutMs(this.#config as BrickConfig),
+      giveBack: (data) => this.#buffers.give(data),
     });
     if (this.#pendingView !== undefined) this.#replica.setView(this.#pendingView);
     if (this.#pendingLeaseUntil > this.#clock.now()) this.#replica.renewLease(this.#pendingLeaseUntil - this.#clock.now());

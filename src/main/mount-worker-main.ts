@@ -1,5 +1,6 @@
 /** A mount's worker over a volume: its spec and views come from the servers' gluonds, its data from the bricks. */
 import { errnoName, FsError } from '../base/errno.js';
+import { LargeBuffers } from '../base/large-buffers.js';
 import { VolumeClient } from '../client/client.js';
 import type { View } from '../fops/view.js';
 import type { VolumeSpec } from '../fops/volume.js';
@@ -29,6 +30,8 @@ function frameTimeoutMs(spec: VolumeSpec): number {
 class MountedVolume implements OpenVolume {
   /** The kernel's time runs from the moment it takes the answer; the margin covers the way there. */
   readonly policy = attributeCaching((attr) => (this.#client?.cache.attrValidMs(attr.gfid) ?? 0) - KERNEL_MARGIN_MS);
+  readonly #buffers = new LargeBuffers();
+  readonly giveBack = (data: Uint8Array): void => this.#buffers.give(data);
   readonly #request: VolumeRequest;
   readonly #watch = new AbortController();
   #client: VolumeClient | undefined;
@@ -71,7 +74,7 @@ class MountedVolume implements OpenVolume {
   #update(spec: VolumeSpec, view: View): void {
     const { session, opens, takeover, log, clock } = this.#request;
     this.#client ??= new VolumeClient(
-      { clock, random: new RealRandom(), network: new TcpNetwork(), log },
+      { clock, random: new RealRandom(), network: new TcpNetwork(this.#buffers), log },
       {
         session,
         opens,

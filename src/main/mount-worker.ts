@@ -45,6 +45,8 @@ export interface VolumeRequest {
 export interface OpenVolume {
   fops: Fops;
   policy?: CachePolicy;
+  /** Memory of data that was read and is not needed any more. */
+  giveBack?: (data: Uint8Array) => void;
   /** Sets who is told what the kernel must forget; the promise resolves when it has. */
   onInvalidate?(invalidate: (stale: readonly Stale[]) => Promise<void>): void;
   /** Takes back a mutation that was not sent yet. */
@@ -186,6 +188,7 @@ class MountWorker {
       ...(volume.withdraw === undefined
         ? {}
         : { withdraw: (requestNumber: number): void => volume.withdraw?.(requestNumber) }),
+      ...(volume.giveBack === undefined ? {} : { giveBack: volume.giveBack }),
       onInit: () => this.#ready(),
     });
     const invalidator = new Invalidator(device, session.nodes, this.#log);

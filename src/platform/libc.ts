@@ -8,6 +8,7 @@
 import { close as closeInThreadPool, fdatasync, fsync, read as readInThreadPool } from 'node:fs';
 import koffi, { type KoffiFunc } from 'koffi';
 import { Errno } from '../base/errno.js';
+import { LargeBuffers } from '../base/large-buffers.js';
 import type { Time } from '../base/time.js';
 import type { Disk, DiskDone, DiskSpace, DiskStat } from '../brick/disk.js';
 
@@ -219,8 +220,16 @@ export class LibcDisk implements Disk {
   /** Calls of `closeInPool` that were not yet seen to have ended. */
   #closing = 0;
 
-  constructor() {
+  readonly #buffers: LargeBuffers;
+
+  /** Large reads go into `buffers`; whoever is done with the data may give it back there. */
+  constructor(buffers: LargeBuffers = new LargeBuffers()) {
+    this.#buffers = buffers;
     prepareProcess();
+  }
+
+  takeBuffer(bytes: number): Buffer {
+    return this.#buffers.take(bytes);
   }
 
   openRoot(path: string): number {

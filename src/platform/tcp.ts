@@ -12,6 +12,7 @@ import { chmodSync, unlinkSync } from 'node:fs';
 import { connect as netConnect, createServer, Socket, type Server } from 'node:net';
 import { assert } from '../base/assert.js';
 import { Errno, LostError } from '../base/errno.js';
+import { LargeBuffers } from '../base/large-buffers.js';
 import { ProtocolError } from '../base/protocol-error.js';
 import { OWN_PAYLOAD_BYTES, type Address, type Channel, type Network } from '../env/channel.js';
 import { decodeMessage, encodeMessage, FRAME_BYTES_MAX, FRAME_PREFIX_BYTES, frameBytes } from '../wire/codec.js';
@@ -43,6 +44,9 @@ class TcpChannel implements Channel<Message> {
   onMessage: (message: Message) => void = () => undefined;
   onClose: (reason: string) => void = () => undefined;
   readonly #accepted: boolean;
+  readonly #buffers: LargeBuffers;
+  /** Payloads that nobody else refers to: given back when the kernel has them. */
+  readonly #ownPayloads = new Set<Uint8Array>();
   #socket!: Socket;
   #frameBytesMax: number;
 
@@ -65,7 +69,8 @@ class TcpChannel implements Channel<Message> {
   #largeFilled = 0;
   #paused = false;
 
-  constructor(remote: string, accepted: boolean) {
+  constructor(remote: string, accepted: boolean, buffers: LargeBuffers) {
+    this.#buffers = buffers;
     this.remote = remote;
     this.#accepted = accepted;
     this.#frameBytesMax = accepted ? STRANGER_FRAME_BYTES_MAX : FRAME_BYTES_MAX;
@@ -122,7 +127,10 @@ class TcpChannel implements Channel<Message> {
     const start = this.#out.at;
     const payload = encodeMessage(this.#out, message);
     this.#pendingBytes += this.#out.at - start;
-    if (payload !== undefined) this.#addPayload(payload);
+    if (payload !== undefined) {
+      this.#addPayload(payload);
+      if (message.kind === 'reply' && payload.byteLength > COPY_BYTES_MAX) this.#ownPayloads.add(payload);
+    }
     this.#sentThisTurn++;
     if (this.#pendingBytes > FLUSH_BYTES || (this.#sentThisTurn === 1 && !this.#batching)) this.#flush();
     if (!this.#turnArmed) {
@@ -177,12 +185,12 @@ class TcpChannel implements Channel<Message> {
     const chunks = this.#chunks;
     this.#pendingBytes = 0;
     if (chunks.length === 1) {
-      socket.write(chunks[0] as Uint8Array);
+      this.#write(socket, chunks[0] as Uint8Array);
       chunks.length = 0;
     } else {
       this.#chunks = [];
       socket.cork();
-      for (const chunk of chunks) socket.write(chunk);
+      for (const chunk of chunks) this.#write(socket, chunk);
       socket.uncork();
     }
     if (socket.writableLength === 0) {
@@ -199,6 +207,11 @@ class TcpChannel implements Channel<Message> {
     }
   }
 
+  #write(socket: Socket, chunk: Uint8Array): void {
+    if (this.#ownPayloads.delete(chunk)) socket.write(chunk, () => this.#buffers.give(chunk));
+    else socket.write(chunk);
+  }
+
   #resume(): void {
     if (!this.#paused || this.closed) return;
     this.#paused = false;
@@ -211,7 +224,7 @@ class TcpChannel implements Channel<Message> {
       const length = frameBytes(bytes, this.#at, this.#frameBytesMax);
       const have = this.#filled - this.#at;
       if (length >= OWN_FRAME_BYTES) {
-        const frame = Buffer.allocUnsafeSlow(length);
+        const frame = this.#buffers.take(length);
         const copied = Math.min(have, length);
         bytes.copy(frame, 0, this.#at, this.#at + copied);
         this.#at += copied;
@@ -290,10 +303,17 @@ function adopt(plain: Socket, channel: TcpChannel): Socket {
 }
 
 export class TcpNetwork implements Network<Message> {
+  readonly #buffers: LargeBuffers;
+
+  /** Large frames are received into `buffers`; whoever is done with a large payload may give it back there. */
+  constructor(buffers: LargeBuffers = new LargeBuffers()) {
+    this.#buffers = buffers;
+  }
+
   connect(address: Address, timeoutMs: number): Promise<Channel<Message>> {
     return new Promise((resolve, reject) => {
       checkPath(address);
-      const channel = new TcpChannel(describe(address), false);
+      const channel = new TcpChannel(describe(address), false, this.#buffers);
       const onread = { buffer: channel.nextBuffer as unknown as () => Uint8Array, callback: channel.received };
       const socket = netConnect(
         'path' in address
@@ -335,7 +355,7 @@ export class TcpNetwork implements Network<Message> {
         plain.destroy();
         return;
       }
-      const channel = new TcpChannel(remote, true);
+      const channel = new TcpChannel(remote, true, this.#buffers);
       const socket = adopt(plain, channel);
       channel.attach(socket);
       sockets.add(socket);

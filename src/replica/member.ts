@@ -25,6 +25,8 @@ export interface MemberHost {
   adoptView(view: View): void;
   /** See PEER_OPS.seal. */
   standing(): number;
+  /** Memory of a large payload that is not needed any more. */
+  giveBack(data: Uint8Array): void;
   /** This brick is (again) a full copy that follows this primary. */
   joined(epoch: number): void;
 }
@@ -88,6 +90,7 @@ export class Member {
     const keys = message.op === 'write' ? writeKeys(message.args as Args<'write'>) : message.keys;
     const { op, args, session, requestNumber, acknowledged, time, newGfid, purge } = message;
     const errno = this.#copy.applyFromPrimary({ op, args, session, requestNumber, acknowledged, time, newGfid, purge, keys }, message.sequence);
+    if (op === 'write') this.#host.giveBack(args.data);
     if (errno !== 0) {
       // From here on this copy differs; the primary decides what becomes of it.
       this.#failed = true;
@@ -206,6 +209,7 @@ export class Member {
         const { gfid, offset, data } = args as PeerArgs<'patch'>;
         this.#noteRange(gfid, offset, data.byteLength);
         store.patch(gfid, offset, data);
+        this.#host.giveBack(data);
         return {};
       }
       case 'punch': {

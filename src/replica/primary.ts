@@ -48,6 +48,8 @@ export interface PrimaryHost {
   /** False once the serving lease ran out. */
   leaseLive(): boolean;
   pingTimeoutMs(): number;
+  /** Memory of a large payload that is not needed any more. */
+  giveBack(data: Uint8Array): void;
   /** See PEER_OPS.seal: of this brick's own copy. */
   standing(): number;
   /** This brick serves as primary: from now on its copy is continuous. */
@@ -476,9 +478,16 @@ export class Primary {
   #complete(flight: Flight): void {
     this.locks.release(flight.ticket);
     const { request } = flight;
+    // Every member has it; a brick that catches up may still be sent it.
+    if (request.op === 'write' && !this.#catchingUp()) this.host.giveBack((request.args as Args<'write'>).data);
     if (request.op === 'write' && (request.args as Args<'write'>).sync) this.#syncThenFinish(request, (request.args as Args<'write'>).gfid, true, flight.result);
     else this.#finish(request, flight.errno, flight.result);
     flight.after?.();
+  }
+
+  #catchingUp(): boolean {
+    for (const follower of this.followers.values()) if (follower.state !== 'ready') return true;
+    return false;
   }
 
   /** Tells the members soon what is committed, in case no mutation follows to carry it. */

@@ -34,6 +34,8 @@ export interface ReplicaEnv {
   /** An authenticated connection to a sibling brick, as caller; rejects with LostError. */
   dial(brick: BrickId): Promise<Channel<Message>>;
   pingTimeoutMs(): number;
+  /** Memory of a large payload that is not needed any more. */
+  giveBack(data: Uint8Array): void;
 }
 
 const RETURN_PAUSE_MS = 1000;
@@ -74,6 +76,7 @@ export class Replica {
         view: () => this.#view,
         adoptView: (view) => this.setView(view),
         standing: () => this.#standing(),
+        giveBack: (data) => env.giveBack(data),
         joined: (epoch) => this.#joined(epoch),
       },
       this.#copy,
@@ -200,6 +203,7 @@ export class Replica {
       leaseLive: () => env.clock.now() < this.#leaseUntil,
       pingTimeoutMs: () => env.pingTimeoutMs(),
       standing: () => this.#standing(),
+      giveBack: (data) => env.giveBack(data),
       joined: (epoch) => this.#joined(epoch),
       adoptView: (view) => this.setView(view),
     };

@@ -53,6 +53,7 @@ export class SimBrick {
       authority: { change: (epoch, change) => cluster.change(epoch, change, alive) },
       dial: (brick) => cluster.dialBrick(this, brick, alive),
       pingTimeoutMs: () => 10_000,
+      giveBack: () => undefined,
     });
     cluster.world.at(5, () => {
       if (alive()) cluster.deliverView(this);

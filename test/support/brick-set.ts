@@ -84,6 +84,7 @@ export class BrickSet {
       authority: { change: (epoch, change) => this.#change(epoch, change) },
       dial: (sibling) => this.#dial(id, sibling),
       pingTimeoutMs: () => PING_TIMEOUT_MS,
+      giveBack: () => undefined,
     });
     replica.renewLease(LEASE_MS);
     this.#running.set(id, { open, replica, server, listeners: [tcp, local] });
