@@ -3,9 +3,10 @@
  *
  * Exit status: 0 stopped on request, 2 wrong arguments, 3 the directory is not the brick (the reason was told to gluond), 70 a bug.
  */
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
+import { makeDirectories } from '../platform/make-directories.js';
 import { LostError } from '../base/errno.js';
 import { LargeBuffers } from '../base/large-buffers.js';
 import { BrickServer } from '../brick/server.js';
@@ -149,7 +150,7 @@ class BrickProcess {
     const tcp = await this.#listenTcp(config, accept);
     this.#listeners.push(tcp);
     if (config.socket !== '') {
-      mkdirSync(dirname(config.socket), { recursive: true, mode: 0o700 });
+      makeDirectories(dirname(config.socket), 0o700);
       rmSync(config.socket, { force: true });
       this.#listeners.push(await this.#network.listen({ path: config.socket }, accept));
     }

@@ -1,5 +1,5 @@
 /** `gluon COMMAND ...`: parses the command line, connects what the commands need, and ends with their status. */
-import { appendFile, mkdir, writeFile } from 'node:fs/promises';
+import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { COMMANDS } from '../cli/commands/table.js';
 import type { Context, ReportFiles } from '../cli/command.js';
@@ -8,6 +8,7 @@ import { runWords } from '../cli/run.js';
 import { runShell } from '../cli/shell.js';
 import { managementCredentials } from '../platform/management-credentials.js';
 import { GrpcManagementClient, type ManagementAddress } from '../platform/management-client.js';
+import { makeDirectories } from '../platform/make-directories.js';
 import { VERSION } from '../platform/package-root.js';
 import { parseHostPort } from '../platform/target.js';
 import { ProcessTerminal } from '../platform/terminal.js';
@@ -15,7 +16,7 @@ import { ProcessTerminal } from '../platform/terminal.js';
 const files: ReportFiles = {
   async write(directory, name, text) {
     const path = join(directory, name);
-    await mkdir(directory, { recursive: true });
+    makeDirectories(directory, 0o755);
     await writeFile(path, text, { mode: 0o600 });
     return path;
   },

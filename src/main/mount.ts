@@ -3,9 +3,10 @@
  * In the foreground (the default) it stays until the mount is gone, and unmounts when it is told to end.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, openSync, realpathSync, statSync } from 'node:fs';
+import { openSync, realpathSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { makeDirectories } from '../platform/make-directories.js';
 import { STATE_BYTES } from '../fuse/kept-state.js';
 import {
   MountUsageError,
@@ -87,7 +88,7 @@ async function mountPoint(path: string): Promise<string> {
 }
 
 function defaultLogFile(directory: string): string {
-  mkdirSync(LOG_DIRECTORY, { recursive: true, mode: 0o755 });
+  makeDirectories(LOG_DIRECTORY, 0o755);
   return `${LOG_DIRECTORY}/mount-${directory.slice(1).replaceAll('/', '-') || 'root'}.log`;
 }
 

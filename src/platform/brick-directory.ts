@@ -1,6 +1,7 @@
 /** The directories of bricks on this node: what `volume create` checks and makes, and what `volume status detail` tells. */
-import { existsSync, mkdirSync, readFileSync, realpathSync, rmdirSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, rmdirSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { makeDirectories } from './make-directories.js';
 import { BrickError, initialiseBrick, openBrick } from '../brick/store/identity.js';
 import { PRIVATE_NAME, XATTR_GFID, XATTR_VOLUME } from '../brick/store/layout.js';
 import type { BrickPlace } from '../cluster/node-service.js';
@@ -32,7 +33,7 @@ export function prepareBrick(place: BrickPlace & { force: boolean }): { created:
   const above = brickAbove(present === undefined ? path : realpathSync(path));
   if (above !== undefined) throw new Refused(`${path} lies in the brick ${above}: choose a directory outside of it`);
   if (!force) checkPlace(path, present?.dev, parent?.dev);
-  if (present === undefined) mkdirSync(path, { recursive: true, mode: 0o755 });
+  if (present === undefined) makeDirectories(path, 0o755);
   try {
     initialiseBrick(
       new LibcDisk(),

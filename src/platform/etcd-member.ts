@@ -4,10 +4,11 @@
  *   <directory>/member.json   ports and addresses, and how it joined
  *   <directory>/data          etcd's own
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeDirectories } from './make-directories.js';
 import { Errno, FsError, LostError } from '../base/errno.js';
 import type { Log } from '../env/log.js';
 import {
@@ -107,7 +108,7 @@ export class EtcdMember {
   /** Writes the configuration; what an earlier membership left is removed. */
   configure(config: EtcdMemberConfig): void {
     rmSync(join(this.#files.directory, 'data'), { recursive: true, force: true });
-    mkdirSync(this.#files.directory, { recursive: true, mode: 0o700 });
+    makeDirectories(this.#files.directory, 0o700);
     writeFileSync(this.#configPath(), JSON.stringify(config, undefined, 2), { mode: 0o600 });
     this.#config = config;
   }

@@ -9,8 +9,9 @@
  *   log/                output of bricks and of etcd
  *   gluond.sock         the command line and the bricks of this node
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { makeDirectories } from './make-directories.js';
 import { Errno, FsError } from '../base/errno.js';
 import type { KeyPair } from './pki.js';
 
@@ -46,7 +47,7 @@ export class StateDirectory {
   }
 
   create(): void {
-    for (const part of ['', 'tls', 'run', 'log']) mkdirSync(join(this.path, part), { recursive: true, mode: 0o700 });
+    for (const part of ['', 'tls', 'run', 'log']) makeDirectories(join(this.path, part), 0o700);
   }
 
   /** Undefined in a new directory. */
@@ -76,7 +77,7 @@ export class StateDirectory {
   /** Whole or not at all; readable by root alone. */
   write(name: string, text: string): void {
     const path = join(this.path, name);
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeDirectories(dirname(path), 0o700);
     writeFileSync(`${path}.new`, text, { mode: 0o600, flush: true });
     renameSync(`${path}.new`, path);
   }

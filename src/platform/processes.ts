@@ -1,7 +1,8 @@
 /** Processes that outlive the gluond that started them: found again by a file with pid and start time. */
 import { spawn } from 'node:child_process';
-import { mkdirSync, openSync, closeSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { openSync, closeSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { makeDirectories } from './make-directories.js';
 import { Errno, FsError } from '../base/errno.js';
 import { processStartTime } from './brick-control.js';
 
@@ -47,8 +48,8 @@ export function readPidFile(path: string): ProcessIdentity | undefined {
 
 /** Starts a process in a session of its own. `onExit` is called when it ends while this gluond lives. */
 export function spawnDetached(options: SpawnOptions, onExit: (how: string) => void): ProcessIdentity {
-  mkdirSync(dirname(options.pidFile), { recursive: true, mode: 0o700 });
-  mkdirSync(dirname(options.logFile), { recursive: true, mode: 0o700 });
+  makeDirectories(dirname(options.pidFile), 0o700);
+  makeDirectories(dirname(options.logFile), 0o700);
   const log = openSync(options.logFile, 'a', 0o600);
   try {
     const child = spawn(options.program, options.args, {
