@@ -33,7 +33,13 @@ export function prepareBrick(place: BrickPlace & { force: boolean }): { created:
   const above = brickAbove(present === undefined ? path : realpathSync(path));
   if (above !== undefined) throw new Refused(`${path} lies in the brick ${above}: choose a directory outside of it`);
   if (!force) checkPlace(path, present?.dev, parent?.dev);
-  if (present === undefined) makeDirectories(path, 0o755);
+  if (present === undefined) {
+    try {
+      makeDirectories(path, 0o755);
+    } catch (cause) {
+      throw new Refused(`${path} cannot be made on this node: ${(cause as Error).message}`, 22, { cause });
+    }
+  }
   try {
     initialiseBrick(
       new LibcDisk(),
