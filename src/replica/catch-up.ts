@@ -177,9 +177,9 @@ export class CatchUp {
   async #workOff(rest: number): Promise<void> {
     for (;;) {
       this.#check();
-      if (this.#names.size > 0) await this.#each(this.#names, 1, (key) => this.#syncName(key));
-      else if (this.#inodes.size > 0) await this.#each(this.#inodes, PARALLEL, (key) => this.#syncInode(key));
-      else if (this.#data.size > 0) await this.#each(this.#data, PARALLEL, (key) => this.#syncData(key));
+      if (this.#names.size > 0) await this.#each(this.#names, [], 1, (key) => this.#syncName(key));
+      else if (this.#inodes.size > 0) await this.#each(this.#inodes, [this.#names], PARALLEL, (key) => this.#syncInode(key));
+      else if (this.#data.size > 0) await this.#each(this.#data, [this.#names, this.#inodes], PARALLEL, (key) => this.#syncData(key));
       else if (this.#walkQueue.length > 0) await this.#walkDirectory(this.#walkQueue.pop() as Gfid);
       else if (this.#walking) this.#walking = false;
       else return;
@@ -187,9 +187,11 @@ export class CatchUp {
     }
   }
 
-  async #each(keys: Set<Key>, parallel: number, sync: (key: Key) => Promise<void>): Promise<void> {
+  /** Takes keys one after the other, for as long as there is none in `first`: a file made meanwhile must be there before its data is. */
+  async #each(keys: Set<Key>, first: readonly Set<Key>[], parallel: number, sync: (key: Key) => Promise<void>): Promise<void> {
     const worker = async (): Promise<void> => {
       for (;;) {
+        if (first.some((others) => others.size > 0)) return;
         const next = keys.values().next();
         if (next.done === true || this.#stopped !== '') return;
         const key = next.value;
