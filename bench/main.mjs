@@ -19,6 +19,7 @@ const HELP = `usage: npm run bench -- [option…]
   --rounds N          measure everything N times and take the median (default 1)
   --dir DIR           folder for bricks and files of the other systems, on the disk that holds gluon's bricks (default /var/tmp/gluon-bench)
   --mount DIR         measure gluon on this mount (default: the quickstart's first; it is started when it is not up)
+  --quickstart DIR    folder of the quickstart, when not its usual one
   --baseline FILE     take systems that are not measured now from the JSON of an earlier run on this machine
   --json FILE         also write the results as JSON
   --memory            measure memory after 100,000 files instead of speed (see bench/memory.mjs)
@@ -30,7 +31,7 @@ const SYSTEMS = {
   disk: (options) => new DiskSystem(options.dir),
   'glusterfs-default': (options) => new GlusterSystem('default', options.dir),
   'glusterfs-virt': (options) => new GlusterSystem('virt', options.dir),
-  gluon: (options) => new GluonSystem(options.mount),
+  gluon: (options) => new GluonSystem(options.mount, options.quickstart),
 };
 
 function parse() {
@@ -43,6 +44,7 @@ function parse() {
         rounds: { type: 'string', default: '1' },
         dir: { type: 'string', default: '/var/tmp/gluon-bench' },
         mount: { type: 'string' },
+        quickstart: { type: 'string' },
         baseline: { type: 'string' },
         json: { type: 'string' },
         memory: { type: 'boolean', default: false },

@@ -43,8 +43,8 @@ function statusMib(pid, field) {
 function roleOf({ words }, mounts) {
   const text = words.join(' ');
   const node = /\/node(\d+)\//.exec(text)?.[1] ?? '?';
-  if (words[0].endsWith('/sh') || words[0] === 'sh') return undefined;
-  if (mounts.some((mount) => text.includes(mount)) && /mount/.test(text)) return `mount worker ${node}`;
+  if (words[0].endsWith('/sh')) return undefined;
+  if (text.startsWith('gluon mount worker') || /mount-worker/.test(text)) return `mount worker ${node}`;
   if (/\bbrick\b/.test(words.slice(1, 4).join(' '))) return `brick ${node}`;
   if (/gluond/.test(text)) return `gluond ${node}`;
   if (/etcd/.test(words[0])) return `etcd ${node}`;
@@ -53,7 +53,7 @@ function roleOf({ words }, mounts) {
 
 /** Exit status 1 when a brick or mount worker is above the bound. */
 export async function measureMemory(options) {
-  const { directory, mounts } = await quickstartUp();
+  const { directory, mounts } = await quickstartUp(options.quickstart);
   const samples = [];
   const sample = (when) => {
     for (const found of markedProcesses('GLUON_QUICKSTART', directory)) {

@@ -254,14 +254,15 @@ export class Peers {
       throw new Refused(`${host} is not connected: add 'force' to remove it all the same`, Errno.ENOTCONN);
     await this.#checkQuorum();
     const members = await backend.members();
-    const member = members.find(
-      (one) => one.node === peer.id || one.peerUrl === `https://${peer.etcdPeer}`,
-    );
+    const member = members.find((one) => one.node === peer.id || one.peerUrl === `https://${peer.etcdPeer}`);
     if (member !== undefined) {
       const left = members.filter((one) => one !== member && !one.learner);
       const alive = left.filter((one) => liveness.alive(one.node));
       if (alive.length < majority(left.length)) {
-        throw new Refused(`without ${host} the pool would have no quorum: only ${alive.length} of the other ${left.length} nodes that keep its state are connected`, Errno.EBUSY);
+        throw new Refused(
+          `without ${host} the pool would have no quorum: only ${alive.length} of the other ${left.length} nodes that keep its state are connected`,
+          Errno.EBUSY,
+        );
       }
       await backend.removeMember(member.id);
     }

@@ -51,6 +51,8 @@ export class PeerClient {
     secure: ChannelCredentials,
   ) {
     this.#client = new Peering(grpcTarget(address).address, secure, {
+      // The name is not checked, the node id in the certificate is; an address would not be allowed here.
+      'grpc.ssl_target_name_override': 'localhost',
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.min_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1_000,
@@ -84,7 +86,9 @@ export class PeerClient {
             else
               reject(
                 new LostError(
-                  late ? `${this.address} did not answer within ${timeoutMs} ms` : `nobody answers on ${this.address} (${reasonOf(error)})`,
+                  late
+                    ? `${this.address} did not answer within ${timeoutMs} ms`
+                    : `nobody answers on ${this.address} (${reasonOf(error)})`,
                   late ? Errno.ETIMEDOUT : Errno.ENOTCONN,
                 ),
               );

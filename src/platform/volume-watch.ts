@@ -64,6 +64,7 @@ function follow(
 ): Promise<Outcome> {
   const target = grpcTarget(server);
   const client = new Management(target.address, target.local ? credentials.createInsecure() : tls, {
+    'grpc.ssl_target_name_override': 'localhost',
     'grpc.keepalive_time_ms': 5_000,
     'grpc.keepalive_timeout_ms': 5_000,
     'grpc.keepalive_permit_without_calls': 1,
