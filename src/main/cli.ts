@@ -2,6 +2,7 @@
 import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { COMMANDS } from '../cli/commands/table.js';
+import { RefusedError } from '../cli/client.js';
 import type { Context, ReportFiles } from '../cli/command.js';
 import { parseCommandLine, type GlobalOptions } from '../cli/global-options.js';
 import { runWords } from '../cli/run.js';
@@ -16,8 +17,13 @@ import { ProcessTerminal } from '../platform/terminal.js';
 const files: ReportFiles = {
   async write(directory, name, text) {
     const path = join(directory, name);
-    makeDirectories(directory, 0o755);
-    await writeFile(path, text, { mode: 0o600 });
+    try {
+      makeDirectories(directory, 0o755);
+      await writeFile(path, text, { mode: 0o600 });
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+      throw new RefusedError(`cannot write ${path} (${code}): choose another place with 'odir' and 'file'`, 5);
+    }
     return path;
   },
 };
