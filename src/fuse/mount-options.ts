@@ -29,6 +29,8 @@ export interface MountOptions {
   backupServers: ServerAddress[];
   /** Where gluond listens on the servers that were given without a port; 0: the default. */
   serverPort: number;
+  /** Change the flags of the mount that is there, and nothing else. */
+  remount: boolean;
   /** Leaves the page cache out for every file, not only for those opened with O_DIRECT. */
   directIo: boolean;
   /** For mount(8). */
@@ -185,6 +187,9 @@ const OPTIONS: Readonly<Record<string, Apply>> = {
     o.readOnly = true;
     onKernel(o, value, name);
   }),
+  remount: flag((o) => {
+    o.remount = true;
+  }),
   'log-file': valued((o, value) => {
     if (!value.startsWith('/'))
       throw new MountUsageError('option log-file: give a path from the root, such as /var/log/gluon/mount.log');
@@ -238,6 +243,7 @@ export function parseMountOptions(text: string, sloppy = false): MountOptions {
     backupServers: [],
     serverPort: 0,
     directIo: false,
+    remount: false,
     kernel: [],
     notes: [],
   };

@@ -38,6 +38,11 @@ export interface SessionEnv {
   readonly processes: Processes;
   /** Leaves the page cache out for every open file. */
   readonly directIo?: boolean;
+  /**
+   * Requests of a predecessor that come again are refused with EIO: one of them kills every worker that tries it, and the mount would
+   * never answer again.
+   */
+  readonly refuseResent?: boolean;
   /** Takes back a mutation that was not sent yet, by its number. */
   readonly withdraw?: (requestNumber: number) => void;
   /** Memory of data that was read and that the kernel has now. */
@@ -68,6 +73,7 @@ export class Session {
   readonly #outstanding = new Map<number, Request>();
   readonly #interrupts: Interrupts;
   readonly #lateNumbers = new LateNumbers();
+  readonly #refuseResent: boolean;
   #newestUnique = 0;
   #buffer: RequestBuffer | undefined;
   #kept = false;
@@ -83,6 +89,7 @@ export class Session {
     this.policy = env.policy;
     this.#giveBack = env.giveBack;
     this.directIo = env.directIo ?? false;
+    this.#refuseResent = env.refuseResent ?? false;
     this.onInit = env.onInit ?? ((): void => undefined);
     this.nodes = env.state.nodes;
     this.handles = env.state.handles;
@@ -146,6 +153,11 @@ export class Session {
     const request = new Request(buffer.view, channel);
     if (request.unique > this.#newestUnique) this.#newestUnique = request.unique;
     const operation = OPERATIONS[request.opcode];
+    if (request.resent && this.#refuseResent && operation?.silent !== true) {
+      this.log.error('a request that may have killed the last workers was refused', { opcode: request.opcode });
+      this.failWith(request, Errno.EIO);
+      return false;
+    }
     if (operation === undefined) {
       this.log.debug('an operation that is not implemented', { opcode: request.opcode });
       this.failWith(request, Errno.ENOSYS);

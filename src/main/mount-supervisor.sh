@@ -18,13 +18,24 @@ serve() {
 		[ "$word" = ended ] && return 0
 	fi
 	failures=0
+	bugs=0
 	while :; do
 		began=$(date +%s)
+		# How many workers in a row died of themselves soon after they began: the next one then refuses what they were asked.
+		GLUON_WORKER_BUGS=$bugs
+		export GLUON_WORKER_BUGS
 		"$@"
 		status=$?
 		case $status in 0 | 3) return "$status" ;; esac
 		# One that served for a while did not die of how it starts.
-		[ $(($(date +%s) - began)) -ge 2 ] && failures=0
+		if [ $(($(date +%s) - began)) -ge 2 ]; then
+			failures=0
+			bugs=0
+		fi
+		case $status in
+		1 | 134 | 139) bugs=$((bugs + 1)) ;;
+		*) bugs=0 ;;
+		esac
 		case $failures in
 		0) ;;
 		1) sleep 0.1 ;;

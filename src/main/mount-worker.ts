@@ -20,6 +20,7 @@ import { KeptState } from '../fuse/kept-state.js';
 import { Session } from '../fuse/session.js';
 import { RealClock } from '../platform/clock.js';
 import { LinuxFuseDevice, LinuxProcesses } from '../platform/fuse-device.js';
+import { exitNow } from '../platform/exit-now.js';
 import { findMount, setReadahead, unmount } from '../platform/fuse-mount.js';
 import { libcFunction } from '../platform/libc.js';
 import { descriptorSink, fileSink, JsonLog } from '../platform/log.js';
@@ -59,6 +60,8 @@ export interface OpenVolume {
 export type VolumeOpener = (request: VolumeRequest) => Promise<OpenVolume>;
 
 const READAHEAD_KIB = 4096;
+/** So many workers in a row that died of a bug make the next one refuse what they were asked. */
+const BUGS_MAX = 3;
 const RETRY_MS_MAX = 5000;
 const CLOSE_MS_MAX = 5000;
 const PR_SET_PDEATHSIG = 1;
@@ -108,7 +111,7 @@ class MountWorker {
 
   #crash(error: unknown): void {
     this.#log.error('the worker ends because of a bug', { error });
-    process.exit(ExitStatus.failed);
+    exitNow(ExitStatus.failed);
   }
 
   #request(takeover: boolean): VolumeRequest {
@@ -185,6 +188,7 @@ class MountWorker {
       policy: volume.policy ?? noCaching,
       processes: new LinuxProcesses(),
       directIo: this.#config.directIo,
+      refuseResent: Number(process.env['GLUON_WORKER_BUGS'] ?? 0) >= BUGS_MAX,
       ...(volume.withdraw === undefined
         ? {}
         : { withdraw: (requestNumber: number): void => volume.withdraw?.(requestNumber) }),
@@ -210,7 +214,7 @@ class MountWorker {
   }
 
   async #close(volume: OpenVolume): Promise<void> {
-    const cancel = this.#clock.after(CLOSE_MS_MAX, () => process.exit(ExitStatus.ended));
+    const cancel = this.#clock.after(CLOSE_MS_MAX, () => exitNow(ExitStatus.ended));
     await volume.close().catch((error: unknown) => this.#log.warn('the session was not ended in order', { error }));
     cancel();
   }
@@ -259,5 +263,5 @@ class MountWorker {
 /** Entry of a worker process: `argv[2]` is the MountConfig as JSON. */
 export async function serveMount(open: VolumeOpener): Promise<void> {
   const config = JSON.parse(process.argv[2] ?? '') as MountConfig;
-  process.exit(await new MountWorker(config).run(open));
+  exitNow(await new MountWorker(config).run(open));
 }

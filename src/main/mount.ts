@@ -53,6 +53,7 @@ export async function runMount(command: MountCommand): Promise<number> {
     const options = parseMountOptions(command.options, command.sloppy === true);
     for (const note of options.notes) command.say(`note: ${note}`);
     if (command.fake === true) return MountStatus.done;
+    if (options.remount) return await remount(command.directory, options);
     return await mountAndServe(command, source, options);
   } catch (error) {
     if (error instanceof MountUsageError) {
@@ -166,6 +167,13 @@ function served(supervisor: ChildProcess): Promise<void> {
     supervisor.on('error', (error) => finish(error));
     supervisor.on('exit', () => finish(new MountFailure('the worker ended before the volume was served; see the log')));
   });
+}
+
+/** New flags for a mount that is there; what else it was mounted with stays. */
+async function remount(directory: string, options: MountOptions): Promise<number> {
+  const result = await runCommand('mount', ['-i', '-o', ['remount', ...options.kernel].join(','), directory]);
+  if (result.status !== 0) throw new MountFailure(result.output);
+  return MountStatus.done;
 }
 
 /** Stays in the foreground; SIGINT and SIGTERM unmount. */

@@ -91,6 +91,12 @@ describe('crashes', { timeout: 180_000 }, () => {
     await waitFor('a third supervisor', 5000, () => mount.supervisor());
   });
 
+  test('a request that kills every worker is refused after a few, and the mount goes on', async () => {
+    const result = await run('mkdir', [join(mount.directory, 'die-of-a-bug')], { accept: 'any', boundMs: 30_000 });
+    assert.match(result.stderr, /Input\/output error/);
+    await run('mkdir', [join(mount.directory, 'fine')], { boundMs: 10_000 });
+  });
+
   test('umount ends worker and supervisor', async () => {
     await waitFor(
       'the mount to be idle',
@@ -150,6 +156,24 @@ describe('ends', { timeout: 120_000 }, () => {
       assert.match(dead.stderr, /not connected/);
       await mount.mountAgain();
       await run('ls', [mount.directory]);
+    } finally {
+      await mount.remove();
+    }
+  });
+
+  test('in the foreground it stays until it is told to end, and unmounts', async () => {
+    const mount = await mountLocal();
+    try {
+      await run('umount', [mount.directory]);
+      const foreground = start(process.execPath, mount.command, {
+        env: { GLUON_TEST_DIRECTORY: mount.brick },
+        boundMs: 30_000,
+      });
+      await waitFor('the mount to be there', 10_000, () => mount.isMounted() && mount.worker() !== undefined);
+      await run('ls', [mount.directory]);
+      foreground.child.kill('SIGINT');
+      await foreground.done;
+      assert.equal(mount.isMounted(), false);
     } finally {
       await mount.remove();
     }

@@ -13,6 +13,8 @@ export interface LocalMount {
   /** The tree behind it. */
   readonly brick: string;
   readonly log: string;
+  /** Arguments of Node for the mount command in the foreground. */
+  readonly command: string[];
   processes(): Process[];
   worker(): Process | undefined;
   supervisor(): Process | undefined;
@@ -55,6 +57,7 @@ export async function mountLocal(options = ''): Promise<LocalMount> {
     directory,
     brick,
     log,
+    command: args.slice(0, -1),
     processes,
     worker: () => processes().find((p) => p.command.join(' ').includes('gluon mount worker')),
     supervisor: () => processes().find((p) => p.command.some((word) => word.endsWith('mount-supervisor.sh'))),

@@ -14,6 +14,12 @@ await serveMount(({ takeover }) => {
   if (!takeover) initialiseBrick(disk, directory, { volumeId: VOLUME, brickId: BRICK, bootId: '' }, { force: true });
   const brick = openBrick(disk, directory, VOLUME, BRICK);
   const fops = new LocalFops(brick.store, new RealClock(), new RealRandom());
+  // A bug that a test can call for by a name.
+  const mkdir = fops.mkdir.bind(fops);
+  fops.mkdir = (args) => {
+    if (args.name === 'die-of-a-bug') process.nextTick(() => JSON.parse('no'));
+    return args.name === 'die-of-a-bug' ? new Promise(() => undefined) : mkdir(args);
+  };
   return Promise.resolve({
     fops,
     close: () => {

@@ -59,6 +59,7 @@ test('own options are read', () => {
   );
   assert.equal(options.directIo, true);
   assert.equal(options.serverPort, 99);
+  assert.equal(parseMountOptions('remount,ro').remount, true);
 });
 
 test('labels keep their commas', () => {

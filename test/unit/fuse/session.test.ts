@@ -208,6 +208,15 @@ test('a successor takes over: what comes again is carried out in its first order
   assert.deepEqual(read.body, Buffer.alloc(10, 7));
 });
 
+test('after workers that died of a request, what comes again is refused and what is new is served', async () => {
+  const volume = new MemoryVolume();
+  const kernel = new FakeKernel(volume.fops(), undefined, { refuseResent: true });
+  const bytes = kernel.request(Opcode.MKDIR, ROOT, [words(0o755, 0), 'd']);
+  bytes.writeUInt32LE(RESEND_BIT, 12);
+  assert.equal((await kernel.send(bytes)).errno, Errno.EIO);
+  assert.equal((await kernel.call(Opcode.MKDIR, ROOT, [words(0o755, 0), 'd'])).errno, 0);
+});
+
 test('writes: offset, append, sync and set-user-id bits come from the flags, and page writes know none of them', async () => {
   const volume = new MemoryVolume();
   const seen: object[] = [];
