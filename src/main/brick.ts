@@ -102,7 +102,10 @@ class BrickProcess {
     this.#server?.close('the brick stops');
     for (const listener of this.#listeners) void listener.close();
     try {
-      if (status === 0) await this.#open?.store.sync();
+      if (status === 0 && this.#open !== undefined) {
+        await this.#open.store.sync();
+        this.#replica?.closeCleanly();
+      }
       this.#open?.close();
     } catch (error) {
       this.#log.error('the disk could not be synced', { error: String(error) });

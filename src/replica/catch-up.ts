@@ -21,6 +21,11 @@ const PARALLEL = 8;
 const PAUSE_KEYS_MAX = 64;
 const LOCK_WAIT_MS = 500;
 const PATHS_MAX = 1000;
+/** Mutations are held for part of every period when changes come faster than keys are made equal; the part grows until the work shrinks. */
+const PERIOD_MS = 100;
+const PERIODS_PER_LOOK = 5;
+const HELD_STEP_MS = 20;
+const HELD_MS_MAX = 90;
 const ZERO_DIGEST = Buffer.alloc(DIGEST_BYTES);
 const KEYS_PER_MESSAGE = 20_000;
 
@@ -94,7 +99,12 @@ export class CatchUp {
       follower.state = 'catchingUp';
     });
     if (this.#walked !== undefined) await primary.call(follower, 'markIncomplete', { incomplete: true });
-    await this.#workOff(PAUSE_KEYS_MAX);
+    const endPace = this.#keepPace();
+    try {
+      await this.#workOff(PAUSE_KEYS_MAX);
+    } finally {
+      endPace();
+    }
     await primary.call(follower, 'checkpoint', { number: primary.host.copy.journal.meta.checkpoint });
     await this.#admit();
   }
@@ -439,6 +449,42 @@ export class CatchUp {
     const gfids = [...this.#forget];
     this.#forget.clear();
     for (const gfid of gfids) await this.#primary.call(this.#follower, 'forget', { gfid });
+  }
+
+  /** Slows mutations down while the work does not shrink: without that, a busy volume would never be equal. Ends with the returned function. */
+  #keepPace(): () => void {
+    const primary = this.#primary;
+    const { clock } = primary.host;
+    const reason = `pace of ${this.#follower.brick}`;
+    let over = false;
+    let periods = 0;
+    let held_ms = 0;
+    let before = Infinity;
+    const look = (): void => {
+      const left = this.keysLeft;
+      if (this.#walking || left < before * 0.9) held_ms = Math.max(0, held_ms - HELD_STEP_MS / 2);
+      else if (left >= before) held_ms = Math.min(HELD_MS_MAX, held_ms + HELD_STEP_MS);
+      before = left;
+    };
+    const open = (): void => {
+      primary.releaseGate(reason);
+      if (!over) clock.after(PERIOD_MS - held_ms, close);
+    };
+    const close = (): void => {
+      if (over || primary.stopped) return;
+      if (++periods % PERIODS_PER_LOOK === 0) look();
+      if (held_ms === 0) {
+        clock.after(PERIOD_MS, close);
+        return;
+      }
+      primary.closeGate(reason);
+      clock.after(held_ms, open);
+    };
+    clock.after(PERIOD_MS, close);
+    return () => {
+      over = true;
+      primary.releaseGate(reason);
+    };
   }
 
   /** Holds mutations for a moment, does the rest, changes the view. */

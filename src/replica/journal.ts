@@ -65,7 +65,26 @@ export class Journal {
     this.#meta = disk.readMeta();
     const newest = disk.generations().at(-1);
     this.#generation = newest ?? this.#meta.checkpoint;
-    this.#current = new Set(newest === undefined ? [] : keysIn(disk.readGeneration(newest)));
+    this.#current = new Set(newest === undefined ? [] : this.#openNewest(newest));
+  }
+
+  /** What a crash tore off at the end goes now: records behind it would never be read. */
+  #openNewest(generation: number): Key[] {
+    const bytes = this.#disk.readGeneration(generation);
+    const records = decodeRecords(bytes);
+    const whole = encodeRecords(records);
+    if (whole.byteLength !== bytes.byteLength) this.#disk.replaceGeneration(generation, whole);
+    return records.filter((record) => parseKey(record) !== undefined);
+  }
+
+  /** While a brick is absent, generations pile up: the older ones are made one, without the answers. */
+  #compact(): void {
+    const older = this.#disk.generations().filter((generation) => generation < this.#generation);
+    const newest = older.at(-1);
+    if (newest === undefined || older.length < 2) return;
+    const keys = new Set(older.flatMap((generation) => keysIn(this.#disk.readGeneration(generation))));
+    this.#disk.replaceGeneration(newest, encodeRecords([...keys]));
+    for (const generation of older.slice(0, -1)) this.#disk.dropGeneration(generation);
   }
 
   /** The answers that were written, oldest first. */
@@ -115,6 +134,7 @@ export class Journal {
   /** Later changes go to the generation of checkpoint `number`, which begins with the answers that are kept. */
   rotate(number: number, answers: readonly string[]): void {
     if (number <= this.#generation) return;
+    this.#compact();
     this.#answers = [];
     this.#generation = number;
     this.#current = new Set();
@@ -143,6 +163,12 @@ export class Journal {
     }
     for (const key of this.#current) all.add(key);
     return all;
+  }
+
+  /** The disk was synced and nothing follows: the next start may trust this copy, also after a reboot. */
+  closeCleanly(): void {
+    this.flushAnswers();
+    this.updateMeta({ bootId: '' });
   }
 
   /** After a resync: this brick's changes are as the source's, whose journal covers what is since `base`. */

@@ -123,4 +123,6 @@ export interface JournalDisk {
   /** The whole file; a torn tail is left to the reader to detect. */
   readGeneration(generation: number): Uint8Array;
   dropGeneration(generation: number): void;
+  /** Replaces a whole generation in one step, durable on return. */
+  replaceGeneration(generation: number, records: Uint8Array): void;
 }

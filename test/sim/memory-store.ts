@@ -452,6 +452,10 @@ export class MemoryJournalDisk implements JournalDisk {
     return this.#generations.get(generation) ?? Buffer.alloc(0);
   }
 
+  replaceGeneration(generation: number, records: Uint8Array): void {
+    this.#generations.set(generation, Buffer.from(records));
+  }
+
   dropGeneration(generation: number): void {
     this.#generations.delete(generation);
   }

@@ -150,6 +150,11 @@ export class DirectoryJournal implements JournalDisk {
     return bytes;
   }
 
+  replaceGeneration(generation: number, records: Uint8Array): void {
+    if (this.#open?.generation === generation) this.#closeOpen();
+    replaceFile(this.#disk, this.#dir, String(generation), records, 'replace journal generation');
+  }
+
   dropGeneration(generation: number): void {
     if (this.#open?.generation === generation) this.#closeOpen();
     const result = this.#disk.unlinkAt(this.#dir, String(generation));
