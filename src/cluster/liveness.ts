@@ -20,6 +20,8 @@ const BEATS_PER_TTL = 5;
 const RETRY_MS = 250;
 /** After the store could not be written for a while, everybody gets the chance to beat before anybody is called dead. */
 const SETTLE_MS = 1_500;
+/** A beat that takes longer says that the store is slow: for everybody. */
+const SLOW_MS = 1_000;
 
 interface Seen {
   revision: number;
@@ -45,6 +47,7 @@ export class Liveness {
   #beat = 0;
   #leaseUntil = 0;
   #healthySince: number | undefined;
+  #pendingSince: number | undefined;
   #timer: Cancel = () => undefined;
   #stopped = true;
   #detach: () => void = () => undefined;
@@ -96,11 +99,16 @@ export class Liveness {
   /** Certain enough to act, if the record has still this revision: what `dead` returns is to be compared in the same commit. */
   dead(node: NodeId): { key: string; revision: number } | undefined {
     const now = this.#options.clock.now();
-    if (node === this.#options.node || this.#healthySince === undefined || now - this.#healthySince < SETTLE_MS)
-      return undefined;
+    if (node === this.#options.node || !this.#settled(now)) return undefined;
     const seen = this.#seen.get(node);
     if (seen === undefined || now - seen.at < seen.ttlMs) return undefined;
     return { key: keys.node(node), revision: seen.revision };
+  }
+
+  /** The store has taken beats without delay for a while: whoever lives has beaten since. */
+  #settled(now: number): boolean {
+    if (this.#healthySince === undefined || now - this.#healthySince < SETTLE_MS) return false;
+    return this.#pendingSince === undefined || now - this.#pendingSince < SLOW_MS;
   }
 
   #look(): void {
@@ -127,6 +135,7 @@ export class Liveness {
     const peer = state.peer(node);
     if (peer !== undefined) {
       const writes: Write[] = beat === 1 ? this.#options.firstWrites() : [];
+      this.#pendingSince ??= sentAt;
       try {
         const done = await store.commit(
           [{ key: peer.key, revision: peer.revision }],
@@ -134,7 +143,8 @@ export class Liveness {
         );
         if (done) {
           this.#leaseUntil = Math.max(this.#leaseUntil, sentAt + ttlMs * (1 - MARGIN_FRACTION));
-          this.#healthySince ??= clock.now();
+          const now = clock.now();
+          if (this.#healthySince === undefined || now - sentAt > SLOW_MS) this.#healthySince = now;
         } else {
           // This node's record changed meanwhile (or it was detached): the watch tells.
           this.#beat = beat === 1 ? 0 : beat;
@@ -148,6 +158,7 @@ export class Liveness {
         this.#beat = beat === 1 ? 0 : beat;
         pauseMs = RETRY_MS;
       }
+      this.#pendingSince = undefined;
     } else {
       pauseMs = RETRY_MS;
     }

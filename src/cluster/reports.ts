@@ -1,5 +1,6 @@
 /** What `volume status` and `volume heal NAME info` say: asked of every node that holds a brick, with a bound for each. */
 import { LostError } from '../base/errno.js';
+import type { Clock } from '../env/clock.js';
 import { EMPTY_VIEW, type BrickId, type View } from '../fops/view.js';
 import type {
   BrickMessage,
@@ -44,6 +45,7 @@ export interface ReportsOptions {
   state: ClusterState;
   liveness: Liveness;
   nodes: NodeService;
+  clock: Clock;
 }
 
 interface Gathered {
@@ -140,7 +142,7 @@ export class Reports {
   }
 
   #progressOf(heal: HealStatusMessage): HealBrickMessage['progress'] {
-    const now = performance.now();
+    const now = this.#options.clock.now();
     const before = this.#progress.get(heal.brick);
     if (before === undefined || before.bytesDone > heal.bytesDone)
       this.#progress.set(heal.brick, { at: now, bytesDone: heal.bytesDone });

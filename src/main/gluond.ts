@@ -70,7 +70,7 @@ interface Arguments {
 const WILDCARDS = new Set(['0.0.0.0', '::']);
 const TTL_MS_MIN = 2_000;
 const TTL_MS_MAX = 8_000;
-const TTL_PING_FRACTION = 0.5;
+const TTL_PING_FRACTION = 0.65;
 const PING_TIMEOUT_S = 10;
 const CALL_MS = 5_000;
 const CALL_BYTES_MAX = 16 << 20;
@@ -210,7 +210,7 @@ class Gluond {
       fence: async (target, brick, epoch) => void (await nodes.call(target, 'fence', { brick, epoch })),
     });
     this.#peers = new Peers({ ...common, liveness: this.#liveness, hosts, nodes, backend: this.#backend });
-    this.#reports = new Reports({ node, state: this.#state, liveness: this.#liveness, nodes });
+    this.#reports = new Reports({ node, state: this.#state, liveness: this.#liveness, nodes, clock: this.#clock });
   }
 
   /** What needs the state of the pool: begins when it is known. */
@@ -352,7 +352,7 @@ class Gluond {
     return Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX ? '' : path;
   }
 
-  /** Half of the shortest network.ping-timeout: the rest is for the election of a new leader of the store, and for the new view. */
+  /** Two thirds of the shortest network.ping-timeout: the rest is for the beat that was just sent, and for the new view. */
   #ttlMs(): number {
     const seconds = this.#state
       .volumes()

@@ -71,26 +71,25 @@ function follow(
     'grpc.use_local_subchannel_pool': 1,
   });
   return new Promise((resolve) => {
-    let call: ClientReadableStream<WatchVolumeEventMessage> | undefined;
+    const call: ClientReadableStream<WatchVolumeEventMessage> = client.makeServerStreamRequest(
+      Management.service['WatchVolume']!.path,
+      Management.service['WatchVolume']!.requestSerialize,
+      Management.service['WatchVolume']!.responseDeserialize as (bytes: Buffer) => WatchVolumeEventMessage,
+      { volume: options.volume, client: hostname() },
+    );
     let ended = false;
     const end = (outcome: Outcome): void => {
       if (ended) return;
       ended = true;
       clearTimeout(timer);
       options.signal.removeEventListener('abort', abort);
-      call?.cancel();
+      call.cancel();
       client.close();
       resolve(outcome);
     };
     const abort = (): void => end({ kind: 'lost', reason: 'the watch was ended' });
     const timer = setTimeout(() => end({ kind: 'lost', reason: `no answer within ${SERVER_MS} ms` }), SERVER_MS);
     options.signal.addEventListener('abort', abort);
-    call = client.makeServerStreamRequest(
-      Management.service['WatchVolume']!.path,
-      Management.service['WatchVolume']!.requestSerialize,
-      Management.service['WatchVolume']!.responseDeserialize as (bytes: Buffer) => WatchVolumeEventMessage,
-      { volume: options.volume, client: hostname() },
-    );
     call.on('data', (event: WatchVolumeEventMessage) => {
       if (ended) return;
       clearTimeout(timer);
