@@ -17,6 +17,9 @@ export const BRICK_PROGRAM: BrickProgram = {
   args: [join(PACKAGE_ROOT, 'bin', 'gluon'), 'brick'],
 };
 
+/** Cold reads and fsyncs of a brick wait in the thread pool: with Node's four, one slow fsync would hold up every read. */
+const POOL_THREADS = '16';
+
 export class LinuxBrickProcesses implements BrickProcesses {
   readonly #directory: StateDirectory;
   readonly #program: BrickProgram;
@@ -56,6 +59,7 @@ export class LinuxBrickProcesses implements BrickProcesses {
         args: [...this.#program.args, ...args],
         logFile,
         pidFile: this.#pidFile(brick),
+        environment: { UV_THREADPOOL_SIZE: process.env['UV_THREADPOOL_SIZE'] ?? POOL_THREADS },
       },
       (how) => {
         if (this.#known.get(brick) === identity) this.#known.delete(brick);
