@@ -147,7 +147,7 @@ export class VolumeClient {
         return;
       }
       const number = OPS[op].mutation ? (requestNumber ?? this.#nextNumber++) : 0;
-      if (number > 0) this.#acknowledgements.began(number);
+      if (number > 0) this.#acknowledgements.began(number, requestNumber !== undefined);
       const pending: Pending = {
         id: this.#nextId++, op, args, requestNumber: number, sent: false, everSent: false,
         deadline: this.#frameTimeoutMs > 0 ? this.#env.clock.now() + this.#frameTimeoutMs : Infinity,
