@@ -126,6 +126,7 @@ function healBrickJson(heal: VolumeHeal, brick: HealBrick, listed: boolean): Jso
     bytesLeft: brick.bytesLeft,
     bytesDone: brick.bytesDone,
     secondsLeft: brick.secondsLeft === undefined ? null : Math.ceil(brick.secondsLeft),
+    detail: printable(brick.detail),
     ...(listed
       ? {
           files: brick.entries.map((entry) => ({

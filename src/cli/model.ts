@@ -109,6 +109,8 @@ export interface HealBrick extends Brick {
   /** Bytes this brick still has to get, and has got in this heal. */
   bytesLeft: number;
   bytesDone: number;
+  /** Why what it lacks is not known, '' if there is nothing to say. */
+  detail: string;
   /** Until it is in sync, if that can be told. */
   secondsLeft: number | undefined;
 }

@@ -142,19 +142,24 @@ export function volumeHeal(message: HealInfoMessage): VolumeHeal {
   const paths = pathsLacking(message.bricks);
   const keys = Math.max(0, ...message.bricks.map((each) => each.progress?.keysLeft ?? 0));
   const count = Math.max(paths.length, paths.length >= PATHS_MAX ? keys : 0, lagging.some(isLagging) ? 1 : 0);
-  return { name: message.name, bricks: message.bricks.map((each) => healBrick(each, paths, count)) };
+  // Only the primary knows what the others lack.
+  const answered = message.bricks.some((each) => each.role === 'PRIMARY' && each.connected);
+  return {
+    name: message.name,
+    bricks: message.bricks.map((each) => healBrick(each, paths, answered ? count : undefined)),
+  };
 }
 
-function healBrick(message: wire.HealBrickMessage, paths: string[], count: number): HealBrick {
+function healBrick(message: wire.HealBrickMessage, paths: string[], count: number | undefined): HealBrick {
   const { progress, connected } = message;
   const whole = message.role === 'PRIMARY' || message.role === 'IN_SYNC';
-  const known = whole || progress !== null;
   return {
     ...brick(message.brick),
     connected,
     role: ROLES[message.role] ?? 'unknown',
     entries: whole ? paths.map(entryOf) : [],
-    entryCount: connected && known ? (whole ? count : 0) : undefined,
+    entryCount: !connected || count === undefined ? undefined : whole ? count : 0,
+    detail: message.detail,
     bytesLeft: progress?.bytesLeft ?? 0,
     bytesDone: progress?.bytesDone ?? 0,
     secondsLeft: progress === null || progress.secondsLeft < 0 ? undefined : progress.secondsLeft,

@@ -62,13 +62,14 @@ const DONE: Result = { opRet: 0, opErrno: 0, message: '' };
 const READY_MS = 5_000;
 const WATCHERS_MAX = 10_000;
 
-export function resultOf(error: unknown): Result {
+/** `quorumProblem`: what is known of why the cluster store does not answer, or ''. */
+export function resultOf(error: unknown, quorumProblem = ''): Result {
   if (error instanceof Refused) return { opRet: -1, opErrno: error.errno, message: error.message };
   if (error instanceof LostError)
     return {
       opRet: -1,
       opErrno: error.errno,
-      message: `${error.message}. It may have happened all the same: look before trying again`,
+      message: `${quorumProblem === '' ? error.message : quorumProblem}. It may have happened all the same: look before trying again`,
     };
   if (error instanceof FsError) return { opRet: -1, opErrno: error.errno, message: error.message };
   return {
@@ -209,7 +210,7 @@ export class ManagementService {
         .then(
           (answer) => callback(null, { result: DONE, ...answer }),
           (error: unknown) => {
-            const result = resultOf(error);
+            const result = resultOf(error, this.#quorumProblem());
             if (result.opErrno === Errno.EIO)
               log.error('a management request failed', { method: call.getPath(), error });
             else log.info('a management request was refused', { method: call.getPath(), reason: result.message });
@@ -217,6 +218,14 @@ export class ManagementService {
           },
         );
     };
+  }
+
+  #quorumProblem(): string {
+    const voters = this.#parts.reports.peers().filter((peer) => peer.storeRole === 'voter');
+    const connected = voters.filter((peer) => peer.connected || peer.local).length;
+    if (connected * 2 > voters.length) return '';
+    const lacking = `the pool has no quorum: only ${connected} of ${voters.length} nodes are connected, and changes need a majority`;
+    return `${lacking}. Start gluond on the others ('gluon peer status' shows them)`;
   }
 
   async #ready(open: boolean): Promise<void> {

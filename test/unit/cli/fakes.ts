@@ -75,6 +75,7 @@ export function healBrick(index: number, changes: Partial<HealBrick> = {}): Heal
     bytesLeft: 0,
     bytesDone: 0,
     secondsLeft: undefined,
+    detail: '',
     ...changes,
   };
 }

@@ -183,4 +183,10 @@ test('the number of entries is 0 only when every brick that answers is in sync',
   assert.deepEqual(counts(...WHOLE, healing('ABSENT', false, { keysLeft: 4 })), [1, 1, undefined]);
   assert.deepEqual(counts(...WHOLE, healing('ABSENT', false, {})), [0, 0, undefined]);
   assert.deepEqual(counts(healing('UNKNOWN', false, null), healing('ABSENT', true, null)), [undefined, undefined]);
+  const none = healing('IN_SYNC', true, {});
+  assert.deepEqual(
+    counts(healing('PRIMARY', false, {}), none, none),
+    [undefined, undefined, undefined],
+    'the primary is gone',
+  );
 });
