@@ -173,7 +173,9 @@ export class Session {
     try {
       operation.handle(this, request, this.#message);
     } catch (error) {
-      this.fail(request, error);
+      if (operation.silent === true)
+        this.log.warn('a malformed request was ignored', { operation: operation.label, error });
+      else this.fail(request, error);
     }
     if (!request.answered && operation.silent !== true) this.#outstanding.set(request.unique, request);
     return this.#kept;
