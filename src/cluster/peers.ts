@@ -58,6 +58,9 @@ export interface PoolBackend {
   /** False while it has not caught up. */
   promote(member: string): Promise<boolean>;
   removeMember(member: string): Promise<void>;
+  /** From now on the store answers this node, or does not. */
+  allow(node: NodeId): Promise<void>;
+  disallow(node: NodeId): Promise<void>;
   sleep(ms: number): Promise<void>;
 }
 
@@ -190,6 +193,8 @@ export class Peers {
         undo.push(() => backend.removeMember(added.id));
         initialCluster = added.initialCluster(candidate.id);
       }
+      await backend.allow(candidate.id);
+      undo.push(() => backend.disallow(candidate.id));
       const { certificate, key } = await backend.makeCertificate(pool, candidate.id, [
         hostOf(address),
         candidate.name,
@@ -279,6 +284,7 @@ export class Peers {
           { key: keys.node(peer.id), remove: true },
         ],
       );
+    await backend.disallow(peer.id);
     log.info('a node was detached', { host, id: peer.id });
   }
 }

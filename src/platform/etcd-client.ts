@@ -38,7 +38,7 @@ export interface WatchResponse {
   events: { type: 'PUT' | 'DELETE'; kv: KeyValue | null }[];
 }
 
-type ServiceName = 'KV' | 'Watch' | 'Cluster' | 'Maintenance';
+type ServiceName = 'KV' | 'Watch' | 'Cluster' | 'Auth' | 'Maintenance';
 
 const CALL_MS = 3_000;
 
@@ -46,6 +46,7 @@ const SERVICES = {
   KV: clientConstructor('etcd.proto', 'etcdserverpb.KV'),
   Watch: clientConstructor('etcd.proto', 'etcdserverpb.Watch'),
   Cluster: clientConstructor('etcd.proto', 'etcdserverpb.Cluster'),
+  Auth: clientConstructor('etcd.proto', 'etcdserverpb.Auth'),
   Maintenance: clientConstructor('etcd.proto', 'etcdserverpb.Maintenance'),
 };
 
@@ -60,8 +61,12 @@ const CHANNEL_OPTIONS = {
   'grpc.use_local_subchannel_pool': 1,
 };
 
-/** etcd checks before it acts: these errors say that nothing was done. */
-function definite(error: ServiceError): boolean {
+/**
+ * Changes of members and users are checked before they are made: these errors say that nothing was done. Of keys, nothing is definite but
+ * an answer: a change of users at the same time is reported as a wrong argument too.
+ */
+function definite(service: ServiceName, error: ServiceError): boolean {
+  if (service === 'KV' || service === 'Watch') return false;
   return (
     error.code === status.INVALID_ARGUMENT ||
     error.code === status.NOT_FOUND ||
@@ -106,7 +111,7 @@ export class EtcdEndpoint {
         { deadline: Date.now() + timeoutMs },
         (error, response) => {
           if (error === null) resolve(response as R);
-          else if (definite(error)) reject(new FsError(Errno.EINVAL, 'etcd', error.details));
+          else if (definite(service, error)) reject(new FsError(Errno.EINVAL, 'etcd', error.details));
           else
             reject(
               new LostError(

@@ -35,6 +35,8 @@ const HELLO_MS = 5_000;
 const JOIN_MS = 40_000;
 const READY_MS = 20_000;
 const COMMIT_CHUNK = 100;
+/** etcd's name for the role that may do everything, and for the user that must have it. */
+const ROOT = 'root';
 const WILDCARDS = new Set(['0.0.0.0', '::', '']);
 
 export class EtcdPoolBackend implements PoolBackend {
@@ -119,6 +121,7 @@ export class EtcdPoolBackend implements PoolBackend {
           ...entries.filter((entry) => entry.key !== keys.peer(node)),
           { key: keys.peer(node), value: encode(shared) },
         ]);
+        await this.#beginAuthentication();
       } catch (error) {
         await etcd.close();
         await member.remove();
@@ -177,6 +180,33 @@ export class EtcdPoolBackend implements PoolBackend {
     } catch (error) {
       const left = await this.#etcd().members();
       if (left.some((one) => one.ID === member)) throw error;
+    }
+  }
+
+  async allow(node: string): Promise<void> {
+    await this.#once('UserAdd', { name: node, options: { noPassword: true } });
+    await this.#once('UserGrantRole', { user: node, role: ROOT });
+  }
+
+  async disallow(node: string): Promise<void> {
+    await this.#once('UserDelete', { name: node });
+  }
+
+  /** etcd takes the common name of a certificate as the user: a node whose user is removed is refused, although its certificate is still good. */
+  async #beginAuthentication(): Promise<void> {
+    await this.#once('RoleAdd', { name: ROOT });
+    await this.allow(ROOT);
+    await this.allow(this.#options.node);
+    await this.#once('AuthEnable', {});
+  }
+
+  /** A change of users; that it was made before is no error. */
+  async #once(method: string, request: object): Promise<void> {
+    try {
+      await this.#etcd().retry('Auth', method, request, HELLO_MS);
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error;
+      this.#options.log.debug('a change of etcd users was not needed', { method, reason: error.message });
     }
   }
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { Daemon, Daemons } from '../support/daemons.js';
+import { Daemons, type Daemon } from '../support/daemons.js';
 import { isAlive, signal } from '../support/processes.js';
 import { sleep, waitFor } from '../support/wait.js';
 
@@ -57,8 +57,9 @@ describe('a pool of three nodes', () => {
   after(() => daemons.close());
 
   it('a second gluond on a state directory is refused', async () => {
-    const second = new Daemon(daemons.root, one().address, one().port + 1);
-    await assert.rejects(second.start(), /another gluond/);
+    const second = await one().gluond('--listen', `${one().address}:${one().port + 1}`);
+    assert.equal(second.status, 1);
+    assert.match(second.stderr, /another gluond/);
   });
 
   it('what cannot be probed is refused with the reason', async () => {

@@ -91,6 +91,12 @@ export class Daemon {
       .map((name) => this.#pid(join(this.stateDirectory, 'run', name)));
   }
 
+  /** One more on this state directory: it should not stay. */
+  gluond(...words: string[]): Promise<RunResult> {
+    const args = [join(PACKAGE_ROOT, 'bin', 'gluond'), '--state-dir', this.stateDirectory, ...words];
+    return run(process.execPath, args, { env: ENVIRONMENT, accept: 'any', boundMs: 20_000 });
+  }
+
   /** Any exit status. */
   gluon(...words: string[]): Promise<RunResult> {
     const args = [join(PACKAGE_ROOT, 'bin', 'gluon'), '--mode=script', '--state-dir', this.stateDirectory, ...words];
