@@ -4,7 +4,7 @@
  */
 import { UsageError } from './answer.js';
 import { usageOf, type Command } from './command.js';
-import { nearest } from './nearest.js';
+import { nearest } from '../base/nearest.js';
 import { printable } from './printable.js';
 
 export interface Match {

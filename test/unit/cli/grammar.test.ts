@@ -4,7 +4,7 @@ import { NoAnswerError } from '../../../src/cli/client.js';
 import { COMMANDS } from '../../../src/cli/commands/table.js';
 import { parseCommandLine } from '../../../src/cli/global-options.js';
 import { match } from '../../../src/cli/grammar.js';
-import { distance, nearest } from '../../../src/cli/nearest.js';
+import { distance, nearest } from '../../../src/base/nearest.js';
 import { splitWords } from '../../../src/cli/shell.js';
 import { gluon } from './fakes.js';
 
