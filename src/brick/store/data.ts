@@ -210,10 +210,11 @@ export class Data {
     const op = 'copyFileRange';
     const source = this.#regular(args.source, op);
     const target = this.#regular(args.target, op);
-    const overlaps = sourceOffset < targetOffset + args.length && targetOffset < sourceOffset + args.length;
-    if (source === target && args.length > 0 && overlaps) throw new FsError(Errno.EINVAL, op, 'the ranges overlap');
-    checkRange(targetOffset, Math.min(args.length, COPY_BYTES_MAX), op);
-    const length = Math.min(args.length, COPY_BYTES_MAX, Math.max(0, source.size - sourceOffset));
+    const available = Math.min(args.length, Math.max(0, source.size - sourceOffset));
+    const overlaps = sourceOffset < targetOffset + available && targetOffset < sourceOffset + available;
+    if (source === target && available > 0 && overlaps) throw new FsError(Errno.EINVAL, op, 'the ranges overlap');
+    const length = Math.min(available, COPY_BYTES_MAX);
+    checkRange(targetOffset, length, op);
     if (length > 0) {
       const from = tree.file(source, false, op).fd;
       const to = tree.file(target, true, op).fd;
