@@ -28,10 +28,9 @@ serve() {
 		status=$?
 		case $status in 0 | 3) return "$status" ;; esac
 		# One that served for a while did not die of how it starts.
-		if [ $(($(date +%s) - began)) -ge 2 ]; then
-			failures=0
-			bugs=0
-		fi
+		lived=$(($(date +%s) - began))
+		[ "$lived" -ge 2 ] && failures=0
+		[ "$lived" -ge 10 ] && bugs=0
 		case $status in
 		1 | 134 | 139) bugs=$((bugs + 1)) ;;
 		*) bugs=0 ;;

@@ -78,7 +78,7 @@ async function mountPoint(path: string): Promise<string> {
   } catch (error) {
     if (error instanceof MountFailure) throw error;
     const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOTCONN')
+    if (code !== 'ENOTCONN' && code !== 'ECONNABORTED')
       throw new MountFailure(code === 'ENOENT' ? `${name} does not exist: make the directory first` : String(error));
     problem = code;
   }
