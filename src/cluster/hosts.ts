@@ -10,6 +10,10 @@ export function hostOf(address: string): string {
   return address.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
 }
 
+function isNamed(peer: PeerRecord, host: string): boolean {
+  return peer.hostname === host || peer.otherNames.includes(host) || hostOf(peer.address) === host;
+}
+
 export class Hosts {
   constructor(
     readonly self: NodeId,
@@ -22,9 +26,7 @@ export class Hosts {
   /** The peer with this name or address (the port counts where it is given); undefined when there is none. Refused when the name is unknown. */
   async find(host: string, port?: number): Promise<PeerRecord | undefined> {
     const peers = this.state.peers().filter((peer) => port === undefined || peer.address.endsWith(`:${port}`));
-    const named = peers.find(
-      (peer) => peer.hostname === host || peer.otherNames.includes(host) || hostOf(peer.address) === host,
-    );
+    const named = peers.find((peer) => isNamed(peer, host));
     if (named !== undefined) return named;
     const addresses = await this.lookup.resolve(host);
     if (addresses.length === 0)
@@ -43,12 +45,15 @@ export class Hosts {
   /** The node that holds a brick at this host. */
   async nodeOfBrick(host: string): Promise<PeerRecord> {
     const peer = await this.find(host);
-    if (peer !== undefined) return peer;
+    // Nodes that share one machine are registered with loopback addresses: those name them, `localhost` does not.
+    const alone = this.state.peers().length <= 1;
+    if (peer !== undefined && (alone || isNamed(peer, host))) return peer;
     if (isLoopback(host) || (await this.lookup.resolve(host)).some(isLoopback)) {
       throw new Refused(
         `'${host}' means another machine on every node of the pool: name the node by its host name or address`,
       );
     }
+    if (peer !== undefined) return peer;
     throw new Refused(`host '${host}' is not in the pool: probe it first with 'gluon peer probe ${host}'`);
   }
 }
