@@ -2,7 +2,7 @@
 import { Errno, FsError } from '../../src/base/errno.js';
 import { ROOT_GFID, type Gfid } from '../../src/base/ids.js';
 import type { Log } from '../../src/env/log.js';
-import { SimClient, SimCluster } from './sim-cluster.js';
+import { SimClient, SimCluster, STORE } from './sim-cluster.js';
 import { World } from './world.js';
 
 export interface Outcome {
@@ -33,8 +33,9 @@ async function expectErrno(work: Promise<unknown>, errno: number): Promise<strin
   }
 }
 
+/** Works through two clients by turns: what the one did, the other must see. */
 class Actor {
-  readonly client: SimClient;
+  readonly clients: SimClient[];
   readonly #world: World;
   readonly #violations: string[];
   readonly #name: string;
@@ -46,7 +47,7 @@ class Actor {
 
   constructor(world: World, cluster: SimCluster, name: string, violations: string[]) {
     this.#world = world;
-    this.client = new SimClient(cluster);
+    this.clients = [new SimClient(cluster, `${name}a`), new SimClient(cluster, `${name}b`)];
     this.#name = name;
     this.#violations = violations;
   }
@@ -61,6 +62,14 @@ class Actor {
     }
     await this.#verifyAll();
     this.done = true;
+  }
+
+  get client(): SimClient {
+    return this.#world.random.pick(this.clients);
+  }
+
+  get waiting(): number {
+    return this.clients.reduce((sum, client) => sum + client.pending, 0);
   }
 
   #wrong(what: string): void {
@@ -171,14 +180,39 @@ export async function runSeed(seed: number, log?: Log): Promise<Outcome> {
   cluster.start();
   for (const actor of actors) actor.run().catch((error: unknown) => violations.push(`an operation failed: ${String(error)}\n${(error as Error).stack ?? ''}`));
 
-  const injectFault = (): void => {
-    if (!faulting) return;
+  const names = [...cluster.bricks.map((brick) => brick.name), ...actors.flatMap((actor) => actor.clients.map((client) => client.name)), STORE];
+  const crash = (): void => {
     const alive = cluster.bricks.filter((brick) => brick.alive);
+    if (alive.length === 0) return;
     // Power may be lost at one brick while the others are full copies (two at once may lose what nobody synced); a process may be killed anywhere.
     const power = world.random.chance(0.3) && cluster.bricks.every((brick) => brick.replica?.status().continuous === true);
-    if (alive.length > 0 && world.random.chance(0.7)) {
-      world.random.pick(alive).crash(power);
+    world.random.pick(alive).crash(power);
+  };
+  const cut = (): void => {
+    const from = world.random.pick(names);
+    const to = world.random.pick([...names, '*']);
+    if (from === to) return;
+    const both = world.random.chance(0.6);
+    const cuts = both ? [`${from}>${to}`, `${to}>${from}`] : [`${from}>${to}`];
+    for (const one of cuts) world.cuts.add(one);
+    world.at(world.random.below(world.random.chance(0.2) ? 9000 : 600), () => {
+      for (const one of cuts) world.cuts.delete(one);
+    });
+  };
+  const stop = (): void => {
+    const party = world.random.pick([...cluster.bricks, ...actors.flatMap((actor) => actor.clients)]);
+    party.stopped = true;
+    world.at(world.random.below(world.random.chance(0.2) ? 9000 : 400), () => (party.stopped = false));
+  };
+  const injectFault = (): void => {
+    if (!faulting) return;
+    if (world.random.chance(0.7)) {
       faults++;
+      const kind = world.random.below(10);
+      if (kind < 5) crash();
+      else if (kind < 8) cut();
+      else if (kind < 9) stop();
+      else world.random.pick(cluster.bricks).wallErrorMs = world.random.below(7_200_000) - 3_600_000;
     }
     for (const brick of cluster.bricks) {
       if (!brick.alive) world.at(10 + world.random.below(800), () => !brick.alive && brick.start());
@@ -193,11 +227,13 @@ export async function runSeed(seed: number, log?: Log): Promise<Outcome> {
   tend();
   world.at(3000, () => {
     faulting = false;
+    world.cuts.clear();
+    for (const party of [...cluster.bricks, ...actors.flatMap((actor) => actor.clients)]) party.stopped = false;
     for (const brick of cluster.bricks) if (!brick.alive) brick.start();
   });
 
   const finished = await world.run(() => !faulting && (violations.length > 0 || actors.every((actor) => actor.done)), LIMIT_MS);
-  if (!finished) violations.push(`not finished after ${LIMIT_MS} ms: ${actors.map((actor) => `${actor.operations} done, ${actor.client.pending} waiting`).join('; ')}; view ${JSON.stringify(cluster.view)}`);
+  if (!finished) violations.push(`not finished after ${LIMIT_MS} ms: ${actors.map((actor) => `${actor.operations} done, ${actor.waiting} waiting`).join('; ')}; view ${JSON.stringify(cluster.view)}`);
   const healed = await world.run(() => violations.length > 0 || cluster.view.inSync.length === cluster.bricks.length, world.now + 60_000);
   if (!healed) violations.push(`not all bricks are in sync again: ${JSON.stringify(cluster.view)}`);
   await world.run(() => false, world.now + 15_000);

@@ -13,13 +13,23 @@ import { Replica } from '../../src/replica/replica.js';
 import { nextView, type ViewChange } from '../../src/replica/view.js';
 import type { Message } from '../../src/wire/messages.js';
 import { MemoryJournalDisk, MemoryStore } from './memory-store.js';
-import { makeLink, SeededRandom, type World } from './world.js';
+import { makeLink, SeededRandom, type Party, type World } from './world.js';
 
 const LEASE_MS = 3000;
 const RENEW_MS = 500;
+/** The authority takes a brick that it does not hear for dead after this; by then its serving lease is over. */
+const DEAD_MS = LEASE_MS + 500;
+const CHANGE_MS = 5000;
+/** The name of the cluster store in cuts. */
+export const STORE = 'store';
 
-export class SimBrick {
+export class SimBrick implements Party {
   readonly id: BrickId;
+  readonly name: string;
+  stopped = false;
+  wallErrorMs = 0;
+  /** When the authority heard of this brick last. */
+  heardAt = 0;
   readonly store = new MemoryStore();
   readonly disk: MemoryJournalDisk;
   readonly cluster: SimCluster;
@@ -33,6 +43,7 @@ export class SimBrick {
   constructor(cluster: SimCluster, id: BrickId) {
     this.cluster = cluster;
     this.id = id;
+    this.name = id.slice(-1);
     this.disk = new MemoryJournalDisk({ formatVersion: 1, volumeId: '', brickId: id, checkpoint: 0, base: 0, sealedEpoch: 0, bootId: '', incomplete: false });
   }
 
@@ -47,10 +58,10 @@ export class SimBrick {
       store: this.store,
       journalDisk: this.disk,
       bootId: this.bootId,
-      clock: cluster.world.clock(alive),
+      clock: cluster.world.clock(alive, this, () => this.wallErrorMs),
       random: new SeededRandom(cluster.world.random.next()),
       log: cluster.log.child({ node: this.id.slice(-1), incarnation }),
-      authority: { change: (epoch, change) => cluster.change(epoch, change, alive) },
+      authority: { change: (epoch, change) => cluster.change(this, epoch, change, alive) },
       dial: (brick) => cluster.dialBrick(this, brick, alive),
       pingTimeoutMs: () => 10_000,
       giveBack: () => undefined,
@@ -60,7 +71,11 @@ export class SimBrick {
     });
     const renew = (): void => {
       if (!alive()) return;
-      this.replica?.renewLease(LEASE_MS);
+      // The gluond of the node renews while the store hears it and the process answers; a stopped process does not read the renewal.
+      if (!cluster.cutOff(this) && !this.stopped) {
+        this.heardAt = cluster.world.now;
+        this.replica?.renewLease(LEASE_MS);
+      }
       cluster.world.at(RENEW_MS, renew);
     };
     renew();
@@ -74,6 +89,7 @@ export class SimBrick {
   crash(power: boolean): void {
     if (!this.alive) return;
     this.alive = false;
+    this.stopped = false;
     this.replica = undefined;
     for (const channel of this.#channels) channel.vanish();
     this.#channels.clear();
@@ -108,12 +124,21 @@ export class SimCluster {
     return this.bricks.find((brick) => brick.id === id) as SimBrick;
   }
 
-  /** A request to the authority: the answer takes a moment. */
-  change(epoch: number, change: ViewChange, alive: () => boolean): Promise<View> {
-    return new Promise((resolve) => {
+  cutOff(brick: SimBrick): boolean {
+    return this.world.isCut(brick.name, STORE) || this.world.isCut(STORE, brick.name);
+  }
+
+  /** A request to the authority: the answer takes a moment, or does not come. */
+  change(brick: SimBrick, epoch: number, change: ViewChange, alive: () => boolean): Promise<View> {
+    return new Promise((resolve, reject) => {
       this.world.at(1 + this.world.random.below(5), () => {
-        if (epoch === this.view.epoch) this.#apply(change);
-        this.world.at(1, () => alive() && resolve(this.view));
+        if (!this.world.isCut(brick.name, STORE) && epoch === this.view.epoch) this.#apply(change);
+        const lost = this.world.isCut(brick.name, STORE) || this.world.isCut(STORE, brick.name);
+        this.world.at(lost ? CHANGE_MS : 1, () => {
+          if (!alive()) return;
+          if (lost) reject(new LostError('the cluster store does not answer'));
+          else resolve(this.view);
+        });
       });
     });
   }
@@ -126,7 +151,7 @@ export class SimCluster {
   }
 
   deliverView(brick: SimBrick): void {
-    if (brick.alive && this.view.epoch > 0) brick.replica?.setView(this.view);
+    if (brick.alive && !brick.stopped && !this.cutOff(brick) && this.view.epoch > 0) brick.replica?.setView(this.view);
   }
 
   /** What the gluonds do when a brick process ends. */
@@ -137,29 +162,34 @@ export class SimCluster {
   #settleDeath(brick: SimBrick): void {
     const { view } = this;
     if (view.primary === brick.id) {
-      const successors = view.inSync.filter((id) => id !== brick.id && this.brick(id).alive);
+      const successors = view.inSync.filter((id) => id !== brick.id && this.#heard(this.brick(id)));
       const successor = successors[0];
       if (successor !== undefined) this.#apply({ kind: 'succeed', successor });
       else this.world.at(50, () => this.#settlePrimary());
     } else if (view.inSync.includes(brick.id)) {
       this.#apply({ kind: 'drop', brick: brick.id });
-    } else if (view.catchingUp.includes(brick.id) && !brick.alive) this.#apply({ kind: 'abandon', brick: brick.id });
+    } else if (view.catchingUp.includes(brick.id) && !this.#heard(brick)) this.#apply({ kind: 'abandon', brick: brick.id });
   }
 
   /** The primary is gone and nobody could follow: the first member that lives takes the role. */
   #settlePrimary(): void {
     const { view } = this;
     const primary = this.brick(view.primary);
-    if (primary.alive) return;
+    if (this.#heard(primary)) return;
     this.#settleDeath(primary);
+  }
+
+  /** The process runs, and was heard lately: otherwise its serving lease is over. */
+  #heard(brick: SimBrick): boolean {
+    return brick.alive && this.world.now - brick.heardAt < DEAD_MS;
   }
 
   /** Called from time to time, like the gluonds' watches. */
   tend(): void {
     const { view } = this;
     if (view.epoch === 0) return;
-    if (!this.brick(view.primary).alive) this.#settlePrimary();
-    for (const id of view.catchingUp) if (!this.brick(id).alive) this.#apply({ kind: 'abandon', brick: id });
+    if (!this.#heard(this.brick(view.primary))) this.#settlePrimary();
+    for (const id of [...view.inSync, ...view.catchingUp]) if (id !== this.view.primary && !this.#heard(this.brick(id))) this.#settleDeath(this.brick(id));
     for (const brick of this.bricks) this.deliverView(brick);
   }
 
@@ -168,11 +198,15 @@ export class SimCluster {
       this.world.at(0.2, () => {
         const target = this.brick(to);
         if (!alive()) return;
+        if (this.world.isCut(from.name, target.name) || this.world.isCut(target.name, from.name) || target.stopped) {
+          this.world.at(1000, () => alive() && reject(new LostError('no connection within 1000 ms')));
+          return;
+        }
         if (!target.alive || target.replica === undefined) {
           reject(new LostError('connection refused'));
           return;
         }
-        const link = makeLink<Message>(this.world, from.id, to);
+        const link = makeLink<Message>(this.world, from, target);
         from.track(link.caller);
         target.track(link.callee);
         target.replica.attachPeer(from.id, link.callee);
@@ -181,10 +215,12 @@ export class SimCluster {
     });
   }
 
-  dialClient(session: string, to: BrickId): Channel<Message> | undefined {
+  dialClient(client: Party & { session: string }, to: BrickId): Channel<Message> | undefined {
     const target = this.brick(to);
-    if (!target.alive || target.replica === undefined) return undefined;
-    const link = makeLink<Message>(this.world, session, to);
+    if (!target.alive || target.stopped || target.replica === undefined) return undefined;
+    if (this.world.isCut(client.name, target.name) || this.world.isCut(target.name, client.name)) return undefined;
+    const { session } = client;
+    const link = makeLink<Message>(this.world, client, target);
     target.track(link.callee);
     target.replica.attachClient(session, link.callee);
     return link.caller;
@@ -198,9 +234,13 @@ interface Waiting {
 }
 
 /** A client that asks until it is answered: the same request number until then. */
-export class SimClient {
+export class SimClient implements Party {
   readonly session: string;
+  readonly name: string;
+  stopped = false;
   readonly #cluster: SimCluster;
+  /** What this client knows; it may be old. */
+  #view: View = EMPTY_VIEW;
   readonly #waiting = new Map<number, Waiting>();
   readonly opens = new Map<Gfid, number>();
   #channel: Channel<Message> | undefined;
@@ -209,7 +249,8 @@ export class SimClient {
   #nextNumber = 1;
   #redialing = false;
 
-  constructor(cluster: SimCluster) {
+  constructor(cluster: SimCluster, name: string) {
+    this.name = name;
     this.#cluster = cluster;
     this.session = hex(cluster.world.random.bytes(16));
   }
@@ -242,8 +283,9 @@ export class SimClient {
     this.#epoch = 0;
     this.#cluster.world.at(delayMs, () => {
       this.#redialing = false;
-      const { view } = this.#cluster;
-      const channel = view.epoch === 0 ? undefined : this.#cluster.dialClient(this.session, view.primary);
+      this.#look();
+      const view = this.#view;
+      const channel = view.epoch === 0 ? undefined : this.#cluster.dialClient(this, view.primary);
       if (channel === undefined) {
         this.#redial(20);
         return;
@@ -257,12 +299,18 @@ export class SimClient {
     });
   }
 
+  /** Asks the store for the view, when it can be reached. */
+  #look(): void {
+    if (!this.#cluster.world.isCut(this.name, STORE)) this.#view = this.#cluster.view;
+  }
+
   #receive(channel: Channel<Message>, message: Message): void {
     if (this.#channel !== channel) return;
     if (message.kind === 'reclaimed') {
-      this.#epoch = this.#cluster.view.epoch;
+      this.#epoch = this.#view.epoch;
       for (const { message: request } of this.#waiting.values()) channel.send({ ...request, epoch: this.#epoch });
     } else if (message.kind === 'redirect' || message.kind === 'newView') {
+      if (message.view.epoch > this.#view.epoch) this.#view = message.view;
       channel.onClose = () => undefined;
       channel.close('another view');
       this.#redial(message.kind === 'redirect' ? 10 : 1);

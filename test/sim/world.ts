@@ -74,12 +74,27 @@ export class World {
     };
   }
 
-  /** A node's clock; timers of a process that ended do not fire. */
-  clock(alive: () => boolean): Clock {
+  /** Directions in which nothing gets through, as `from>to`; `*` for any. */
+  readonly cuts = new Set<string>();
+
+  isCut(from: string, to: string): boolean {
+    return this.cuts.size > 0 && (this.cuts.has(`${from}>${to}`) || this.cuts.has(`${from}>*`) || this.cuts.has(`*>${to}`));
+  }
+
+  /** A node's clock; timers of a process that ended do not fire, those of one that is stopped wait. Its wall clock may be wrong. */
+  clock(alive: () => boolean, party: Party, wallErrorMs: () => number = () => 0): Clock {
+    const fire = (callback: () => void): void => {
+      if (!alive()) return;
+      if (party.stopped) this.at(CUT_CHECK_MS, () => fire(callback));
+      else callback();
+    };
     return {
       now: () => this.#now,
-      wall: (): Time => ({ sec: 1_700_000_000 + Math.floor(this.#now / 1000), nsec: Math.floor((this.#now % 1000) * 1e6) }),
-      after: (ms, callback) => this.at(ms, () => alive() && callback()),
+      wall: (): Time => {
+        const ms = this.#now + wallErrorMs();
+        return { sec: 1_700_000_000 + Math.floor(ms / 1000), nsec: Math.floor((((ms % 1000) + 1000) % 1000) * 1e6) };
+      },
+      after: (ms, callback) => this.at(ms, () => fire(callback)),
     };
   }
 
@@ -138,6 +153,19 @@ function settleMicrotasks(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
+/** A process or host that messages go between, as far as faults see it. */
+export interface Party {
+  name: string;
+  /** Stopped (SIGSTOP): what arrives waits until it goes on. */
+  stopped: boolean;
+}
+
+const CUT_CHECK_MS = 10;
+/** A connection that gets nothing through for so long is reset, as TCP_USER_TIMEOUT does. */
+const RESET_MS = 6000;
+
+type Item<M> = { at: number; message: M } | { at: number; end: string };
+
 class SimChannel<M> implements Channel<M> {
   readonly remote: string;
   closed = false;
@@ -145,41 +173,76 @@ class SimChannel<M> implements Channel<M> {
   onMessage: (message: M) => void = () => undefined;
   onClose: (reason: string) => void = () => undefined;
   other: SimChannel<M> | undefined;
+  readonly owner: Party;
   readonly #world: World;
-  readonly #delayMs: () => number;
-  #lastAt = 0;
+  readonly #queue: Item<M>[] = [];
+  #armed = false;
+  #waitingSince = 0;
 
-  constructor(world: World, remote: string, delayMs: () => number) {
+  constructor(world: World, owner: Party, remote: Party) {
     this.#world = world;
-    this.remote = remote;
-    this.#delayMs = delayMs;
+    this.owner = owner;
+    this.remote = remote.name;
   }
 
   send(message: M): void {
-    if (this.closed) return;
-    const { other } = this;
-    // In order: never before what was sent earlier.
-    const at = Math.max(this.#world.now + this.#delayMs(), this.#lastAt);
-    this.#lastAt = at;
-    this.#world.at(at - this.#world.now, () => {
-      if (other !== undefined && !other.closed) other.onMessage(message);
-    });
+    if (!this.closed) this.#enqueue({ at: this.#world.now + this.#delayMs(), message });
   }
 
   close(reason: string): void {
     if (this.closed) return;
     this.closed = true;
     this.onClose(reason);
-    const { other } = this;
-    this.#world.at(Math.max(this.#delayMs(), this.#lastAt - this.#world.now), () => other?.close('closed by the other end'));
+    this.#enqueue({ at: this.#world.now + this.#delayMs(), end: 'closed by the other end' });
   }
 
   /** The process at this end is gone: the other end hears of it, this end hears nothing. */
   vanish(): void {
     this.closed = true;
     this.onClose = () => undefined;
-    const { other } = this;
-    this.#world.at(this.#delayMs(), () => other?.close('connection reset'));
+    this.#enqueue({ at: this.#world.now + this.#delayMs(), end: 'connection reset' });
+  }
+
+  #delayMs(): number {
+    return 0.02 + this.#world.random.below(100) / 500;
+  }
+
+  #enqueue(item: Item<M>): void {
+    this.#queue.push(item);
+    this.#arm(item.at - this.#world.now);
+  }
+
+  #arm(delayMs: number): void {
+    if (this.#armed) return;
+    this.#armed = true;
+    this.#world.at(delayMs, () => {
+      this.#armed = false;
+      this.#pump();
+    });
+  }
+
+  /** Delivers in order what is due; nothing gets past a cut, nothing is handled by a process that is stopped. */
+  #pump(): void {
+    const other = this.other as SimChannel<M>;
+    while (this.#queue.length > 0) {
+      const item = this.#queue[0] as Item<M>;
+      if (item.at > this.#world.now) return this.#arm(item.at - this.#world.now);
+      if (this.#world.isCut(this.owner.name, other.owner.name) || other.owner.stopped) {
+        if (this.#waitingSince === 0) this.#waitingSince = this.#world.now;
+        if (!other.owner.stopped && this.#world.now - this.#waitingSince > RESET_MS) this.#reset();
+        return this.#arm(CUT_CHECK_MS);
+      }
+      this.#waitingSince = 0;
+      this.#queue.shift();
+      if (other.closed) continue;
+      if ('end' in item) other.close(item.end);
+      else other.onMessage(item.message);
+    }
+  }
+
+  #reset(): void {
+    this.#queue.length = 0;
+    this.close('nothing got through');
   }
 }
 
@@ -188,10 +251,9 @@ export interface Link<M> {
   callee: Channel<M> & { vanish(): void };
 }
 
-export function makeLink<M>(world: World, callerName: string, calleeName: string): Link<M> {
-  const delay = (): number => 0.02 + world.random.below(100) / 500;
-  const caller = new SimChannel<M>(world, calleeName, delay);
-  const callee = new SimChannel<M>(world, callerName, delay);
+export function makeLink<M>(world: World, callerParty: Party, calleeParty: Party): Link<M> {
+  const caller = new SimChannel<M>(world, callerParty, calleeParty);
+  const callee = new SimChannel<M>(world, calleeParty, callerParty);
   caller.other = callee;
   callee.other = caller;
   return { caller, callee };
