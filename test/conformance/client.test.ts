@@ -38,9 +38,15 @@ async function threeBricks(): Promise<Subject> {
   };
 }
 
+/** After so many changes the bricks rest, for long enough that a new primary removes what nobody has open. */
+const CHANGES_IN_A_ROW = 3;
+const CHANGING_PING_TIMEOUT_MS = 4000;
+const REST_MS = CHANGING_PING_TIMEOUT_MS + 4000;
+
 /** A brick stops and comes back, again and again, the primary too, while the suite runs. */
 async function changingBricks(): Promise<Subject> {
   const set = await BrickSet.start(3);
+  set.pingTimeoutMs = CHANGING_PING_TIMEOUT_MS;
   let over = false;
   const changing = (async () => {
     for (let n = 0; !over; n++) {
@@ -50,7 +56,9 @@ async function changingBricks(): Promise<Subject> {
         await set.stopBrick(victim);
         await set.startBrick(victim);
       }
-      await waitFor('a little time, or the end', 10_000, () => over || set.view.inSync.length === 3, 50);
+      await waitFor('all bricks in sync, or the end', 60_000, () => over || set.view.inSync.length === 3, 50);
+      const restUntil = performance.now() + (n % CHANGES_IN_A_ROW === CHANGES_IN_A_ROW - 1 ? REST_MS : 0);
+      await waitFor('the end of the rest', 2 * REST_MS, () => over || performance.now() >= restUntil, 50);
     }
   })();
   changing.catch(() => undefined);
@@ -58,7 +66,7 @@ async function changingBricks(): Promise<Subject> {
     open: () => sessionOf(set),
     manySessions: true,
     exactlyOnce: true,
-    goneMs: 20_000,
+    goneMs: 40_000,
     close: async () => {
       over = true;
       try {

@@ -23,6 +23,8 @@ import type { Message } from '../../src/wire/messages.js';
 const VOLUME = 'feedfacefeedfacefeedfacefeedface';
 const LEASE_MS = 5000;
 const PING_TIMEOUT_MS = 10_000;
+const FLUSH_MS = 500;
+const FLUSH_TIMES_MAX = 2000;
 
 interface Running {
   open: OpenBrick;
@@ -41,7 +43,10 @@ export class BrickSet {
   readonly #running = new Map<BrickId, Running>();
   readonly #clients = new Set<VolumeClient>();
   readonly #lease: NodeJS.Timeout;
+  readonly #flush: NodeJS.Timeout;
   view: View = EMPTY_VIEW;
+  /** Silence after which a session loses what it has; orphans stay for a little longer after every change of the primary. */
+  pingTimeoutMs = PING_TIMEOUT_MS;
 
   private constructor(count: number, log: Log, directory: string) {
     this.log = log;
@@ -54,6 +59,9 @@ export class BrickSet {
     this.#lease = setInterval(() => {
       for (const { replica } of this.#running.values()) replica.renewLease(LEASE_MS);
     }, 500);
+    this.#flush = setInterval(() => {
+      for (const { open } of this.#running.values()) open.store.flushTimes(FLUSH_TIMES_MAX);
+    }, FLUSH_MS);
   }
 
   static async start(count = 3, log: Log = silentLog, directory = mkdtempSync(join(tmpdir(), 'gluon-set-'))): Promise<BrickSet> {
@@ -83,7 +91,7 @@ export class BrickSet {
       brick: id, bricks, store: open.store, journalDisk: open.journal, bootId: 'boot', clock: this.#clock, random: this.#random, log: this.log,
       authority: { change: (epoch, change) => this.#change(epoch, change) },
       dial: (sibling) => this.#dial(id, sibling),
-      pingTimeoutMs: () => PING_TIMEOUT_MS,
+      pingTimeoutMs: () => this.pingTimeoutMs,
       giveBack: () => undefined,
     });
     replica.renewLease(LEASE_MS);
@@ -128,6 +136,7 @@ export class BrickSet {
 
   async close(): Promise<void> {
     clearInterval(this.#lease);
+    clearInterval(this.#flush);
     for (const client of this.#clients) client.close();
     for (const { replica, server, listeners, open } of this.#running.values()) {
       replica.stop();
