@@ -45,7 +45,12 @@ export class FakeKernel implements FuseDevice {
   #unique = 2;
   readonly #waiting = new Map<number, (reply: Reply) => void>();
 
-  constructor(fops: Fops, memory: StateMemory = new HeapStateMemory(), extra: Partial<SessionEnv> = {}, queued: Buffer[] = []) {
+  constructor(
+    fops: Fops,
+    memory: StateMemory = new HeapStateMemory(),
+    extra: Partial<SessionEnv> = {},
+    queued: Buffer[] = [],
+  ) {
     this.memory = memory;
     this.queued = queued;
     this.session = new Session({
@@ -82,7 +87,12 @@ export class FakeKernel implements FuseDevice {
     const bytes = Buffer.from(reply.subarray(0, length));
     if (bytes.readUInt32LE(OutHeader.at.len) !== length) throw new Error('a reply with a wrong length');
     const low = bytes.readUInt32LE(OutHeader.at.unique);
-    const answer = { errno: Math.abs(bytes.readInt32LE(OutHeader.at.error)), body: bytes.subarray(OutHeader.bytes), channel, uniqueHigh: bytes.readUInt32LE(OutHeader.at.unique + 4) };
+    const answer = {
+      errno: Math.abs(bytes.readInt32LE(OutHeader.at.error)),
+      body: bytes.subarray(OutHeader.bytes),
+      channel,
+      uniqueHigh: bytes.readUInt32LE(OutHeader.at.unique + 4),
+    };
     if (this.replies.has(low)) throw new Error('a request was answered twice');
     this.replies.set(low, answer);
     this.#waiting.get(low)?.(answer);
@@ -106,7 +116,9 @@ export class FakeKernel implements FuseDevice {
 
   /** The bytes of a request; parts that are strings get their NUL. */
   request(opcode: number, nodeid: number, parts: (Buffer | string)[], caller: Caller = {}): Buffer {
-    const body = Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(`${part}\0`, 'latin1') : part)));
+    const body = Buffer.concat(
+      parts.map((part) => (typeof part === 'string' ? Buffer.from(`${part}\0`, 'latin1') : part)),
+    );
     const bytes = Buffer.alloc(InHeader.bytes + body.length);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     view.setUint32(InHeader.at.len, bytes.length, true);
