@@ -37,6 +37,8 @@ export class LeaseCache {
 
   /** What a pong says: leases are good until then. */
   extend(until: number): void {
+    // Once the time was over, changes were made without asking this client: what it knew from before must not come to life again.
+    if (this.#leaseUntil <= this.#now()) this.#inodes.clear();
     if (until > this.#leaseUntil) this.#leaseUntil = until;
   }
 

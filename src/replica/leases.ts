@@ -13,8 +13,8 @@ import type { Session } from './sessions.js';
 export const LEASE_MS = 500;
 /** Clocks of two machines may differ in rate; the primary waits this much longer than the client trusts. */
 const MARGIN_MS = 50;
-/** Leases of one brick, at most; beyond it all leases of the session that asks are recalled. */
-const LEASES_MAX = 500_000;
+/** Leases of one brick, at most; when there are so many, all are left to run out and counting begins anew. */
+const LEASES_MAX = 200_000;
 
 interface Recall {
   waits: Set<Session>;
@@ -27,14 +27,24 @@ export class Leases {
   readonly #holders = new Map<Gfid, Session | Set<Session>>();
   readonly #recalls = new Map<number, Recall>();
   #nextId = 1;
+  /** Too many leases: none is extended until then. 0 while there are not. */
+  #runOutAt = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** A pong leaves for this session now. */
-  extend(session: Session): void {
-    session.leaseUntil = this.#clock.now() + LEASE_MS + MARGIN_MS;
+  /** A ping came: true when a pong may leave for this session now. */
+  extend(session: Session): boolean {
+    const now = this.#clock.now();
+    if (this.#holders.size >= LEASES_MAX) {
+      if (this.#runOutAt === 0) this.#runOutAt = now + LEASE_MS + MARGIN_MS;
+      if (now < this.#runOutAt) return false;
+      this.#holders.clear();
+      this.#runOutAt = 0;
+    }
+    session.leaseUntil = now + LEASE_MS + MARGIN_MS;
+    return true;
   }
 
   /** True when the session may hold leases: it sends pings. */

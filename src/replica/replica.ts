@@ -59,6 +59,8 @@ export class Replica {
   #leaseUntil = 0;
   #stopped = false;
   #returning = false;
+  /** A comparison of the whole copy was asked for and has not begun. */
+  #wholeWanted = false;
   #tick: Cancel = () => undefined;
 
   constructor(env: ReplicaEnv) {
@@ -114,6 +116,7 @@ export class Replica {
     }
     for (const channel of this.#clients) channel.send({ kind: 'newView', view });
     this.#returnWhenAbsent();
+    this.#leaveForWhole();
   }
 
   /** The serving lease is good for `ms` from now (monotonic). */
@@ -142,6 +145,15 @@ export class Replica {
   /** Rotates journals and syncs disks; for a clean stop. Does nothing unless this brick serves as primary. */
   async checkpoint(): Promise<void> {
     await this.#primary?.checkpoint();
+  }
+
+  /**
+   * Has this copy compared with the primary's as a whole, whatever the journals say: it leaves the set and returns by a walk of the whole
+   * tree. It waits for a view in which all others are in sync, so that bricks that are asked at the same time go one after the other.
+   */
+  compareWhole(): void {
+    this.#wholeWanted = true;
+    this.#leaveForWhole();
   }
 
   status(): ReplicaStatus {
@@ -222,7 +234,7 @@ export class Replica {
         return;
       case 'ping':
         if (this.#primary?.serving === true && this.#env.clock.now() < this.#leaseUntil) {
-          this.#primary.leases.extend(session);
+          if (!this.#primary.leases.extend(session)) return;
           channel.send({ kind: 'pong', id: message.id, epoch: this.#view.epoch, leaseMs: LEASE_MS });
         }
         return;
@@ -250,6 +262,23 @@ export class Replica {
     }
     if (message.op === 'write') session.bytesWritten += message.args.data.byteLength;
     primary.request(session, channel, message);
+  }
+
+  #leaveForWhole(): void {
+    const { brick, bricks, authority } = this.#env;
+    const { epoch, inSync, primary } = this.#view;
+    if (!this.#wholeWanted || this.#stopped || primary === brick || inSync.length !== bricks.length) return;
+    authority.change(epoch, { kind: 'drop', brick }).then(
+      (view) => {
+        // Marked before the primary asks what this copy lacks: it returns after a pause.
+        if (this.#wholeWanted && view.epoch > epoch && !view.inSync.includes(brick)) {
+          this.#wholeWanted = false;
+          this.#copy.journal.updateMeta({ incomplete: true });
+        }
+        this.setView(view);
+      },
+      (error: unknown) => this.#log.warn('the view authority did not answer', { error: String(error) }),
+    );
   }
 
   /** A brick that is in no list of the view asks to be made equal. */

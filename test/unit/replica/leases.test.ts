@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { LeaseCache } from '../../../src/client/lease-cache.js';
+import type { Attr } from '../../../src/fops/fields.js';
+import { LEASE_MS, Leases } from '../../../src/replica/leases.js';
+import { Session } from '../../../src/replica/sessions.js';
+import { World } from '../../sim/world.js';
+
+const A = 'a'.repeat(32);
+const TIME = { sec: 1, nsec: 0 };
+
+function attr(gfid: string): Attr {
+  return { gfid, mode: 0o100644, nlink: 1, uid: 0, gid: 0, rdev: 0, size: 1, blocks: 8, atime: TIME, mtime: TIME, ctime: TIME };
+}
+
+function setUp(): { world: World; leases: Leases; reader: Session; writer: Session; later(ms: number): Promise<void> } {
+  const world = new World(1);
+  const leases = new Leases(world.clock(() => true, { name: 'x', stopped: false }));
+  return {
+    world, leases, reader: new Session('reader'), writer: new Session('writer'),
+    later: async (ms) => {
+      let over = false;
+      world.at(ms, () => (over = true));
+      await world.run(() => over, Infinity);
+    },
+  };
+}
+
+void describe('read leases', () => {
+  void it('a change waits for the holder to let go, and for nobody else', () => {
+    const { leases, reader, writer } = setUp();
+    leases.extend(reader);
+    leases.extend(writer);
+    leases.grant(A, reader);
+    leases.grant(A, writer);
+    let done = false;
+    assert.equal(leases.recall([A], writer, () => (done = true)), false);
+    assert.equal(done, false);
+    leases.recalled(writer, 1);
+    assert.equal(done, false);
+    leases.recalled(reader, 1);
+    assert.equal(done, true);
+    assert.equal(leases.recall([A], writer, () => undefined), true, 'the writer keeps its own');
+  });
+
+  void it('a silent holder delays a change for no longer than its lease time', async () => {
+    const { leases, reader, writer, later } = setUp();
+    leases.extend(reader);
+    leases.grant(A, reader);
+    let done = false;
+    leases.recall([A], writer, () => (done = true));
+    await later(LEASE_MS - 1);
+    assert.equal(done, false);
+    await later(100);
+    assert.equal(done, true);
+  });
+
+  void it('what a client knew before its time ran out does not come to life again', () => {
+    let now = 0;
+    const cache = new LeaseCache(() => now);
+    cache.extend(500);
+    cache.learn('getattr', { gfid: A }, 0, { attr: attr(A) }, true);
+    assert.deepEqual(cache.answer('getattr', { gfid: A }), { attr: attr(A) });
+    now = 600;
+    assert.equal(cache.answer('getattr', { gfid: A }), undefined);
+    cache.extend(1100);
+    assert.equal(cache.answer('getattr', { gfid: A }), undefined);
+  });
+
+  void it('too many leases run out together and begin anew', async () => {
+    const { leases, reader, writer, later } = setUp();
+    leases.extend(reader);
+    for (let i = 0; i < 200_000; i++) leases.grant(i.toString(16).padStart(32, '0'), reader);
+    assert.equal(leases.eligible(reader), false);
+    assert.equal(leases.extend(reader), false);
+    await later(LEASE_MS + 100);
+    assert.equal(leases.extend(reader), true);
+    assert.equal(leases.eligible(reader), true);
+    assert.equal(leases.recall(['0'.repeat(32)], writer, () => undefined), true);
+  });
+});
