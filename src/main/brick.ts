@@ -31,7 +31,8 @@ const STOP_SYNC_MS = 20_000;
 const FAILED_LINGER_MS = 500;
 const PING_TIMEOUT_S_DEFAULT = 10;
 
-const USAGE = 'usage: gluon brick --control SOCKET --volume ID --brick ID --path DIRECTORY [--log-file FILE] [--log-level LEVEL]';
+const USAGE =
+  'usage: gluon brick --control SOCKET --volume ID --brick ID --path DIRECTORY [--log-file FILE] [--log-level LEVEL]';
 
 interface Arguments {
   control: string;
@@ -73,6 +74,7 @@ class BrickProcess {
         onOrder: (order) => {
           if (order === 'stop') void this.end(0, 'ordered to stop');
           else if (order === 'checkpoint') void this.#replica?.checkpoint();
+          else if (order === 'heal-full') this.#replica?.compareWhole();
         },
         onRefused: (reason) => void this.end(0, `gluond refuses this process: ${reason}`),
       },
@@ -129,7 +131,8 @@ class BrickProcess {
   #configured(config: BrickConfig): void {
     const first = this.#config === undefined;
     this.#config = config;
-    if (first && this.#open !== undefined) this.#serve(config).catch((error: unknown) => this.#fail(`cannot listen: ${String(error)}`));
+    if (first && this.#open !== undefined)
+      this.#serve(config).catch((error: unknown) => this.#fail(`cannot listen: ${String(error)}`));
   }
 
   async #serve(config: BrickConfig): Promise<void> {
@@ -172,14 +175,18 @@ class BrickProcess {
       giveBack: (data) => this.#buffers.give(data),
     });
     if (this.#pendingView !== undefined) this.#replica.setView(this.#pendingView);
-    if (this.#pendingLeaseUntil > this.#clock.now()) this.#replica.renewLease(this.#pendingLeaseUntil - this.#clock.now());
+    if (this.#pendingLeaseUntil > this.#clock.now())
+      this.#replica.renewLease(this.#pendingLeaseUntil - this.#clock.now());
     const { port } = tcp.address as { port: number };
     this.#control.setState('serving', { port, socket: config.socket });
     this.#log.info('serving', { path: this.#args.path, host: config.listenHost, port, socket: config.socket });
   }
 
   /** The port it had before, or any other when that is taken. */
-  async #listenTcp(config: BrickConfig, accept: (channel: Channel<Message>) => void): Promise<{ address: Address; close(): Promise<void> }> {
+  async #listenTcp(
+    config: BrickConfig,
+    accept: (channel: Channel<Message>) => void,
+  ): Promise<{ address: Address; close(): Promise<void> }> {
     try {
       return await this.#network.listen({ host: config.listenHost, port: config.port }, accept);
     } catch (error) {
@@ -195,7 +202,13 @@ class BrickProcess {
     if (spec === undefined || spec.port === 0) throw new LostError(`brick ${sibling}: its port is not known yet`);
     const { brick, volume } = this.#args;
     const env = { network: this.#network, clock: this.#clock, random: this.#random };
-    return await dialBrick(env, { host: spec.host, port: spec.port }, DIAL_MS, { role: 'brick', id: brick, brick: sibling, volume, secret: config.spec.secret });
+    return await dialBrick(env, { host: spec.host, port: spec.port }, DIAL_MS, {
+      role: 'brick',
+      id: brick,
+      brick: sibling,
+      volume,
+      secret: config.spec.secret,
+    });
   }
 
   #viewed(view: View): void {
@@ -227,7 +240,10 @@ function admits(config: BrickConfig, remote: string): boolean {
   const host = remote.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
   const listed = (option: string | undefined): boolean =>
     (option ?? '').split(',').some((pattern) => {
-      const text = pattern.trim().replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*');
+      const text = pattern
+        .trim()
+        .replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&')
+        .replaceAll('*', '.*');
       return text !== '' && new RegExp(`^${text}$`).test(host);
     });
   const { options } = config.spec;
@@ -241,7 +257,14 @@ function parse(argv: string[]): { args: Arguments; log: Log } | string {
     const string = { type: 'string' } as const;
     const { values } = parseArgs({
       args: argv,
-      options: { control: string, volume: string, brick: string, path: string, 'log-file': string, 'log-level': string },
+      options: {
+        control: string,
+        volume: string,
+        brick: string,
+        path: string,
+        'log-file': string,
+        'log-level': string,
+      },
     });
     const { control, volume, brick, path } = values;
     if (control === undefined || volume === undefined || brick === undefined || path === undefined) return USAGE;
@@ -262,7 +285,9 @@ export function main(argv: string[]): number | undefined {
   }
   const { args, log } = parsed;
   const die = (error: unknown): void => {
-    log.error('a bug: the brick ends and is started again', { error: error instanceof Error ? error.stack : String(error) });
+    log.error('a bug: the brick ends and is started again', {
+      error: error instanceof Error ? error.stack : String(error),
+    });
     process.exit(70);
   };
   process.on('uncaughtException', die);

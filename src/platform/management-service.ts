@@ -260,16 +260,24 @@ export class ManagementService {
         `volume ${volume.name} has no primary brick yet: see 'gluon volume status ${volume.name}'`,
         Errno.EAGAIN,
       );
-    const { attached } = await nodes.call(primary.node, 'order', {
-      brick: primary.id,
-      order: full ? 'heal-full' : 'heal',
-    });
-    if (!attached)
+    // Without `full` there is nothing to begin: what differs is known, and is healed as soon as its brick is back.
+    if (!full) return { id: volume.id };
+    if (volume.replicaCount < 3)
       throw new Refused(
-        `the primary brick ${primary.host}:${primary.path} does not answer: see 'gluon volume status ${volume.name}'`,
-        Errno.ENOTCONN,
+        `with replica ${volume.replicaCount} no brick can leave the set to be compared as a whole: it takes three copies`,
       );
-    return { id: volume.id };
+    const asked = volume.bricks.filter((brick) => brick !== primary);
+    const answers = await Promise.all(
+      asked.map((brick) =>
+        nodes.call(brick.node, 'order', { brick: brick.id, order: 'heal-full' }).catch(() => ({ attached: false })),
+      ),
+    );
+    const away = asked
+      .filter((_, i) => answers[i]?.attached !== true)
+      .map((brick) => `brick ${brick.host}:${brick.path} does not answer and was not asked`);
+    if (away.length === asked.length)
+      throw new Refused(`no brick but the primary answers: see 'gluon volume status ${volume.name}'`, Errno.ENOTCONN);
+    return { id: volume.id, warnings: away };
   }
 
   async #watch(call: ServerWritableStream<{ volume: string; client: string }, object>): Promise<void> {

@@ -259,6 +259,19 @@ describe('a pool of three nodes', () => {
     await allInSync(two(), 'vms');
   });
 
+  it('a full heal compares every copy as a whole, one after the other', async () => {
+    const before = await statusOf(one(), 'vms');
+    await one().must('volume', 'heal', 'vms', 'full');
+    // Each of the two others leaves, catches up, and is admitted.
+    await waitFor(
+      'both copies to be compared',
+      30_000,
+      async () => (await statusOf(one(), 'vms')).epoch >= before.epoch + 6,
+      200,
+    );
+    await allInSync(one(), 'vms');
+  });
+
   it('a brick that hangs leaves the set and returns', async () => {
     const before = await statusOf(one(), 'vms');
     const hanging = before.bricks.find((brick) => brick.primary);
