@@ -4,11 +4,18 @@
  */
 import { Errno, LostError } from '../../src/base/errno.js';
 import { OWN_PAYLOAD_BYTES, type Address, type Channel, type Network } from '../../src/env/channel.js';
+import type { Clock } from '../../src/env/clock.js';
 import { decodeFrame, encodeFrame } from '../../src/wire/codec.js';
 import type { Message } from '../../src/wire/messages.js';
 import type { World } from '../sim/world.js';
 
 const DELAY_MS = 0.1;
+
+/** A clock of that world whose owner never stops. */
+export function clockOf(world: World): Clock {
+  return world.clock(() => true, { name: 'test', stopped: false });
+}
+
 
 function keyOf(address: Address): string {
   return 'path' in address ? address.path : `${address.host}:${address.port}`;

@@ -7,7 +7,7 @@ import type { Replica } from '../../../src/replica/replica.js';
 import { callHandshake } from '../../../src/wire/handshake.js';
 import type { Message } from '../../../src/wire/messages.js';
 import { World } from '../../sim/world.js';
-import { MemoryNetwork, type MemoryChannel } from '../../support/memory-network.js';
+import { clockOf, MemoryNetwork, type MemoryChannel } from '../../support/memory-network.js';
 
 const BRICK = 'b'.repeat(32);
 const VOLUME = 'd'.repeat(32);
@@ -23,7 +23,7 @@ interface Attached {
 
 async function serve(admits = true) {
   const world = new World(5);
-  const env = { clock: world.clock(() => true), random: world.random };
+  const env = { clock: clockOf(world), random: world.random };
   const network = new MemoryNetwork(world);
   const attached: Attached[] = [];
   const attach = (role: string) => (id: string, channel: Channel<Message>) => {

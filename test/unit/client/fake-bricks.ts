@@ -6,7 +6,7 @@ import { VolumeClient, type ClientOptions } from '../../../src/client/client.js'
 import { answerHandshake, type Caller } from '../../../src/wire/handshake.js';
 import type { Message, MessageOf } from '../../../src/wire/messages.js';
 import { World } from '../../sim/world.js';
-import { MemoryNetwork, type MemoryChannel } from '../../support/memory-network.js';
+import { clockOf, MemoryNetwork, type MemoryChannel } from '../../support/memory-network.js';
 
 export const GFID = '0123456789abcdef0123456789abcdef';
 export const ATTR = {
@@ -48,7 +48,7 @@ export class FakeBrick {
     return this.set.network.listen(address, (accepted) => {
       const channel = accepted as MemoryChannel;
       const { world } = this.set;
-      const env = { clock: world.clock(() => true), random: world.random };
+      const env = { clock: clockOf(world), random: world.random };
       answerHandshake(
         env,
         channel,
@@ -128,7 +128,7 @@ export class FakeBricks {
   client(options: ClientOptions = {}, spec = this.spec): VolumeClient {
     const { world, network } = this;
     const client = new VolumeClient(
-      { clock: world.clock(() => true), random: world.random, network, log: silentLog },
+      { clock: clockOf(world), random: world.random, network, log: silentLog },
       options,
     );
     client.update(spec, this.view);

@@ -12,7 +12,7 @@ import {
 import { encodeFrame } from '../../../src/wire/codec.js';
 import type { Message } from '../../../src/wire/messages.js';
 import { World } from '../../sim/world.js';
-import { MemoryNetwork, type MemoryChannel } from '../../support/memory-network.js';
+import { clockOf, MemoryNetwork, type MemoryChannel } from '../../support/memory-network.js';
 
 const BRICK = 'b'.repeat(32);
 const SESSION = 'c'.repeat(32);
@@ -33,7 +33,7 @@ async function shake(
   tamper: (message: Message) => Message | undefined = (m) => m,
 ): Promise<Outcome> {
   const world = new World(3);
-  const env = { clock: world.clock(() => true), random: world.random };
+  const env = { clock: clockOf(world), random: world.random };
   const network = new MemoryNetwork(world);
   const outcome: Outcome = { caller: undefined, brick: undefined, wire: [] };
   const tap = (channel: MemoryChannel): void => {
