@@ -134,14 +134,14 @@ export class CatchUp {
       keysLeft: left.length,
       bytesLeft: left.filter((key) => key.startsWith('d')).length * REGION_BYTES,
       bytesDone,
-      paths: pathsOf(primary, left),
+      paths: primary.paths.of(left),
     };
   }
 
   static absentStatus(primary: Primary, brick: string): HealStatus {
     const keys = [...primary.host.copy.journal.keys()];
     const bytesLeft = keys.filter((key) => key.startsWith('d')).length * REGION_BYTES;
-    return { brick, state: 'absent', keysLeft: keys.length, bytesLeft, bytesDone: 0, paths: pathsOf(primary, keys) };
+    return { brick, state: 'absent', keysLeft: keys.length, bytesLeft, bytesDone: 0, paths: primary.paths.of(keys) };
   }
 
   // ---------------------------------------------------------------- choosing what is to be done
@@ -536,30 +536,3 @@ export class CatchUp {
     if (this.#primary.stopped) throw new LostError('no longer primary');
   }
 }
-
-/** Names for people: paths where the key is a name or a directory, the identity otherwise. */
-function pathsOf(primary: Primary, keys: readonly Key[]): string[] {
-  const paths = new Set<string>();
-  for (const key of keys) {
-    if (paths.size >= PATHS_MAX) break;
-    const parsed = parseKey(key);
-    if (parsed === undefined) continue;
-    if (parsed.kind === 'name') paths.add(`${pathOfDirectory(primary, parsed.parent)}/${parsed.name}`.replace('//', '/'));
-    else if (parsed.kind !== 'inode' || primary.host.copy.store.directoryPlace(parsed.gfid) === undefined) paths.add(parsed.gfid === ROOT_GFID ? '/' : `<gfid:${parsed.gfid}>`);
-    else paths.add(pathOfDirectory(primary, parsed.gfid));
-  }
-  return [...paths];
-}
-
-function pathOfDirectory(primary: Primary, gfid: Gfid): string {
-  const names: Name[] = [];
-  let at = gfid;
-  while (at !== ROOT_GFID) {
-    const place = primary.host.copy.store.directoryPlace(at);
-    if (place === undefined || names.length > 10_000) return `<gfid:${gfid}>`;
-    names.push(place.name);
-    at = place.parent;
-  }
-  return `/${names.toReversed().join('/')}`;
-}
-

@@ -28,6 +28,7 @@ import { LockWaiters, type LockWaiter } from './lock-waiters.js';
 import { InodeLocks, Mode, readLock, type Ticket } from './inode-locks.js';
 import { inodeKey, type Key } from './keys.js';
 import { Leases, LEASE_MS } from './leases.js';
+import { Paths } from './paths.js';
 import { PeerLink } from './peer-link.js';
 import { planMutation, sameLocks, type Plan } from './plan.js';
 import { answerRead, isRead } from './reads.js';
@@ -108,6 +109,7 @@ export class Primary {
   readonly host: PrimaryHost;
   readonly locks = new InodeLocks();
   readonly leases: Leases;
+  readonly paths: Paths;
   readonly followers = new Map<BrickId, Follower>();
   readonly #waiters: LockWaiters;
   readonly #log: Log;
@@ -135,6 +137,7 @@ export class Primary {
     this.#log = host.log.child({ role: 'primary' });
     this.#purgeFrom = view.epoch === 1 ? 0 : host.clock.now() + host.pingTimeoutMs() + 2000;
     this.leases = new Leases(host.clock);
+    this.paths = new Paths(host.copy.store);
     this.#waiters = new LockWaiters(host.copy.fileLocks);
   }
 

@@ -50,7 +50,9 @@ function compute(primary: Primary, session: Session, message: ReadRequest): unkn
   switch (op) {
     case 'lookup': {
       const { parent, name } = args as Args<'lookup'>;
-      return { attr: store.lookup(parent, name) };
+      const attr = store.lookup(parent, name);
+      primary.paths.note(attr.gfid, parent, name);
+      return { attr };
     }
     case 'getattr':
       return { attr: store.getattr((args as Args<'getattr'>).gfid) };
