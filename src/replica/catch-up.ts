@@ -20,7 +20,6 @@ import { BLOCK_BYTES, DIGEST_BYTES } from './store.js';
 const PARALLEL = 8;
 const PAUSE_KEYS_MAX = 64;
 const LOCK_WAIT_MS = 500;
-const PATHS_MAX = 1000;
 /** Mutations are held for part of every period when changes come faster than keys are made equal; the part grows until the work shrinks. */
 const PERIOD_MS = 100;
 const PERIODS_PER_LOOK = 5;
