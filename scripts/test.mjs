@@ -56,8 +56,8 @@ async function runKind({ kind, concurrency, minutes, fullMinutes }) {
   const compiled = sources.map((path) => join('dist', path.replace(/\.ts$/, '.js')));
   const result = await run([process.execPath, ...options, ...compiled], { env, show: true, timeoutMs: limit * 60_000 });
   const counts = existsSync(countsPath) ? JSON.parse(readFileSync(countsPath, 'utf8')) : { passed: 0, failed: 0, skipped: 0, failures: [] };
-  if (result.status !== 0 && counts.failed === 0) {
-    counts.failed = 1;
+  if (result.timedOut || (result.status !== 0 && counts.failed === 0)) {
+    counts.failed++;
     counts.failures.push(`${kind}: ${result.timedOut ? `ran longer than ${limit} min` : `the test runner ended with ${result.signal ?? `status ${result.status}`}`}`);
   }
   return counts;

@@ -28,6 +28,8 @@ export default async function* reporter(source) {
     if (!files.has(file)) files.set(file, { passed: 0, failed: 0, skipped: 0, stderr: [] });
     return files.get(file);
   };
+  // Written as we go: what ran is counted even when the runner has to be killed.
+  const save = () => process.env.GLUON_TEST_COUNTS !== undefined && writeFileSync(process.env.GLUON_TEST_COUNTS, JSON.stringify(counts));
   for await (const { type, data } of source) {
     const isSuite = data?.details?.type === 'suite';
     // A test file itself is reported as a test of nesting 0 whose name is its path.
@@ -37,6 +39,7 @@ export default async function* reporter(source) {
       const kind = data.skip !== undefined || data.todo !== undefined ? 'skipped' : 'passed';
       counts[kind]++;
       of(data.file)[kind]++;
+      if (counts[kind] % 20 === 0) save();
       if (data.details.duration_ms > SLOW_TEST_MS) yield `  ok     ${fileName(data.file)}: ${data.name} (${(data.details.duration_ms / 1000).toFixed(1)} s)\n`;
     }
     if (type === 'test:fail') {
@@ -46,6 +49,7 @@ export default async function* reporter(source) {
       counts.failed++;
       of(data.file).failed++;
       counts.failures.push(`${fileName(data.file)}: ${data.name}`);
+      save();
       yield failureText(data);
       // A file that ends before its tests could tell anything has only its stderr to say why.
       if (isFile) for (const line of of(data.file).stderr) yield `      ${line}\n`;
@@ -62,5 +66,5 @@ export default async function* reporter(source) {
     const verdict = seen.failed > 0 ? 'FAILED' : 'ok';
     yield `  ${verdict.padEnd(6)} ${fileName(file)}: ${seen.passed} passed${seen.failed > 0 ? `, ${seen.failed} failed` : ''}${seen.skipped > 0 ? `, ${seen.skipped} skipped` : ''}\n`;
   }
-  if (process.env.GLUON_TEST_COUNTS !== undefined) writeFileSync(process.env.GLUON_TEST_COUNTS, JSON.stringify(counts));
+  save();
 }
