@@ -35,6 +35,21 @@ export function dueChange(
   return abandoned === undefined ? undefined : { kind: 'abandon', brick: abandoned };
 }
 
+/**
+ * True when fewer than a majority would be in sync and live afterwards, so that the change brings no service back at once: after a power cut of
+ * several nodes, bricks return one by one, and one that comes a moment later should find its place.
+ */
+export function canWait(
+  view: View,
+  bricks: readonly BrickId[],
+  change: ViewChange,
+  fact: (brick: BrickId) => BrickFact,
+): boolean {
+  if (change.kind !== 'succeed' && change.kind !== 'drop') return false;
+  const gone = change.kind === 'succeed' ? view.primary : change.brick;
+  return view.inSync.filter((brick) => brick !== gone && fact(brick) === 'live').length < majority(bricks.length);
+}
+
 /** Why a brick may not ask for this, or undefined. */
 export function refusal(view: View, change: ViewChange, asking: BrickId): string | undefined {
   switch (change.kind) {
@@ -81,11 +96,15 @@ const COMMIT_ATTEMPTS = 8;
 const FENCE_MS = 12_000;
 const FENCE_RETRY_MS = 200;
 const LOOK_MS = 200;
+/** How long a brick gets to return before a change that would not help at once. */
+const RETURN_MS = 5_000;
 
 export class ViewKeeper {
   readonly #options: ViewKeeperOptions;
   readonly #busy = new Set<string>();
   readonly #again = new Set<string>();
+  /** Since when a change that brings no service back has been due. */
+  readonly #waiting = new Map<string, { epoch: number; since: number }>();
   #timer: Cancel = () => undefined;
   #detach: () => void = () => undefined;
   #stopped = true;
@@ -171,11 +190,18 @@ export class ViewKeeper {
 
   #due(volume: VolumeRecord): ViewChange | undefined {
     const view = this.#options.state.view(volume.id)?.value ?? EMPTY_VIEW;
-    return dueChange(
-      view,
-      volume.bricks.map((brick) => brick.id),
-      (brick) => this.fact(volume, brick),
-    );
+    const bricks = volume.bricks.map((brick) => brick.id);
+    const fact = (brick: BrickId): BrickFact => this.fact(volume, brick);
+    const change = dueChange(view, bricks, fact);
+    if (change === undefined || !canWait(view, bricks, change, fact)) {
+      this.#waiting.delete(volume.id);
+      return change;
+    }
+    const now = this.#options.clock.now();
+    const waiting = this.#waiting.get(volume.id);
+    if (waiting?.epoch === view.epoch) return now - waiting.since < RETURN_MS ? undefined : change;
+    this.#waiting.set(volume.id, { epoch: view.epoch, since: now });
+    return undefined;
   }
 
   async #settle(volumeId: string): Promise<void> {

@@ -5,7 +5,7 @@ import { Liveness } from '../../../src/cluster/liveness.js';
 import { MemoryCluster, MemoryStore } from '../../../src/cluster/memory-store.js';
 import { encode, keys, type VolumeRecord } from '../../../src/cluster/records.js';
 import { ClusterState } from '../../../src/cluster/state.js';
-import { dueChange, refusal, ViewKeeper, type BrickFact } from '../../../src/cluster/views.js';
+import { canWait, dueChange, refusal, ViewKeeper, type BrickFact } from '../../../src/cluster/views.js';
 import { silentLog } from '../../../src/env/log.js';
 import { EMPTY_VIEW, type View } from '../../../src/fops/view.js';
 import type { ViewChange } from '../../../src/replica/view.js';
@@ -39,6 +39,22 @@ describe('the change that is due', () => {
       const names: Record<string, BrickFact> = { l: 'live', d: 'dead', u: 'unknown' };
       const fact = (brick: string): BrickFact => names[facts['abc'.indexOf(brick)] as string] as BrickFact;
       assert.deepEqual(dueChange(before, ['a', 'b', 'c'], fact), due);
+    });
+  }
+});
+
+describe('a change that brings no service back at once', () => {
+  const table: [why: string, view: View, facts: string, change: ViewChange, waits: boolean][] = [
+    ['the primary of three died', view('a', 'abc'), 'dll', { kind: 'succeed', successor: 'b' }, false],
+    ['two of three died, the primary among them', view('a', 'abc'), 'ddl', { kind: 'succeed', successor: 'c' }, true],
+    ['a member died', view('a', 'abc'), 'ldl', { kind: 'drop', brick: 'b' }, false],
+    ['two members died', view('a', 'abc'), 'ldd', { kind: 'drop', brick: 'b' }, true],
+    ['a brick that caught up died', view('a', 'ab', 'c'), 'ldd', { kind: 'abandon', brick: 'c' }, false],
+  ];
+  for (const [why, before, facts, change, waits] of table) {
+    it(`${why}: ${waits ? 'waits' : 'is made'}`, () => {
+      const fact = (brick: string): BrickFact => (facts['abc'.indexOf(brick)] === 'l' ? 'live' : 'dead');
+      assert.equal(canWait(before, ['a', 'b', 'c'], change, fact), waits);
     });
   }
 });
@@ -128,6 +144,28 @@ describe('keeper of the views', () => {
     brick('a', 'down');
     await clock.advance(1);
     assert.deepEqual(now(), { epoch: 2, primary: 'b', inSync: ['b', 'c'], catchingUp: [] });
+  });
+
+  it('after a power cut of all, gives the bricks that return late their place', async () => {
+    for (const id of 'abc') brick(id, 'down');
+    await clock.advance(300);
+    brick('b', 'up');
+    await clock.advance(1_000);
+    brick('a', 'up');
+    await clock.advance(300);
+    assert.equal(now().epoch, 2);
+    assert.deepEqual(now().inSync, ['a', 'b']);
+  });
+
+  it('after a power cut of all, does not wait for ever', async () => {
+    for (const id of 'abc') brick(id, 'down');
+    await clock.advance(300);
+    brick('b', 'up');
+    for (let i = 0; i < 6; i++) {
+      beat('b', 'c');
+      await clock.advance(1_000);
+    }
+    assert.equal(now().primary, 'b');
   });
 
   it('drops the brick of a node that is silent for longer than its lease, not before', async () => {
