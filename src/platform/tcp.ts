@@ -18,6 +18,7 @@ import { OWN_PAYLOAD_BYTES, type Address, type Channel, type Network } from '../
 import { decodeMessage, encodeMessage, FRAME_BYTES_MAX, FRAME_PREFIX_BYTES, frameBytes } from '../wire/codec.js';
 import type { Message } from '../wire/messages.js';
 import { PackBuffer } from '../wire/pack.js';
+import { libcFunction } from './libc.js';
 
 const RECEIVE_BYTES = 128 << 10;
 /** A frame of at least this size gets a buffer of its own; anything below fits into the receive buffer. */
@@ -34,6 +35,11 @@ const QUEUE_BYTES_MAX = 256 << 20;
 /** An accepted connection is not read while this much waits to be sent on it. */
 const PAUSE_BYTES = 16 << 20;
 const CLOSE_MS = 2_000;
+/** A TCP connection on which the other machine confirms nothing for so long is lost; otherwise TCP would go on trying for a quarter of an hour. */
+const UNCONFIRMED_MS = 6_000;
+const KEEPALIVE_IDLE_MS = 2_000;
+const IPPROTO_TCP = 6;
+const TCP_USER_TIMEOUT = 18;
 const CONNECTIONS_MAX = 1_024;
 /** sun_path, without its terminating NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
@@ -270,6 +276,17 @@ class TcpChannel implements Channel<Message> {
   }
 }
 
+const setsockopt = libcFunction('int setsockopt(int, int, int, void *, unsigned int)');
+const unconfirmed = Buffer.alloc(4);
+unconfirmed.writeUInt32LE(UNCONFIRMED_MS);
+
+/** Node has no call for TCP_USER_TIMEOUT. Without its effect a lost machine is noticed later, by the ping timeout. */
+function limitSilence(socket: Socket): void {
+  const { fd } = (socket as unknown as { _handle?: { fd?: number } })._handle ?? {};
+  socket.setKeepAlive(true, KEEPALIVE_IDLE_MS);
+  if (fd !== undefined && fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, unconfirmed, unconfirmed.length);
+}
+
 function describe(address: Address): string {
   return 'path' in address ? address.path : `${address.host}:${address.port}`;
 }
@@ -335,6 +352,7 @@ export class TcpNetwork implements Network<Message> {
       socket.once('connect', () => {
         clearTimeout(timer);
         socket.off('error', onError);
+        if ('host' in address) limitSilence(socket);
         channel.attach(socket);
         resolve(channel);
       });
@@ -357,6 +375,7 @@ export class TcpNetwork implements Network<Message> {
       }
       const channel = new TcpChannel(remote, true, this.#buffers);
       const socket = adopt(plain, channel);
+      if ('host' in address) limitSilence(socket);
       channel.attach(socket);
       sockets.add(socket);
       open.add(channel);
@@ -367,6 +386,8 @@ export class TcpNetwork implements Network<Message> {
       accept(channel);
     });
     await bind(server, address);
+    // A connection that could not be accepted (too many open files) is the caller's loss, not the end of this process.
+    server.on('error', () => undefined);
     const bound = server.address();
     const result: Address =
       'path' in address
