@@ -47,7 +47,7 @@ const DIAL_MS = 2000;
 const RETRY_MS_MIN = 10;
 const RETRY_MS_MAX = 500;
 const PING_MS = 125;
-const SILENCE_MS = 10_000;
+const PING_TIMEOUT_S_DEFAULT = 10;
 /** Requests under way, and data they carry or ask for: the rest waits here. */
 const IN_FLIGHT_MAX = 1024;
 const IN_FLIGHT_BYTES_MAX = 64 << 20;
@@ -436,13 +436,19 @@ export class VolumeClient {
     this.#channel?.send({ kind: 'ping', id });
   }
 
+  #pingTimeoutMs(): number {
+    const seconds = Number(this.#spec?.options['network.ping-timeout'] ?? PING_TIMEOUT_S_DEFAULT);
+    return (Number.isFinite(seconds) && seconds > 0 ? seconds : PING_TIMEOUT_S_DEFAULT) * 1000;
+  }
+
   #armTick(): void {
     this.#tick = this.#env.clock.after(PING_MS, () => {
       this.#armTick();
       const now = this.#env.clock.now();
       if (this.#channel !== undefined) {
         if (this.#readyEpoch > 0) this.#ping();
-        if (now - this.#lastHeard > SILENCE_MS) this.#drop(`nothing heard for ${SILENCE_MS} ms`);
+        const silence_ms = this.#pingTimeoutMs();
+        if (now - this.#lastHeard > silence_ms) this.#drop(`nothing heard for ${silence_ms} ms`);
       } else if (this.#dialing === 0 && this.#readyEpoch === 0 && this.#retryMs >= RETRY_MS_MAX) this.#connect();
       if (this.#frameTimeoutMs > 0) this.#expire(now);
     });
