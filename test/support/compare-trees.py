@@ -46,12 +46,14 @@ def digest(path):
         at = 0
         while at < end:
             try:
-                at = os.lseek(file.fileno(), at, os.SEEK_DATA) // BLOCK * BLOCK
+                data_at = os.lseek(file.fileno(), at, os.SEEK_DATA)
             except OSError as error:
                 if error.errno == errno.ENXIO:
                     break
                 raise
-            hole = os.lseek(file.fileno(), at, os.SEEK_HOLE)
+            # Blocks begin at multiples of their size; the one that data begins in may begin in a hole.
+            hole = os.lseek(file.fileno(), data_at, os.SEEK_HOLE)
+            at = max(at, data_at // BLOCK * BLOCK)
             while at < hole:
                 data = os.pread(file.fileno(), BLOCK, at)
                 if not data:
