@@ -25,6 +25,8 @@ const SLOW_MS = 1_000;
 
 interface Seen {
   revision: number;
+  /** It changed since this gluond looks: it is no remainder of a node that died before. */
+  confirmed: boolean;
   at: number;
   ttlMs: number;
 }
@@ -96,6 +98,12 @@ export class Liveness {
     return seen !== undefined && this.#options.clock.now() - seen.at < seen.ttlMs;
   }
 
+  /** As `alive`, but from what was seen since this gluond started. */
+  confirmed(node: NodeId): boolean {
+    if (node === this.#options.node) return this.#options.clock.now() < this.#leaseUntil;
+    return this.alive(node) && this.#seen.get(node)?.confirmed === true;
+  }
+
   /** Certain enough to act, if the record has still this revision: what `dead` returns is to be compared in the same commit. */
   dead(node: NodeId): { key: string; revision: number } | undefined {
     const now = this.#options.clock.now();
@@ -121,7 +129,12 @@ export class Liveness {
       const revision = record?.revision ?? 0;
       const seen = this.#seen.get(peer.id);
       if (seen?.revision === revision) continue;
-      this.#seen.set(peer.id, { revision, at: clock.now(), ttlMs: record?.value.ttlMs ?? this.#options.ttlMs() });
+      this.#seen.set(peer.id, {
+        revision,
+        confirmed: seen !== undefined,
+        at: clock.now(),
+        ttlMs: record?.value.ttlMs ?? this.#options.ttlMs(),
+      });
     }
     for (const id of this.#seen.keys()) if (!present.has(id)) this.#seen.delete(id);
   }

@@ -185,7 +185,7 @@ export class ViewKeeper {
     if (process?.value.state !== 'up') return { fact: 'dead', compares: [compare] };
     const silent = liveness.dead(node);
     if (silent !== undefined) return { fact: 'dead', compares: [compare, silent] };
-    return { fact: liveness.alive(node) ? 'live' : 'unknown', compares: [compare] };
+    return { fact: liveness.confirmed(node) ? 'live' : 'unknown', compares: [compare] };
   }
 
   #due(volume: VolumeRecord): ViewChange | undefined {

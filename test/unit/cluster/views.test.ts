@@ -132,8 +132,30 @@ describe('keeper of the views', () => {
     await settle();
     liveness.start();
     keeper.start();
+    beat('b', 'c');
     for (const id of 'abc') brick(id, 'up');
     await clock.advance(300);
+  });
+
+  it('takes nobody for alive whose record may be older than this gluond', async () => {
+    const fresh = new Liveness({
+      node: 'a',
+      state,
+      store,
+      clock,
+      log: silentLog,
+      incarnation: 'y',
+      ttlMs: () => 5_000,
+      firstWrites: () => [],
+    });
+    fresh.start();
+    await clock.advance(100);
+    assert.equal(fresh.confirmed('b'), false);
+    assert.equal(fresh.alive('b'), true);
+    beat('b');
+    await settle();
+    assert.equal(fresh.confirmed('b'), true);
+    fresh.stop();
   });
 
   it('forms the set when all bricks are up', () => {
