@@ -17,7 +17,8 @@ const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 export function createSharedMemory(name: string, bytes: number): number {
   const descriptor = memfdCreate(name, 0) as number;
   if (descriptor < 0) throw new Error(`memfd_create: ${errnoName(koffi.errno())}`);
-  if ((ftruncate(descriptor, bytes) as number) < 0) throw new Error(`ftruncate of the state memory: ${errnoName(koffi.errno())}`);
+  if ((ftruncate(descriptor, bytes) as number) < 0)
+    throw new Error(`ftruncate of the state memory: ${errnoName(koffi.errno())}`);
   return descriptor;
 }
 
@@ -32,8 +33,12 @@ export class SharedMemory implements StateMemory {
   map(offset: number, bytes: number): ArrayBuffer {
     let part = this.#parts.get(offset);
     if (part === undefined) {
-      const address = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, this.#descriptor, offset) as unknown as bigint | null;
-      assert(address !== null && address !== MAP_FAILED, `the state memory cannot be mapped: ${errnoName(koffi.errno())}`);
+      const address = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, this.#descriptor, offset) as unknown as
+        bigint | null;
+      assert(
+        address !== null && address !== MAP_FAILED,
+        `the state memory cannot be mapped: ${errnoName(koffi.errno())}`,
+      );
       part = koffi.view(address, bytes);
       this.#parts.set(offset, part);
     }
