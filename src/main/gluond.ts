@@ -8,9 +8,7 @@
  * Exit status: 0 ended on request, 1 wrong arguments or it could not start, 70 a bug.
  */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, readFileSync, rmSync } from 'node:fs';
-import { hostname } from 'node:os';
-import { parseArgs } from 'node:util';
+import { chmodSync, rmSync } from 'node:fs';
 import { status, Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { Errno, FsError, LostError } from '../base/errno.js';
@@ -37,7 +35,7 @@ import { EtcdMember, freePorts } from '../platform/etcd-member.js';
 import { SystemHostLookup } from '../platform/host-lookup.js';
 import { LevelStore } from '../platform/level-store.js';
 import { LibcDisk } from '../platform/libc.js';
-import { descriptorSink, fileSink, isLogLevel, JsonLog } from '../platform/log.js';
+import { descriptorSink, fileSink, JsonLog } from '../platform/log.js';
 import { ManagementService, type Caller } from '../platform/management-service.js';
 import { StateDirectory, SOCKET_PATH_BYTES_MAX, type NodeFile } from '../platform/node-files.js';
 import { VERSION } from '../platform/package-root.js';
@@ -45,27 +43,9 @@ import { memberCredentials, PeerClient } from '../platform/peer-client.js';
 import { makeAuthority, makeNodeCertificate } from '../platform/pki.js';
 import { EtcdPoolBackend } from '../platform/pool-backend.js';
 import { packageDefinition, serviceDefinition } from '../platform/proto.js';
-import { formatHostPort, parseHostPort, type HostPort } from '../platform/target.js';
+import { formatHostPort } from '../platform/target.js';
 import { TlsListener, type TlsMaterial } from '../platform/tls-listener.js';
-
-const USAGE = `usage: gluond [--listen ADDRESS[:PORT]] [--name NAME] [--state-dir DIRECTORY] [--log-level LEVEL] [--log-file FILE]
-              [--join-token TOKEN] [--stop-bricks]
-  --listen       where the management service listens (0.0.0.0:24007)
-  --name         name of this node in the pool (the host name)
-  --state-dir    state of this node (/var/lib/gluon)
-  --log-level    debug, info, warn or error (info)
-  --log-file     JSON lines are appended here (standard error)
-  --join-token   this node joins a pool only when the probe brings the same token; @FILE reads it from a file
-  --stop-bricks  SIGTERM stops bricks and etcd too, as SIGINT does`;
-
-interface Arguments {
-  listen: HostPort;
-  name: string;
-  stateDirectory: string;
-  joinToken: string;
-  logLevel: string;
-  stopBricks: boolean;
-}
+import { parseArguments, USAGE, type Arguments } from './gluond-arguments.js';
 
 const WILDCARDS = new Set(['0.0.0.0', '::']);
 const TTL_MS_MIN = 2_000;
@@ -561,61 +541,17 @@ function closedStore(): ClusterStore {
   return { get: lost, list: lost, commit: lost, watch: () => undefined, close: () => Promise.resolve() };
 }
 
-/** A token in a file does not show in the process list. */
-function tokenOf(text: string): string {
-  return text.startsWith('@') ? readFileSync(text.slice(1), 'utf8').trim() : text;
-}
-
-function parse(argv: string[]): Arguments & { logFile: string | undefined } {
-  const string = { type: 'string' } as const;
-  const boolean = { type: 'boolean' } as const;
-  const { values } = parseArgs({
-    args: argv,
-    options: {
-      listen: string,
-      name: string,
-      'state-dir': string,
-      'log-level': string,
-      'log-file': string,
-      'join-token': string,
-      'stop-bricks': boolean,
-      help: boolean,
-      version: boolean,
-    },
-  });
-  if (values.help === true || values.version === true) {
-    process.stdout.write(values.help === true ? `${USAGE}\n` : `gluond ${VERSION}\n`);
-    process.exit(0);
-  }
-  const logLevel = (values['log-level'] ?? 'info').toLowerCase();
-  if (!isLogLevel(logLevel))
-    throw new FsError(
-      Errno.EINVAL,
-      'gluond',
-      `--log-level ${logLevel} is not a log level: give debug, info, warn or error`,
-    );
-  return {
-    listen: parseHostPort(values.listen ?? '0.0.0.0'),
-    name: values.name ?? hostname(),
-    stateDirectory: values['state-dir'] ?? '/var/lib/gluon',
-    joinToken: tokenOf(values['join-token'] ?? ''),
-    logLevel,
-    stopBricks: values['stop-bricks'] === true,
-    logFile: values['log-file'],
-  };
-}
-
 /** Runs until a signal ends it. A number is the exit status of a start that failed. */
 export async function main(argv: string[]): Promise<number | undefined> {
-  let args: ReturnType<typeof parse>;
+  let args: Arguments;
   try {
-    args = parse(argv);
+    args = parseArguments(argv);
   } catch (error) {
     process.stderr.write(`gluond: ${error instanceof Error ? error.message : String(error)}\n${USAGE}\n`);
     return 1;
   }
   const file = args.logFile === undefined ? undefined : fileSink(args.logFile);
-  const log = new JsonLog(file?.sink ?? descriptorSink(2), args.logLevel as 'info', { daemon: args.name });
+  const log = new JsonLog(file?.sink ?? descriptorSink(2), args.logLevel, { daemon: args.name });
   process.on('uncaughtException', (error) => {
     log.error('a bug: gluond ends', { error });
     process.exit(70);
