@@ -8,6 +8,7 @@ import { relative } from 'node:path';
 /** Tests that take this long are told when they end: progress for who waits. */
 const SLOW_TEST_MS = 1_000;
 const STDERR_LINES_SHOWN = 30;
+const STILL_RUNNING_MS = 20_000;
 
 function fileName(path) {
   return path === undefined ? '?' : relative(process.cwd(), path).replace(/^dist[^/]*\//, '').replace(/(?:\.js)$/, '.ts');
@@ -28,12 +29,23 @@ export default async function* reporter(source) {
     if (!files.has(file)) files.set(file, { passed: 0, failed: 0, skipped: 0, stderr: [] });
     return files.get(file);
   };
+  // What takes long says that it still runs: who waits sees where.
+  const open = new Map();
+  const beat = setInterval(() => {
+    const now = Date.now();
+    const long = [...open.values()].filter((test) => now - test.begin > STILL_RUNNING_MS).at(-1);
+    if (long !== undefined) process.stdout.write(`  ...    ${fileName(long.file)}: ${long.name} (${Math.round((now - long.begin) / 1000)} s)\n`);
+  }, STILL_RUNNING_MS);
+  beat.unref();
   // Written as we go: what ran is counted even when the runner has to be killed.
   const save = () => process.env.GLUON_TEST_COUNTS !== undefined && writeFileSync(process.env.GLUON_TEST_COUNTS, JSON.stringify(counts));
   for await (const { type, data } of source) {
     const isSuite = data?.details?.type === 'suite';
     // A test file itself is reported as a test of nesting 0 whose name is its path.
     const isFile = data?.nesting === 0 && data.name !== undefined && data.file !== undefined && data.name.endsWith('.js') && data.file.endsWith(data.name.replace(/^.*\//, ''));
+    const key = `${data?.file}\0${data?.nesting}\0${data?.name}`;
+    if (type === 'test:dequeue' || type === 'test:start') open.set(key, { file: data.file, name: data.name, begin: open.get(key)?.begin ?? Date.now() });
+    if (type === 'test:pass' || type === 'test:fail' || type === 'test:complete') open.delete(key);
     if (type === 'test:start' && data.file !== undefined) of(data.file);
     if (type === 'test:pass' && !isSuite && !isFile) {
       const kind = data.skip !== undefined || data.todo !== undefined ? 'skipped' : 'passed';
