@@ -46,6 +46,8 @@ export class Paths {
     if (unknown.length > 0) this.#search(new Set(unknown));
     for (const gfid of inodes) {
       const place = this.#place(gfid);
+      // An inode that is gone is no entry any more; the names it had are.
+      if (place === undefined && gfid !== ROOT_GFID && this.#store.describe(gfid) === undefined) continue;
       paths.add(gfid === ROOT_GFID ? '/' : place === undefined ? `<gfid:${gfid}>` : this.#join(place));
     }
     return [...paths].slice(0, PATHS_MAX);

@@ -96,6 +96,8 @@ interface Mutation {
 const CALL_TIMEOUT_MS = 10_000;
 const REDIAL_MS_MIN = 20;
 const REDIAL_MS_MAX = 1000;
+/** A new primary waits this long for members before it lets others take their place. */
+const MISSING_MS = 3000;
 const CHECKPOINT_MS = 30_000;
 const HEARTBEAT_MS = 5;
 const STATE_PART_BYTES = 1 << 19;
@@ -922,6 +924,7 @@ export class Primary {
   async #recover(): Promise<void> {
     this.#log.info('becoming primary', { epoch: this.#view.epoch, inSync: this.#view.inSync });
     this.#connectAll();
+    const missingSince = this.host.clock.now();
     while (this.#state === 'recovering') {
       const members = this.#view.inSync.filter((brick) => brick !== this.host.brick);
       const sealed = members.map((brick) => this.followers.get(brick)).filter((follower) => follower?.seal !== undefined) as Follower[];
@@ -938,6 +941,7 @@ export class Primary {
         continue;
       }
       if (sealed.length === members.length && (await this.#settleAll(sealed))) break;
+      if (sealed.length < members.length && this.host.clock.now() >= missingSince + MISSING_MS) await this.#replaceMissing(members);
       await this.#recoveryEvent();
       this.#connectAll();
     }
@@ -957,6 +961,28 @@ export class Primary {
     this.#updateGate();
     for (const follower of this.followers.values()) if (follower.state === 'joining' && follower.seal !== undefined) this.#join(follower);
     this.#openGate();
+  }
+
+  /**
+   * A member that cannot be dropped stays away: a brick that waits to catch up is made equal and takes its place. Only when this copy lost nothing: then it has
+   * every change that was acknowledged, since none was without it. The new view begins recovery anew.
+   */
+  async #replaceMissing(members: BrickId[]): Promise<void> {
+    const newcomer = [...this.followers.values()].find((follower) => follower.seal !== undefined && this.#view.catchingUp.includes(follower.brick));
+    if (newcomer === undefined || this.host.standing() === 0) return;
+    const without = members.filter((brick) => this.followers.get(brick)?.seal === undefined);
+    this.#log.warn('members stay away, another brick takes their place', { newcomer: newcomer.brick, without });
+    try {
+      const catchUp = new CatchUp(this, newcomer, true);
+      newcomer.catchUp = catchUp;
+      await catchUp.makeEqual();
+      await this.sendState(newcomer);
+      this.host.adoptView(await this.host.authority.change(this.#view.epoch, { kind: 'admit', brick: newcomer.brick, without }));
+    } catch (error) {
+      if (!(error instanceof LostError) && !(error instanceof FsError)) throw error;
+      this.#log.warn('the brick could not take their place', { newcomer: newcomer.brick, error: String(error) });
+      newcomer.link?.close('recovery begins again');
+    }
   }
 
   #recoveryEvent(): Promise<void> {

@@ -104,7 +104,12 @@ export class World {
       await settleMicrotasks();
       if (done()) return true;
       const event = this.#pop();
-      if (event === undefined || event.at > untilMs) return false;
+      if (event === undefined) return false;
+      if (event.at > untilMs) {
+        this.#push(event);
+        this.#now = untilMs;
+        return false;
+      }
       this.#now = event.at;
       const { run } = event;
       event.run = undefined;
