@@ -55,6 +55,14 @@ export const ATTACKS: Record<string, Buffer[]> = {
   'one byte': [Buffer.from([0x10])],
 };
 
+const GOAWAY = 7;
+
+/** An HTTP/2 server may say goodbye and leave closing to the caller. */
+function saysGoodbye(received: Buffer): boolean {
+  for (let at = 0; at + 9 <= received.length; at += 9 + received.readUIntBE(at, 3)) if (received[at + 3] === GOAWAY) return true;
+  return false;
+}
+
 function attack(parts: Buffer[]): Promise<string> {
   return new Promise((resolve) => {
     const [first = '', second] = process.argv.slice(2);
@@ -66,7 +74,11 @@ function attack(parts: Buffer[]): Promise<string> {
     };
     const timer = setTimeout(() => done('open'), BOUND_MS);
     socket.on('connect', () => parts.forEach((part) => socket.write(part)));
-    socket.on('data', () => undefined);
+    let received = Buffer.alloc(0);
+    socket.on('data', (data: Buffer) => {
+      received = Buffer.concat([received, data]).subarray(0, 4096);
+      if (saysGoodbye(received)) done('closed');
+    });
     socket.on('end', () => done('closed'));
     socket.on('error', () => done('closed'));
     socket.on('close', () => done('closed'));
