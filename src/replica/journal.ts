@@ -5,8 +5,11 @@
  * rotation they began; a key is written once per generation, *before* the change it announces. Answers (records that begin with r, a or x, see
  * results.ts) are written before the acknowledgement leaves; a new generation begins with all that are still kept.
  */
+import { FsError } from '../base/errno.js';
 import { parseKey, type Key } from './keys.js';
 import type { BrickMeta, JournalDisk } from './store.js';
+
+const ANSWERS_WAITING_MAX = 10_000;
 
 function checkByte(bytes: Uint8Array, start: number, end: number): number {
   let check = 0x5a;
@@ -98,11 +101,19 @@ export class Journal {
     this.#answers.push(record);
   }
 
-  /** Called before an acknowledgement leaves: one write for all answers since the last time. */
+  /**
+   * Called before an acknowledgement leaves: one write for all answers since the last time. A disk that is full keeps them waiting; until they are
+   * written, only a restart of the whole set at once could make a repeated request happen twice.
+   */
   flushAnswers(): void {
     if (this.#answers.length === 0) return;
-    this.#disk.append(this.#generation, encodeRecords(this.#answers));
-    this.#answers = [];
+    try {
+      this.#disk.append(this.#generation, encodeRecords(this.#answers));
+      this.#answers = [];
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error;
+      if (this.#answers.length > ANSWERS_WAITING_MAX) this.#answers = this.#answers.slice(-ANSWERS_WAITING_MAX);
+    }
   }
 
   get meta(): Readonly<BrickMeta> {

@@ -12,6 +12,7 @@ import type { BrickId, View } from '../fops/view.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import type { PeerArgs, PeerOpName, PeerResult } from '../wire/peer-ops.js';
 import { definiteErrno, type Copy } from './copy.js';
+import { spareBytes } from './space.js';
 import { addRegionKeys, inodeKey, nameKey, type Key } from './keys.js';
 import { REGION_BYTES, type Args } from '../fops/ops.js';
 
@@ -242,6 +243,8 @@ export class Member {
         journal.adopt(checkpoint, base);
         return {};
       }
+      case 'space':
+        return { spare: Math.max(0, Math.floor(spareBytes(store.statfs()))) };
       case 'releaseSession':
         this.#copy.fileLocks.dropSession((args as PeerArgs<'releaseSession'>).session);
         return {};

@@ -30,6 +30,7 @@ import { inodeKey, type Key } from './keys.js';
 import { Leases, LEASE_MS } from './leases.js';
 import { Paths } from './paths.js';
 import { PeerLink } from './peer-link.js';
+import { bytesNeeded, overwrites, SpareSpace, spareBytes } from './space.js';
 import { planMutation, sameLocks, type Plan } from './plan.js';
 import { answerRead, isRead } from './reads.js';
 import { makeAnswer, resultOf, type Answer } from './results.js';
@@ -91,6 +92,8 @@ interface Mutation {
   acknowledged: number;
   op: OpName;
   args: unknown;
+  /** There is space for it, as far as the bricks have told. */
+  spaceChecked?: boolean;
 }
 
 const CALL_TIMEOUT_MS = 10_000;
@@ -98,6 +101,8 @@ const REDIAL_MS_MIN = 20;
 const REDIAL_MS_MAX = 1000;
 /** A new primary waits this long for members before it lets others take their place. */
 const MISSING_MS = 3000;
+const RECOVERY_PAUSE_MS = 200;
+const INTERRUPTED_MS = 1000;
 const CHECKPOINT_MS = 30_000;
 const HEARTBEAT_MS = 5;
 const STATE_PART_BYTES = 1 << 19;
@@ -114,6 +119,7 @@ export class Primary {
   readonly paths: Paths;
   readonly followers = new Map<BrickId, Follower>();
   readonly #waiters: LockWaiters;
+  readonly #spare = new SpareSpace(() => this.#leastSpare());
   readonly #log: Log;
   #view: View;
   #state: 'recovering' | 'serving' | 'stopped' = 'recovering';
@@ -293,6 +299,39 @@ export class Primary {
     }
   }
 
+  /** False when the change waits for the bricks to tell their space, or was refused. */
+  #spaceFor(mutation: Mutation): boolean {
+    const { op, args } = mutation;
+    const bytes = bytesNeeded(op, args);
+    mutation.spaceChecked = true;
+    if (bytes === 0 || this.#spare.take(bytes)) return true;
+    if (overwrites(this.host.copy.store, op, args)) return true;
+    void this.#spare.refresh().then(() => {
+      if (this.#spare.suffices(bytes)) this.#plan(mutation);
+      else if (this.#state === 'serving') this.#finish(mutation, Errno.ENOSPC, undefined);
+    });
+    return false;
+  }
+
+  /** The least spare bytes of this brick and the members; one that does not answer is left out. */
+  async #leastSpare(): Promise<number> {
+    const spares = [spareBytes(this.host.copy.store.statfs())];
+    const ask = async (follower: Follower): Promise<void> => {
+      try {
+        spares.push((await this.call(follower, 'space', {})).spare);
+      } catch (error) {
+        if (!(error instanceof LostError) && !(error instanceof FsError)) throw error;
+      }
+    };
+    await Promise.all(this.#readyFollowers().map(ask));
+    return Math.min(...spares);
+  }
+
+  /** Space left for users: of the brick that has least. */
+  get spareBytes(): number {
+    return this.#spare.bytes;
+  }
+
   /** Plans, takes the locks and carries out; runs again from here when it had to wait. */
   #plan(mutation: Mutation): void {
     if (this.#state === 'stopped') return;
@@ -300,6 +339,7 @@ export class Primary {
       this.#held.push(() => this.#plan(mutation));
       return;
     }
+    if (!mutation.spaceChecked && !this.#spaceFor(mutation)) return;
     let plan: Plan;
     try {
       plan = planMutation(this.host.copy.store, mutation.op, mutation.args);
@@ -568,8 +608,14 @@ export class Primary {
     }
     this.leases.recall([gfid], undefined, () => undefined);
     const keys = [inodeKey(gfid)];
-    this.host.copy.journal.note(keys);
-    this.host.copy.store.purge(gfid);
+    try {
+      this.host.copy.journal.note(keys);
+      this.host.copy.store.purge(gfid);
+    } catch (error) {
+      // It stays an orphan until a later primary sweeps.
+      this.#log.warn('an inode without names could not be removed', { gfid, errno: definiteErrno(error) });
+      return;
+    }
     for (const follower of this.followers.values()) {
       if (follower.link === undefined) continue;
       if (follower.state === 'ready') void follower.link.call(this.#view.epoch, 'purge', { gfid }, CALL_TIMEOUT_MS).catch(() => undefined);
@@ -845,7 +891,9 @@ export class Primary {
         if (this.#state === 'stopped') return;
         this.#log.warn('catching up was interrupted', { brick: follower.brick, error: String(error) });
         if (!(error instanceof LostError) && !(error instanceof FsError)) throw error;
-        follower.link?.close('catching up was interrupted');
+        // Not at once: what stood in the way (a full disk, say) will still be there.
+        const { link } = follower;
+        void this.sleep(INTERRUPTED_MS).then(() => link?.close('catching up was interrupted'));
       },
     );
   }
@@ -1003,9 +1051,9 @@ export class Primary {
     const { copy } = this.host;
     const doubt = copy.doubtKeys();
     for (const member of members) for (const key of member.seal?.doubt ?? []) doubt.add(key);
-    copy.journal.note([...doubt]);
     const own = this.host.standing();
     try {
+      copy.journal.note([...doubt]);
       await Promise.all(
         members.map(async (member) => {
           const continuous = own === 2 && member.seal?.standing === 2;
@@ -1019,6 +1067,7 @@ export class Primary {
       if (!(error instanceof LostError) && !(error instanceof FsError)) throw error;
       this.#log.warn('a member was lost while it was made equal', { error: String(error) });
       for (const member of members) if (member.state !== 'down') member.link?.close('recovery begins again');
+      await this.sleep(RECOVERY_PAUSE_MS);
       return false;
     }
     if (this.#state !== 'recovering') return false;
@@ -1065,6 +1114,7 @@ export class Primary {
 
   #tick(): void {
     const now = this.host.clock.now();
+    if (this.#state === 'serving') void this.#spare.refresh();
     if (this.#state === 'serving' && !this.#sweeping && now >= this.#purgeFrom) this.#sweepOrphans();
   }
 

@@ -65,8 +65,11 @@ function compute(primary: Primary, session: Session, message: ReadRequest): unkn
       for (const entry of attributes ? listing.entries : []) if (!primary.locks.free(readLock(entry.gfid))) entry.attr = undefined;
       return listing;
     }
-    case 'statfs':
-      return store.statfs();
+    case 'statfs': {
+      // What the fullest brick has, less what it keeps for itself.
+      const space = store.statfs();
+      return { ...space, blocksAvailable: Math.min(space.blocksAvailable, Math.floor(primary.spareBytes / space.blockSize)) };
+    }
     case 'getxattr': {
       const { gfid, name } = args as Args<'getxattr'>;
       return { value: store.getxattr(gfid, name) };

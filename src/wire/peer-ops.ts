@@ -83,6 +83,8 @@ export const PEER_OPS = {
   endSession: op(23, { session: f.token }, {}),
   /** A session is silent or ended: its locks go. */
   releaseSession: op(24, { session: f.token }, {}),
+  /** Bytes that this brick can give away; 0 when only its reserve is left. */
+  space: op(25, {}, { spare: f.size }),
 } satisfies Record<string, PeerOpSpec>;
 
 export type PeerOpName = keyof typeof PEER_OPS;
