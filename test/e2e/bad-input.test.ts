@@ -8,7 +8,6 @@ import { diskFor, pullDisk, putDiskBack } from '../support/disk-image.js';
 import { run, shell } from '../support/exec.js';
 import { BUILD_ROOT, PACKAGE_ROOT } from '../support/paths.js';
 import { isAlive, residentMiB } from '../support/processes.js';
-import { SHORT } from '../support/size.js';
 import { waitFor } from '../support/wait.js';
 
 const REFUSAL_MS_MAX = 30_000;
@@ -183,8 +182,7 @@ test('wrong words, names and frames', async (t) => {
   );
 });
 
-// Minutes of writing until disks are full: npm run test:full.
-test('full and vanishing disks', { skip: SHORT ? 'only in the full form' : false }, async (t) => {
+test('full and vanishing disks', async (t) => {
   await withCluster(
     () => Cluster.mounted({ brickPath: (node) => diskFor(node, node.index === 2 ? 96 : 64) }),
     async (cluster) => {
