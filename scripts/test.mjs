@@ -57,9 +57,9 @@ async function runKind({ kind, concurrency, minutes, fullMinutes }) {
   const compiled = sources.map((path) => join('dist', path.replace(/\.ts$/, '.js')));
   const result = await run([process.execPath, ...options, ...compiled], { env, show: true, timeoutMs: limit * 60_000 });
   const counts = existsSync(countsPath) ? JSON.parse(readFileSync(countsPath, 'utf8')) : { passed: 0, failed: 0, skipped: 0, failures: [] };
-  if (result.timedOut || (result.status !== 0 && counts.failed === 0)) {
+  if (result.timedOut || counts.complete !== true || (result.status !== 0 && counts.failed === 0)) {
     counts.failed++;
-    counts.failures.push(`${kind}: ${result.timedOut ? `ran longer than ${limit} min` : `the test runner ended with ${result.signal ?? `status ${result.status}`}`}`);
+    counts.failures.push(`${kind}: ${result.timedOut ? `ran longer than ${limit} min` : `the test runner ended with ${result.signal ?? `status ${result.status}`} before it was done`}`);
   }
   return counts;
 }
@@ -105,7 +105,8 @@ async function main() {
   await ensureModules();
   progress('building');
   await build();
-  mkdirSync(scratch, { mode: 0o700 });
+  // Tests run programs as other users too: they must be able to pass.
+  mkdirSync(scratch, { mode: 0o755 });
   const total = { passed: 0, failed: 0, skipped: 0, failures: [] };
   for (const kind of KINDS) {
     const counts = await runKind(kind);

@@ -24,7 +24,7 @@ function failureText(data) {
 
 export default async function* reporter(source) {
   const files = new Map();
-  const counts = { passed: 0, failed: 0, skipped: 0, failures: [] };
+  const counts = { passed: 0, failed: 0, skipped: 0, failures: [], complete: false };
   const of = (file) => {
     if (!files.has(file)) files.set(file, { passed: 0, failed: 0, skipped: 0, stderr: [] });
     return files.get(file);
@@ -78,5 +78,6 @@ export default async function* reporter(source) {
     const verdict = seen.failed > 0 ? 'FAILED' : 'ok';
     yield `  ${verdict.padEnd(6)} ${fileName(file)}: ${seen.passed} passed${seen.failed > 0 ? `, ${seen.failed} failed` : ''}${seen.skipped > 0 ? `, ${seen.skipped} skipped` : ''}\n`;
   }
+  counts.complete = true;
   save();
 }
