@@ -185,8 +185,12 @@ export class Cluster {
 
   /** Everything of this node that runs, as if the machine lost power: daemon, bricks, etcd, mounts. */
   async killNode(node: Node): Promise<void> {
-    for (const found of this.processesOf(node)) signal(found.pid, 'SIGKILL');
-    await waitFor(`all processes of node ${node.index + 1} to be gone`, 10_000, () => this.processesOf(node).length === 0);
+    // Again and again: one that was just being started is not on the first list.
+    await waitFor(`all processes of node ${node.index + 1} to be gone`, 20_000, () => {
+      const left = this.processesOf(node);
+      for (const found of left) signal(found.pid, 'SIGKILL');
+      return left.length === 0;
+    });
   }
 
   // --- commands
