@@ -171,8 +171,9 @@ async function startVolume(quickstart) {
 }
 
 /** mount(8) runs its helpers with a short path, on which Node may not be: this one knows where it is. */
+const HELPER_MARK = "# put in place by gluon's quickstart, removed by 'npm run quickstart -- --down'";
 const HELPER_TEXT = `#!/bin/sh
-# put in place by gluon's quickstart, removed by 'npm run quickstart -- --down'
+${HELPER_MARK}
 PATH=$PATH:'${dirname(process.execPath)}'
 export PATH
 exec '${HELPER_SOURCE}' "$@"
@@ -197,7 +198,8 @@ function placeHelper(quickstart) {
 }
 
 function removeHelper(quickstart) {
-  if (quickstart.settings.placedHelper && existsSync(HELPER) && readFileSync(HELPER, 'utf8') === HELPER_TEXT) rmSync(HELPER);
+  // It may have been placed from another checkout.
+  if (quickstart.settings.placedHelper && existsSync(HELPER) && readFileSync(HELPER, 'utf8').includes(HELPER_MARK)) rmSync(HELPER);
 }
 
 async function mountWorks(path) {
