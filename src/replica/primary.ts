@@ -24,6 +24,7 @@ import type { HeldLock, Message, MessageOf } from '../wire/messages.js';
 import type { Authority, HealStatus } from './authority.js';
 import { CatchUp } from './catch-up.js';
 import { definiteErrno, type Change, type Copy } from './copy.js';
+import { LOCK_NONE } from './file-locks.js';
 import { LockWaiters, type LockWaiter } from './lock-waiters.js';
 import { InodeLocks, Mode, readLock, type Ticket } from './inode-locks.js';
 import { inodeKey, type Key } from './keys.js';
@@ -235,14 +236,15 @@ export class Primary {
       return;
     }
     // A primary that has counted all along knows better than the client, which has not heard every answer yet.
+    // The same holds for locks: one that was given up, and whose answer is on the way, must not come back.
+    let errno = 0;
     if (session.countedBy !== this) {
       session.countedBy = this;
       session.opens.clear();
       for (const gfid of message.opens) session.opened(gfid);
+      for (const lock of message.locks) if (!this.#reclaimLock(session, lock)) errno = Errno.EIO;
     }
     session.reclaimedEpoch = this.#view.epoch;
-    let errno = 0;
-    for (const lock of message.locks) if (!this.#reclaimLock(session, lock)) errno = Errno.EIO;
     channel.send({ kind: 'reclaimed', id: message.id, errno });
   }
 
@@ -262,7 +264,8 @@ export class Primary {
       return;
     }
     const known = this.host.copy.results.find(session.id, requestNumber);
-    if (known !== undefined) {
+    // An unlock is carried out again: a lock that was claimed from this primary meanwhile must go with it.
+    if (known !== undefined && !unlocks(op, message.args)) {
       this.#repeat(session, id, op, known);
       return;
     }
@@ -434,7 +437,9 @@ export class Primary {
       result = this.host.copy.apply(change);
     } catch (error) {
       const errno = definiteErrno(error);
-      if (RESOURCE_ERRORS.has(errno) && this.#readyFollowers().length > 0) void this.#resourceFailure(mutation, change, ticket, errno);
+      // A file system has room for so many xattrs of one inode, and says ENOSPC too.
+      const full = RESOURCE_ERRORS.has(errno) && !(op === 'setxattr' && errno === Errno.ENOSPC);
+      if (full && this.#readyFollowers().length > 0) void this.#resourceFailure(mutation, change, ticket, errno);
       else {
         this.locks.release(ticket);
         this.#finish(mutation, errno, undefined);
@@ -1174,6 +1179,10 @@ function asResultOf(op: OpName, result: unknown): unknown {
   const { attr, created, copied } = result as { attr?: unknown; created?: boolean; copied?: number };
   if (op === 'create') return { attr, created: created ?? false };
   return op === 'open' || op === 'tmpfile' ? { attr } : op === 'copyFileRange' ? { copied, attr } : result;
+}
+
+function unlocks(op: OpName, args: unknown): boolean {
+  return op === 'dropLocks' || (op === 'setLock' && (args as Args<'setLock'>).type === LOCK_NONE);
 }
 
 function openedBy(op: OpName, plan: Plan, newGfid: Gfid): Gfid {
