@@ -244,7 +244,6 @@ export class Primary {
       for (const gfid of message.opens) session.opened(gfid);
       for (const lock of message.locks) if (!this.#reclaimLock(session, lock)) errno = Errno.EIO;
     }
-    session.reclaimedEpoch = this.#view.epoch;
     channel.send({ kind: 'reclaimed', id: message.id, errno });
   }
 
@@ -360,18 +359,23 @@ export class Primary {
   }
 
   #granted(mutation: Mutation, plan: Plan, ticket: Ticket): void {
-    let again = true;
-    if (this.#gates.size === 0 && this.#state === 'serving') {
-      try {
-        again = !sameLocks(plan, planMutation(this.host.copy.store, mutation.op, mutation.args));
-      } catch {
-        again = true;
-      }
+    const fresh = this.#gates.size === 0 && this.#state === 'serving' ? this.#replan(mutation) : undefined;
+    if (fresh !== undefined && sameLocks(plan, fresh)) {
+      this.#carryOut(mutation, fresh, ticket);
+      return;
     }
-    if (again) {
-      this.locks.release(ticket);
-      this.#plan(mutation);
-    } else this.#carryOut(mutation, planMutation(this.host.copy.store, mutation.op, mutation.args), ticket);
+    this.locks.release(ticket);
+    this.#plan(mutation);
+  }
+
+  /** The plan as things are now; undefined where it cannot be made any more, which planning anew will answer. */
+  #replan(mutation: Mutation): Plan | undefined {
+    try {
+      return planMutation(this.host.copy.store, mutation.op, mutation.args);
+    } catch (error) {
+      definiteErrno(error);
+      return undefined;
+    }
   }
 
   #afterLocks(locks: Ticket['locks'], run: () => void): void {

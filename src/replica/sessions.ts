@@ -16,8 +16,6 @@ export class Session {
   countedBy: object | undefined;
   /** Requests under way: request number → id to answer with (of the connection that asked last). */
   readonly underWay = new Map<number, number>();
-  /** The epoch in which it reclaimed what it had. */
-  reclaimedEpoch = 0;
   /** Until then (monotonic milliseconds) it may answer from its leases; see leases.ts. */
   leaseUntil = 0;
   /** Silent for too long: its locks and opens are gone. */
