@@ -81,6 +81,9 @@ export class FsError extends Error {
   }
 }
 
+/** A limit of one inode (its xattrs, say) that the disk answers with the errno of a full disk: the disk is well. */
+export class InodeLimitError extends FsError {}
+
 /** The outcome of a request is unknown: it may have happened, or may happen still. */
 export class LostError extends Error {
   readonly errno: number;

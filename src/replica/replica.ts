@@ -246,7 +246,7 @@ export class Replica {
         this.#primary?.leases.recalled(session, message.id);
         return;
       case 'bye':
-        this.#primary?.endSession(session);
+        this.#primary?.clients.end(session);
         channel.close('the client said goodbye');
         return;
       default:
@@ -316,10 +316,10 @@ export class Replica {
         this.#log.info('a session expired', { session: session.id });
         session.expired = true;
         session.channel?.close('no sign of life');
-        this.#primary.releaseSession(session);
+        this.#primary.clients.release(session);
       }
       if (silentMs < FORGET_SESSION_MS || session.underWay.size > 0) continue;
-      if (this.#primary?.serving === true) this.#primary.endSession(session);
+      if (this.#primary?.serving === true) this.#primary.clients.end(session);
       else this.#sessions.remove(session.id);
     }
   }

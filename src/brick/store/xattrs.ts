@@ -2,7 +2,7 @@
  * Extended attributes. Clients see user.*, trusted.*, security.* and the POSIX ACLs, stored as such on the disk; what gluon keeps
  * for itself under trusted.gluon.* does not exist for them and cannot be set.
  */
-import { Errno, FsError } from '../../base/errno.js';
+import { Errno, FsError, InodeLimitError } from '../../base/errno.js';
 import type { Gfid } from '../../base/ids.js';
 import type { Args, Result } from '../../fops/ops.js';
 import type { Stamp } from '../../replica/store.js';
@@ -13,6 +13,8 @@ import { check } from './check.js';
 import type { Tree } from './tree.js';
 
 const PASSED_PREFIXES = ['user.', 'trusted.', 'security.'];
+/** A disk with so much left has room for any one xattr. */
+const ROOM_BYTES = 1 << 20;
 const ACL_NAMES = new Set(['system.posix_acl_access', 'system.posix_acl_default']);
 
 function isPrivate(name: string): boolean {
@@ -63,9 +65,17 @@ export class Xattrs {
     const inode = this.#tree.inode(args.gfid, 'setxattr');
     this.#checkWritable(args.name, 'setxattr');
     if (args.flags > 3) throw new FsError(Errno.EINVAL, 'setxattr', 'unknown flags');
-    check(this.write(inode, args.name, args.value, args.flags), 'setxattr');
+    const done = this.write(inode, args.name, args.value, args.flags);
+    if (done === -Errno.ENOSPC && this.#diskHasRoom()) throw new InodeLimitError(Errno.ENOSPC, 'setxattr', 'the inode has no room for more xattrs');
+    check(done, 'setxattr');
     this.#changed(inode, args.name, stamp);
     return {};
+  }
+
+  /** Some disks have room for so many xattrs of one inode (ext4: one block) and then say ENOSPC, as a full disk does. */
+  #diskHasRoom(): boolean {
+    const space = this.#tree.disk.space(this.#tree.rootFd);
+    return typeof space !== 'number' && space.blocksFree * space.blockSize >= ROOM_BYTES;
   }
 
   /** A negative error number when the disk refuses. */

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { Errno } from '../../../src/base/errno.js';
+import { Errno, FsError, InodeLimitError } from '../../../src/base/errno.js';
 import { ROOT_GFID, type Gfid } from '../../../src/base/ids.js';
 import { S_IFIFO, XATTR_CREATE, XATTR_REPLACE } from '../../../src/fops/ops.js';
-import { errnoFrom, TestBrick } from './harness.js';
+import type { Disk } from '../../../src/brick/disk.js';
+import { openBrick } from '../../../src/brick/store/identity.js';
+import { TREE_LIMITS } from '../../../src/brick/store/tree.js';
+import { BRICK, disk, errnoFrom, TestBrick, VOLUME } from './harness.js';
 
 let brick: TestBrick;
 let kinds: Record<'file' | 'directory' | 'link' | 'fifo' | 'root', Gfid>;
@@ -97,5 +100,33 @@ describe('extended attributes', () => {
     brick.store.dropCaches();
     assert.equal(brick.store.getattr(kinds.file).mode & 0o777, 0o670);
     assert.ok(Buffer.from(brick.store.getxattr(kinds.file, 'system.posix_acl_access')).equals(acl));
+  });
+
+  it('the limit of one inode is told apart from a full disk', () => {
+    const value = Buffer.alloc(60_000, 7);
+    const limit = (space?: { blocksFree: number }): unknown => {
+      const full = new Proxy<Disk>(disk, {
+        get: (target, key: keyof Disk) => {
+          if (key === 'setXattrAt') return () => -Errno.ENOSPC;
+          if (key === 'space' && space !== undefined) return (fd: number) => ({ ...(target.space(fd) as object), ...space });
+          const method = target[key] as (...args: unknown[]) => unknown;
+          return method.bind(target);
+        },
+      });
+      const opened = openBrick(full, brick.path, VOLUME, BRICK, TREE_LIMITS);
+      try {
+        opened.store.apply('setxattr', { gfid: kinds.file, name: 'user.large', value, flags: 0 }, brick.stamp());
+        return undefined;
+      } catch (error) {
+        return error;
+      } finally {
+        opened.close();
+      }
+    };
+    brick.brick.close();
+    assert.ok(limit() instanceof InodeLimitError);
+    const full = limit({ blocksFree: 0 });
+    assert.ok(full instanceof FsError && !(full instanceof InodeLimitError));
+    brick.brick = brick.open();
   });
 });

@@ -1,0 +1,221 @@
+/** The other bricks of the view as the primary sees them: it keeps a connection to each, seals it, and has it made equal. */
+import { Errno, FsError, LostError } from '../base/errno.js';
+import type { BrickId } from '../fops/view.js';
+import { CatchUp } from './catch-up.js';
+import type { Key } from './keys.js';
+import { PeerLink } from './peer-link.js';
+import type { Primary } from './primary.js';
+import { spareBytes } from './space.js';
+
+/** A sibling brick as the primary sees it. */
+export interface Follower {
+  readonly brick: BrickId;
+  link: PeerLink | undefined;
+  /**
+   * down: no connection. joining: connected, not equal yet. ready: gets every mutation and counts for acknowledgements.
+   * catchingUp: gets the mutations that `catchUp` lets through.
+   */
+  state: 'down' | 'joining' | 'ready' | 'catchingUp';
+  acknowledged: number;
+  catchUp: CatchUp | undefined;
+  seal: { standing: number; doubt: Key[]; checkpoint: number; base: number; incomplete: boolean } | undefined;
+}
+
+export const CALL_TIMEOUT_MS = 10_000;
+const RESYNC_CALL_TIMEOUT_MS = 60_000;
+const REDIAL_MS_MIN = 20;
+const REDIAL_MS_MAX = 1000;
+const INTERRUPTED_MS = 1000;
+const STATE_PART_BYTES = 1 << 19;
+
+export class Followers {
+  readonly #primary: Primary;
+  readonly #followers = new Map<BrickId, Follower>();
+
+  constructor(primary: Primary) {
+    this.#primary = primary;
+  }
+
+  get(brick: BrickId): Follower | undefined {
+    return this.#followers.get(brick);
+  }
+
+  all(): Iterable<Follower> {
+    return this.#followers.values();
+  }
+
+  get allReady(): boolean {
+    for (const follower of this.#followers.values()) if (follower.state !== 'ready') return false;
+    return true;
+  }
+
+  /** Those that count for acknowledgements. */
+  ready(): Follower[] {
+    return [...this.#followers.values()].filter((follower) => follower.state === 'ready' && this.#primary.view.inSync.includes(follower.brick));
+  }
+
+  stop(reason: string): void {
+    for (const follower of this.#followers.values()) {
+      follower.catchUp?.stop(reason);
+      follower.link?.close(reason);
+    }
+  }
+
+  /** The next view: who left it is let go, who stays promises to obey it. */
+  viewChanged(): void {
+    const { view } = this.#primary;
+    for (const follower of this.#followers.values()) {
+      const listed = view.inSync.includes(follower.brick) || view.catchingUp.includes(follower.brick);
+      if (!listed) {
+        follower.catchUp?.stop('left the view');
+        follower.link?.close('left the view');
+        this.#followers.delete(follower.brick);
+      } else if (follower.link !== undefined && follower.state === 'ready') {
+        follower.link.call(view.epoch, 'seal', { view }, CALL_TIMEOUT_MS).catch((error: unknown) => {
+          if (!this.#primary.stopped) follower.link?.close(`seal failed: ${String(error)}`);
+        });
+      }
+    }
+  }
+
+  connectAll(): void {
+    const { view, host } = this.#primary;
+    for (const brick of [...view.inSync, ...view.catchingUp]) {
+      if (brick === host.brick || this.#followers.has(brick)) continue;
+      const follower: Follower = { brick, link: undefined, state: 'down', acknowledged: 0, catchUp: undefined, seal: undefined };
+      this.#followers.set(brick, follower);
+      void this.#keepConnected(follower);
+    }
+  }
+
+  /** Dials and joins a follower again and again until it leaves the view or this brick is no longer primary. */
+  async #keepConnected(follower: Follower): Promise<void> {
+    const primary = this.#primary;
+    let pause = REDIAL_MS_MIN;
+    let failures = 0;
+    while (!primary.stopped && this.#followers.get(follower.brick) === follower) {
+      try {
+        const link = new PeerLink(follower.brick, await primary.host.dial(follower.brick), primary.host.clock);
+        follower.link = link;
+        follower.state = 'joining';
+        const closed = new Promise<string>((resolve) => (link.onClose = resolve));
+        link.onApplied = (message) => primary.stream.applied(follower, message);
+        if (link.closed) throw new LostError('closed at once');
+        follower.seal = await link.call(primary.view.epoch, 'seal', { view: primary.view }, CALL_TIMEOUT_MS);
+        pause = REDIAL_MS_MIN;
+        failures = 0;
+        if (primary.serving) this.#join(follower);
+        else primary.recovery.wake();
+        const reason = await closed;
+        this.#lost(follower, reason);
+      } catch (error) {
+        follower.link?.close('joining failed');
+        this.#lost(follower, String(error));
+        failures++;
+        if (error instanceof FsError && error.errno === Errno.ESTALE) primary.log.warn('a member knows a later view', { brick: follower.brick });
+      }
+      if (failures >= 2) this.#askToDrop(follower, 'cannot be reached');
+      await primary.sleep(pause);
+      pause = Math.min(pause * 2, REDIAL_MS_MAX);
+    }
+  }
+
+  #lost(follower: Follower, reason: string): void {
+    const primary = this.#primary;
+    const before = follower.state;
+    follower.link = undefined;
+    follower.state = 'down';
+    follower.seal = undefined;
+    follower.catchUp?.stop(reason);
+    follower.catchUp = undefined;
+    if (primary.stopped || this.#followers.get(follower.brick) !== follower) return;
+    if (before === 'ready') {
+      primary.log.warn('lost a member', { brick: follower.brick, reason });
+      this.#askToDrop(follower, reason);
+      primary.updateGate();
+    }
+  }
+
+  /** The members serve no reads, so one that is lost may leave at once. */
+  #askToDrop(follower: Follower, reason: string): void {
+    const { view, host, log } = this.#primary;
+    const { brick } = follower;
+    const listed = view.inSync.includes(brick);
+    const kind = listed ? 'drop' : 'abandon';
+    if (!listed && !view.catchingUp.includes(brick)) return;
+    log.info('asks for a view without a brick', { brick, reason, epoch: view.epoch });
+    host.authority.change(view.epoch, { kind, brick }).then(
+      (next) => host.adoptView(next),
+      (error: unknown) => log.warn('the view authority did not answer', { error: String(error) }),
+    );
+  }
+
+  /** The primary serves from now on: who was sealed meanwhile is made equal. */
+  joinSealed(): void {
+    for (const follower of this.#followers.values()) if (follower.state === 'joining' && follower.seal !== undefined) this.#join(follower);
+  }
+
+  /** A brick connected to a serving primary. */
+  #join(follower: Follower): void {
+    const primary = this.#primary;
+    const inSync = primary.view.inSync.includes(follower.brick);
+    if (inSync) primary.updateGate();
+    follower.catchUp = new CatchUp(primary, follower, inSync);
+    follower.catchUp.run().then(
+      () => undefined,
+      (error: unknown) => {
+        if (primary.stopped) return;
+        primary.log.warn('catching up was interrupted', { brick: follower.brick, error: String(error) });
+        if (!(error instanceof LostError) && !(error instanceof FsError)) throw error;
+        // Not at once: what stood in the way (a full disk, say) will still be there.
+        const { link } = follower;
+        void primary.sleep(INTERRUPTED_MS).then(() => link?.close('catching up was interrupted'));
+      },
+    );
+  }
+
+  /** The follower is equal to this copy and gets every change from now on. */
+  becomeReady(follower: Follower): void {
+    follower.state = 'ready';
+    follower.acknowledged = this.#primary.stream.sequence;
+    follower.catchUp = undefined;
+    this.#primary.updateGate();
+    this.#primary.stream.commit();
+  }
+
+  /** Sends answers and locks: the follower could take over after this. */
+  async sendState(follower: Follower): Promise<void> {
+    const state = this.#primary.host.copy.exportState();
+    const parts = Math.max(1, Math.ceil(state.byteLength / STATE_PART_BYTES));
+    for (let part = 0; part < parts; part++) {
+      const slice = state.subarray(part * STATE_PART_BYTES, (part + 1) * STATE_PART_BYTES);
+      await this.call(follower, 'settle', { part, last: part === parts - 1, state: slice });
+    }
+  }
+
+  async call<K extends Parameters<PeerLink['call']>[1]>(follower: Follower, op: K, args: Parameters<typeof PeerLink.prototype.call<K>>[2]) {
+    if (follower.link === undefined) throw new LostError(`${op}: no connection to brick ${follower.brick}`);
+    return await follower.link.call(this.#primary.view.epoch, op, args, RESYNC_CALL_TIMEOUT_MS);
+  }
+
+  /** Tells every ready member, without waiting. */
+  tellReady(op: 'releaseSession' | 'endSession', session: string): void {
+    for (const follower of this.#followers.values()) {
+      if (follower.state === 'ready') void follower.link?.call(this.#primary.view.epoch, op, { session }, CALL_TIMEOUT_MS).catch(() => undefined);
+    }
+  }
+
+  /** The least spare bytes of this brick and the members; one that does not answer is left out. */
+  async leastSpare(): Promise<number> {
+    const spares = [spareBytes(this.#primary.host.copy.store.statfs())];
+    const ask = async (follower: Follower): Promise<void> => {
+      try {
+        spares.push((await this.call(follower, 'space', {})).spare);
+      } catch (error) {
+        if (!(error instanceof LostError) && !(error instanceof FsError)) throw error;
+      }
+    };
+    await Promise.all(this.ready().map(ask));
+    return Math.min(...spares);
+  }
+}

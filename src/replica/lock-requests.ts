@@ -1,0 +1,61 @@
+/** Requests for file locks at the primary: granted in order, waiting ones looked at again when a lock goes. */
+import { Errno } from '../base/errno.js';
+import type { Gfid } from '../base/ids.js';
+import type { Args } from '../fops/ops.js';
+import type { HeldLock } from '../wire/messages.js';
+import { LockWaiters, type LockWaiter } from './lock-waiters.js';
+import type { Mutation } from './mutation.js';
+import type { Primary } from './primary.js';
+import type { Session } from './sessions.js';
+
+export class LockRequests {
+  readonly #primary: Primary;
+  readonly #waiters: LockWaiters;
+
+  constructor(primary: Primary) {
+    this.#primary = primary;
+    this.#waiters = new LockWaiters(primary.host.copy.fileLocks);
+  }
+
+  /** What may be done now: the lock be set (undefined), or an errno answered, or the request waits. */
+  verdict(mutation: Mutation, args: Args<'setLock'>): number | 'waits' | undefined {
+    const request = { ...args, session: mutation.sessionId };
+    switch (this.#waiters.examine(request)) {
+      case 'grant':
+        return undefined;
+      case 'deadlock':
+        return Errno.EDEADLK;
+      case 'limit':
+        return Errno.ENOLCK;
+      case 'conflict':
+        if (!args.wait) return Errno.EAGAIN;
+        this.#waiters.add({ request, mutation });
+        return 'waits';
+    }
+  }
+
+  /** A lock on this inode went: all that wait for one ask again. */
+  wake(gfid: Gfid): void {
+    for (const waiter of this.#waiters.take(gfid)) this.#primary.mutations.plan((waiter as LockWaiter<Mutation>).mutation);
+  }
+
+  /** The client gives up waiting. */
+  cancel(session: Session, gfid: Gfid, owner: string): void {
+    for (const waiter of this.#waiters.cancel(session.id, gfid, owner)) this.#primary.mutations.finish((waiter as LockWaiter<Mutation>).mutation, Errno.EINTR, undefined);
+  }
+
+  /** Drops the session's locks here, and what waits for it; answers the inodes that had one. */
+  dropSession(session: Session): Gfid[] {
+    for (const waiter of this.#waiters.cancelSession(session.id)) session.underWay.delete((waiter as LockWaiter<Mutation>).mutation.requestNumber);
+    return this.#primary.host.copy.fileLocks.dropSession(session.id);
+  }
+
+  /** A lock that the client says it holds. False when another has taken it. */
+  reclaim(session: Session, lock: HeldLock): boolean {
+    const { gfid, owner, kind, type, start, end, pid } = lock;
+    if (this.#primary.host.copy.fileLocks.conflict({ ...lock, session: session.id }) !== undefined) return false;
+    const args = { gfid, owner, kind, type, start, end, pid, wait: false };
+    this.#primary.mutations.plan({ session, sessionId: session.id, id: 0, requestNumber: 0, acknowledged: 0, op: 'setLock', args });
+    return true;
+  }
+}

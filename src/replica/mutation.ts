@@ -1,0 +1,65 @@
+/** One mutation on its way through the primary, and what is plain from its arguments alone. */
+import { assert } from '../base/assert.js';
+import type { Gfid } from '../base/ids.js';
+import { OWN_PAYLOAD_BYTES } from '../env/channel.js';
+import { OPS, type Args, type OpName } from '../fops/ops.js';
+import type { MessageOf } from '../wire/messages.js';
+import { LOCK_NONE } from './file-locks.js';
+import { readLock, type Lock } from './inode-locks.js';
+import type { Plan } from './plan.js';
+import type { Session } from './sessions.js';
+
+export interface Mutation {
+  session: Session;
+  sessionId: string;
+  id: number;
+  requestNumber: number;
+  acknowledged: number;
+  op: OpName;
+  args: unknown;
+  /** There is space for it, as far as the bricks have told. */
+  spaceChecked?: boolean;
+}
+
+/** Operations whose success leaves the inode open. */
+export const OPENING = new Set<OpName>(['create', 'open', 'tmpfile']);
+
+/** What must outlive the call that received it; large payloads have a buffer of their own already. */
+export function own(message: MessageOf<'request'>): MessageOf<'request'> {
+  return { ...message, args: ownArgs(message.op, message.args) } as MessageOf<'request'>;
+}
+
+export function ownArgs(op: OpName, args: unknown): unknown {
+  if (op === 'write') {
+    const write = args as Args<'write'>;
+    return write.data.byteLength >= OWN_PAYLOAD_BYTES ? write : { ...write, data: Buffer.from(write.data) };
+  }
+  if (op === 'setxattr') return { ...(args as Args<'setxattr'>), value: Buffer.from((args as Args<'setxattr'>).value) };
+  return args;
+}
+
+/** The answer to `op` where the change that was made is of another kind (open and create with truncation). */
+export function asResultOf(op: OpName, result: unknown): unknown {
+  const { attr, created, copied } = result as { attr?: unknown; created?: boolean; copied?: number };
+  if (op === 'create') return { attr, created: created ?? false };
+  return op === 'open' || op === 'tmpfile' ? { attr } : op === 'copyFileRange' ? { copied, attr } : result;
+}
+
+export function unlocks(op: OpName, args: unknown): boolean {
+  return op === 'dropLocks' || (op === 'setLock' && (args as Args<'setLock'>).type === LOCK_NONE);
+}
+
+/** The inode that the mutation opens, '' for none. */
+export function openedBy(op: OpName, plan: Plan, newGfid: Gfid): Gfid {
+  if (!OPENING.has(op)) return '';
+  if (plan.creates) return newGfid;
+  return plan.existing === '' ? (plan.locks[0]?.gfid ?? '') : plan.existing;
+}
+
+/** Where a change under way could make the outcome another one. */
+export function parentLocks(op: OpName, args: unknown): Lock[] {
+  const { parent, newParent, gfid } = args as { parent?: Gfid; newParent?: Gfid; gfid?: Gfid };
+  assert(op in OPS, 'a known operation');
+  const inodes = [parent, newParent, gfid].filter((inode) => inode !== undefined);
+  return [...new Set(inodes)].map(readLock);
+}

@@ -1,0 +1,303 @@
+/**
+ * A mutation at the primary, from the request to the answer:
+ *
+ *   asked before? ─▶ space ─▶ plan ─▶ locks ─▶ leases of others recalled ─▶ applied here ─▶ stream.ts ─▶ finish
+ *
+ * Wherever it waits, it goes on by planning anew: what was true before the wait need not be true after it.
+ */
+import { hex, type Gfid } from '../base/ids.js';
+import { compareTime, type Time } from '../base/time.js';
+import { Errno } from '../base/errno.js';
+import type { Attr } from '../fops/fields.js';
+import type { Args, OpName } from '../fops/ops.js';
+import type { Message, MessageOf } from '../wire/messages.js';
+import { definiteErrno, type Change } from './copy.js';
+import { Mode, readLock, type Lock, type Ticket } from './inode-locks.js';
+import { inodeKey } from './keys.js';
+import { asResultOf, openedBy, OPENING, ownArgs, parentLocks, unlocks, type Mutation } from './mutation.js';
+import { planMutation, sameLocks, type Plan } from './plan.js';
+import type { Primary } from './primary.js';
+import { makeAnswer, resultOf, type Answer } from './results.js';
+import type { Session } from './sessions.js';
+import { bytesNeeded, overwrites } from './space.js';
+
+export class Mutations {
+  readonly #primary: Primary;
+  #lastTime: Time = { sec: 0, nsec: 0 };
+
+  constructor(primary: Primary) {
+    this.#primary = primary;
+  }
+
+  begin(session: Session, message: MessageOf<'request'>): void {
+    const { id, requestNumber, op } = message;
+    const { results } = this.#primary.host.copy;
+    // Before the answers: an answer is there as soon as it is applied here, but is given when every member has it.
+    if (session.underWay.has(requestNumber)) {
+      session.underWay.set(requestNumber, id);
+      return;
+    }
+    const known = results.find(session.id, requestNumber);
+    // An unlock is carried out again: a lock that was claimed from this primary meanwhile must go with it.
+    if (known !== undefined && !unlocks(op, message.args)) {
+      this.#repeat(session, id, op, known);
+      return;
+    }
+    if (results.isAcknowledged(session.id, requestNumber)) {
+      this.#reply(session, id, Errno.EIO, op, undefined);
+      return;
+    }
+    session.underWay.set(requestNumber, id);
+    const mutation: Mutation = {
+      session, sessionId: session.id, id, requestNumber, acknowledged: message.acknowledged, op,
+      args: ownArgs(op, message.args),
+    };
+    if (op === 'release') this.#release(mutation, message.args as Args<'release'>);
+    else if (op === 'fsync') this.#primary.durability.syncThenFinish(mutation, (message.args as Args<'fsync'>).gfid, (message.args as Args<'fsync'>).dataOnly, {});
+    else this.plan(mutation);
+  }
+
+  /** Answers again what was answered before. */
+  #repeat(session: Session, id: number, op: OpName, answer: Answer): void {
+    if (answer.errno !== 0) {
+      this.#reply(session, id, answer.errno, op, undefined);
+      return;
+    }
+    try {
+      const result = resultOf(answer, this.#primary.host.copy.store);
+      // A primary before this one counted the open, and the client does not know yet that it has it.
+      if (OPENING.has(op) && answer.countedBy !== this.#primary) {
+        answer.countedBy = this.#primary;
+        session.opened((result as { attr: Attr }).attr.gfid);
+      }
+      this.#reply(session, id, 0, op, asResultOf(op, result));
+    } catch (error) {
+      this.#reply(session, id, definiteErrno(error), op, undefined);
+    }
+  }
+
+  /** False when the change waits for the bricks to tell their space, or was refused. */
+  #spaceFor(mutation: Mutation): boolean {
+    const { spare, host } = this.#primary;
+    const { op, args } = mutation;
+    const bytes = bytesNeeded(op, args);
+    mutation.spaceChecked = true;
+    if (bytes === 0 || spare.take(bytes)) return true;
+    if (overwrites(host.copy.store, op, args)) return true;
+    void spare.refresh().then(() => {
+      if (spare.suffices(bytes)) this.plan(mutation);
+      else if (this.#primary.serving) this.finish(mutation, Errno.ENOSPC, undefined);
+    });
+    return false;
+  }
+
+  /** Plans, takes the locks and carries out; runs again from here when it had to wait. */
+  plan(mutation: Mutation): void {
+    const { stopped, gate, host, locks } = this.#primary;
+    if (stopped) return;
+    if (gate.closed) {
+      gate.hold(() => this.plan(mutation));
+      return;
+    }
+    if (mutation.spaceChecked !== true && !this.#spaceFor(mutation)) return;
+    let plan: Plan;
+    try {
+      plan = planMutation(host.copy.store, mutation.op, mutation.args);
+    } catch (error) {
+      // What a change under way would decide otherwise is looked at again when that change is through.
+      const parents = parentLocks(mutation.op, mutation.args).filter((lock) => !locks.free(lock));
+      if (parents.length > 0) this.#afterLocks(parents, () => this.plan(mutation));
+      else this.finish(mutation, definiteErrno(error), undefined);
+      return;
+    }
+    const ticket = locks.acquire(plan.locks, () => {
+      this.#granted(mutation, plan, ticket);
+    });
+    if (ticket.granted) this.#carryOut(mutation, plan, ticket);
+  }
+
+  #granted(mutation: Mutation, plan: Plan, ticket: Ticket): void {
+    const { gate, serving, locks } = this.#primary;
+    const fresh = !gate.closed && serving ? this.#replan(mutation) : undefined;
+    if (fresh !== undefined && sameLocks(plan, fresh)) {
+      this.#carryOut(mutation, fresh, ticket);
+      return;
+    }
+    locks.release(ticket);
+    this.plan(mutation);
+  }
+
+  /** The plan as things are now; undefined where it cannot be made any more, which planning anew will answer. */
+  #replan(mutation: Mutation): Plan | undefined {
+    try {
+      return planMutation(this.#primary.host.copy.store, mutation.op, mutation.args);
+    } catch (error) {
+      definiteErrno(error);
+      return undefined;
+    }
+  }
+
+  #afterLocks(wanted: Lock[], run: () => void): void {
+    const { locks } = this.#primary;
+    const ticket = locks.acquire(wanted, () => {
+      locks.release(ticket);
+      run();
+    });
+    if (ticket.granted) {
+      locks.release(ticket);
+      run();
+    }
+  }
+
+  /** Others let go of what they know of the inodes that change, then the change is made. */
+  #carryOut(mutation: Mutation, plan: Plan, ticket: Ticket): void {
+    const { leases, locks, gate } = this.#primary;
+    const changing: Gfid[] = [];
+    for (const lock of plan.locks) if (lock.mode >= Mode.Write) changing.push(lock.gfid);
+    const free = leases.recall(changing, mutation.session, () => {
+      // The locks were held meanwhile, so the plan stands; but the role may be over, or mutations held.
+      if (this.#primary.stopped) return;
+      if (!gate.closed) this.#change(mutation, plan, ticket);
+      else {
+        locks.release(ticket);
+        this.plan(mutation);
+      }
+    });
+    if (free) this.#change(mutation, plan, ticket);
+  }
+
+  #change(mutation: Mutation, plan: Plan, ticket: Ticket): void {
+    const { host, locks, refusals, stream, orphans } = this.#primary;
+    if (mutation.op === 'setLock' && this.#mustWait(mutation, ticket)) return;
+    const asked = this.#whatToApply(mutation, plan);
+    if (asked === undefined) {
+      this.#open(mutation, plan, ticket);
+      return;
+    }
+    const { op } = asked;
+    let { args } = asked;
+    let { keys } = plan;
+    if (op === 'write' && (args as Args<'write'>).append) {
+      try {
+        args = { ...(args as Args<'write'>), append: false, offset: host.copy.store.getattr((args as Args<'write'>).gfid).size };
+        keys = planMutation(host.copy.store, 'write', args).keys;
+      } catch (error) {
+        locks.release(ticket);
+        this.finish(mutation, definiteErrno(error), undefined);
+        return;
+      }
+    }
+    const newGfid = plan.creates ? hex(host.random.bytes(16)) : '';
+    if (plan.creates) keys = [...keys, inodeKey(newGfid)];
+    const change: Change = {
+      op, args, session: mutation.sessionId, requestNumber: mutation.requestNumber, acknowledged: mutation.acknowledged,
+      time: this.#nextTime(), newGfid, purge: plan.unlinks !== '' && orphans.mayPurge(plan.unlinks), keys,
+    };
+    let result: unknown;
+    try {
+      result = host.copy.apply(change);
+    } catch (error) {
+      const errno = definiteErrno(error);
+      if (refusals.concerns(error, errno)) void refusals.askMembers(mutation, change, ticket, errno);
+      else {
+        locks.release(ticket);
+        this.finish(mutation, errno, undefined);
+      }
+      return;
+    }
+    if (op === 'copyFileRange') change.args = { ...(args as Args<'copyFileRange'>), length: (result as { copied: number }).copied };
+    const opened = openedBy(mutation.op, plan, newGfid);
+    if (opened !== '') mutation.session.opened(opened);
+    stream.send(mutation, change, ticket, asResultOf(mutation.op, result), this.#afterCommit(mutation, plan));
+  }
+
+  /** The operation that the bricks carry out; undefined for an open that changes nothing. */
+  #whatToApply(mutation: Mutation, plan: Plan): { op: OpName; args: unknown } | undefined {
+    const { op, args } = mutation;
+    if (op !== 'open' && plan.existing === '') return { op, args };
+    if (!(args as Args<'open'>).truncate) return undefined;
+    return { op: 'setattr', args: { gfid: existing(mutation, plan), size: 0, atimeNow: false, mtimeNow: true, killPriv: true } };
+  }
+
+  /** True when the lock is not granted now: the request was answered or waits. */
+  #mustWait(mutation: Mutation, ticket: Ticket): boolean {
+    const verdict = this.#primary.lockRequests.verdict(mutation, mutation.args as Args<'setLock'>);
+    if (verdict === undefined) return false;
+    this.#primary.locks.release(ticket);
+    if (verdict !== 'waits') this.finish(mutation, verdict, undefined);
+    return true;
+  }
+
+  #afterCommit(mutation: Mutation, plan: Plan): (() => void) | undefined {
+    const { op } = mutation;
+    if (op === 'setLock' || op === 'dropLocks') return () => this.#primary.lockRequests.wake((mutation.args as Args<'dropLocks'>).gfid);
+    if (plan.unlinks !== '') return () => this.#primary.orphans.purge(plan.unlinks);
+    return undefined;
+  }
+
+  #open(mutation: Mutation, plan: Plan, ticket: Ticket): void {
+    const { host, locks } = this.#primary;
+    const gfid = existing(mutation, plan);
+    let errno = 0;
+    let result: unknown;
+    try {
+      const attr = host.copy.store.getattr(gfid);
+      result = mutation.op === 'create' ? { attr, created: false } : { attr };
+      mutation.session.opened(gfid);
+    } catch (error) {
+      errno = definiteErrno(error);
+    }
+    locks.release(ticket);
+    if (errno === 0) host.copy.results.record(mutation.sessionId, mutation.requestNumber, { ...makeAnswer(mutation.op, errno, result), countedBy: this.#primary });
+    this.finish(mutation, errno, result);
+  }
+
+  #release(mutation: Mutation, args: Args<'release'>): void {
+    const last = mutation.session.released(args.gfid);
+    this.#primary.host.copy.results.record(mutation.sessionId, mutation.requestNumber, makeAnswer('release', 0, {}));
+    this.finish(mutation, 0, {});
+    if (last) this.#primary.orphans.purge(args.gfid);
+  }
+
+  /** Answers the request, whoever asked last for it. */
+  finish(mutation: Mutation, errno: number, result: unknown): void {
+    if (mutation.requestNumber === 0 || this.#primary.stopped) return;
+    const { results } = this.#primary.host.copy;
+    const id = mutation.session.underWay.get(mutation.requestNumber) ?? mutation.id;
+    mutation.session.underWay.delete(mutation.requestNumber);
+    // Definite failures changed nothing: remembered here only, a new primary may find the same or better.
+    if (errno !== 0) {
+      results.acknowledge(mutation.sessionId, mutation.acknowledged);
+      results.record(mutation.sessionId, mutation.requestNumber, makeAnswer(mutation.op, errno, undefined));
+    }
+    this.#reply(mutation.session, id, errno, mutation.op, result);
+  }
+
+  #reply(session: Session, id: number, errno: number, op: OpName, result: unknown): void {
+    const attr = errno === 0 ? (result as { attr?: Attr } | undefined)?.attr : undefined;
+    const lease = attr !== undefined && this.#grantable(session, attr.gfid);
+    if (lease) this.#primary.leases.grant(attr.gfid, session);
+    session.channel?.send({ kind: 'reply', id, errno, lease, op, result: errno === 0 ? result : undefined } as Message);
+  }
+
+  /** True when what is said of this inode now holds until a recall. */
+  #grantable(session: Session, gfid: Gfid): boolean {
+    return this.#primary.leases.eligible(session) && this.#primary.locks.free(readLock(gfid));
+  }
+
+  /** The primary's time, never the same twice and never backwards. */
+  #nextTime(): Time {
+    let time = this.#primary.host.clock.wall();
+    if (compareTime(time, this.#lastTime) <= 0) {
+      const { sec, nsec } = this.#lastTime;
+      time = nsec === 999_999_999 ? { sec: sec + 1, nsec: 0 } : { sec, nsec: nsec + 1 };
+    }
+    this.#lastTime = time;
+    return time;
+  }
+}
+
+/** The inode to open where none is made. */
+function existing(mutation: Mutation, plan: Plan): Gfid {
+  return plan.existing === '' ? (mutation.args as Args<'open'>).gfid : plan.existing;
+}

@@ -1,0 +1,66 @@
+/** Inodes without a name: they stay while a client has them open, and go on every brick when nobody has. */
+import { Errno } from '../base/errno.js';
+import type { Gfid } from '../base/ids.js';
+import { definiteErrno } from './copy.js';
+import { CALL_TIMEOUT_MS } from './followers.js';
+import { exclusiveLock } from './inode-locks.js';
+import { inodeKey } from './keys.js';
+import type { Primary } from './primary.js';
+
+const SWEEP_MS = 30_000;
+/** After a change of role the clients need time to say what they have open. */
+const RECLAIM_MS = 2000;
+
+export class Orphans {
+  readonly #primary: Primary;
+  /** Opens of clients that did not reclaim yet are unknown until then: nothing is purged before. */
+  readonly #purgeFrom: number;
+  #nextSweep: number;
+
+  constructor(primary: Primary, firstView: boolean) {
+    const { host } = primary;
+    this.#primary = primary;
+    this.#purgeFrom = firstView ? 0 : host.clock.now() + host.pingTimeoutMs() + RECLAIM_MS;
+    this.#nextSweep = this.#purgeFrom;
+  }
+
+  /** An inode that loses its last name now may go at once. */
+  mayPurge(gfid: Gfid): boolean {
+    const { host } = this.#primary;
+    return host.clock.now() >= this.#purgeFrom && !host.sessions.isOpen(gfid);
+  }
+
+  /** Removes an inode that has no name and that nobody has open, on every brick. */
+  purge(gfid: Gfid): void {
+    const { host, serving, locks, leases, log, view, followers } = this.#primary;
+    if (!serving || !this.mayPurge(gfid) || !locks.free(exclusiveLock(gfid))) return;
+    try {
+      if (host.copy.store.getattr(gfid).nlink !== 0) return;
+    } catch (error) {
+      if (definiteErrno(error) === Errno.ESTALE) return;
+      throw error;
+    }
+    leases.recall([gfid], undefined, () => undefined);
+    const keys = [inodeKey(gfid)];
+    try {
+      host.copy.journal.note(keys);
+      host.copy.store.purge(gfid);
+    } catch (error) {
+      log.warn('an inode without names could not be removed; it is tried again later', { gfid, errno: definiteErrno(error) });
+      return;
+    }
+    for (const follower of followers.all()) {
+      if (follower.link === undefined) continue;
+      if (follower.state === 'ready') void follower.link.call(view.epoch, 'purge', { gfid }, CALL_TIMEOUT_MS).catch(() => undefined);
+      else follower.catchUp?.touch(keys);
+    }
+  }
+
+  /** Called every second: looks now and then for those that were skipped, or that the primary before this one left. */
+  sweep(): void {
+    const { host, gate } = this.#primary;
+    if (host.clock.now() < this.#nextSweep || gate.closed) return;
+    this.#nextSweep = host.clock.now() + SWEEP_MS;
+    for (const gfid of host.copy.store.orphans()) this.purge(gfid);
+  }
+}

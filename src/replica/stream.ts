@@ -1,0 +1,192 @@
+/**
+ * The primary's stream of changes to the members: numbered, sent in order, complete when every in-sync brick has acknowledged. What is under way
+ * keeps its locks until then, so nothing is readable that could still be lost.
+ */
+import { Errno } from '../base/errno.js';
+import type { Args } from '../fops/ops.js';
+import type { Message, MessageOf } from '../wire/messages.js';
+import type { Change } from './copy.js';
+import type { Follower } from './followers.js';
+import type { Ticket } from './inode-locks.js';
+import type { Mutation } from './mutation.js';
+import type { Primary } from './primary.js';
+
+interface Flight {
+  sequence: number;
+  ticket: Ticket;
+  request: Mutation;
+  result: unknown;
+  /** Inode to purge or lock table to look at after the commit. */
+  after: (() => void) | undefined;
+}
+
+const HEARTBEAT_MS = 5;
+const TRY_TIMEOUT_MS = 10_000;
+const FLIGHTS_KEPT_MAX = 1024;
+
+export class Stream {
+  readonly #primary: Primary;
+  #sequence = 0;
+  #committed = 0;
+  #noticed = 0;
+  #flights: Flight[] = [];
+  #flightsHead = 0;
+  #drained: (() => void)[] = [];
+  #noticePending = false;
+
+  constructor(primary: Primary) {
+    this.#primary = primary;
+  }
+
+  /** Of the change that was sent last. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  /** Sends an applied change to the members and waits for their acknowledgements. */
+  send(mutation: Mutation, change: Change, ticket: Ticket, result: unknown, after: (() => void) | undefined): void {
+    const { host, followers } = this.#primary;
+    const sequence = ++this.#sequence;
+    const answer = host.copy.remember(change, result);
+    if (answer !== undefined) answer.countedBy = this.#primary;
+    host.copy.noteDoubt(sequence, change.keys);
+    this.#flights.push({ sequence, ticket, request: mutation, result, after });
+    const message = this.#message(change, sequence);
+    let waits = false;
+    for (const follower of followers.all()) {
+      if (follower.link === undefined) continue;
+      if (follower.state === 'ready' || (follower.state === 'catchingUp' && follower.catchUp?.offer(change.keys, sequence) === true)) {
+        follower.link.send(message);
+      }
+      if (follower.state === 'ready') waits = true;
+    }
+    this.#noticed = this.#committed;
+    if (!waits) this.commit();
+  }
+
+  #message(change: Change, sequence: number): Message {
+    const { op, args, session, requestNumber, acknowledged, time, newGfid, purge, keys } = change;
+    return {
+      kind: 'replicate', epoch: this.#primary.view.epoch, sequence, committed: this.#committed, session, requestNumber, acknowledged, time, newGfid, purge,
+      keys: op === 'write' ? [] : keys, op, args,
+    } as Message;
+  }
+
+  /** A member acknowledged, or could not do what the others did: then it leaves. */
+  applied(follower: Follower, message: MessageOf<'applied'>): void {
+    if (message.errno !== 0) {
+      this.#primary.log.warn('a brick could not apply what the others did; it leaves', { brick: follower.brick, errno: message.errno, sequence: message.sequence });
+      follower.link?.close(`could not apply a change: errno ${message.errno}`);
+      return;
+    }
+    if (message.sequence <= follower.acknowledged) return;
+    follower.acknowledged = message.sequence;
+    if (follower.state === 'ready') this.commit();
+    else follower.catchUp?.acknowledged(message.sequence);
+  }
+
+  /** Completes every change that all in-sync bricks have. */
+  commit(): void {
+    const { host, view, followers, serving } = this.#primary;
+    if (!serving) return;
+    let upTo = this.#sequence;
+    for (const brick of view.inSync) {
+      if (brick === host.brick) continue;
+      const follower = followers.get(brick);
+      upTo = Math.min(upTo, follower?.state === 'ready' ? follower.acknowledged : this.#committed);
+    }
+    if (upTo <= this.#committed) {
+      this.#checkDrained();
+      return;
+    }
+    this.#committed = upTo;
+    host.copy.committed(upTo);
+    host.copy.journal.flushAnswers();
+    while (this.#flightsHead < this.#flights.length && (this.#flights[this.#flightsHead] as Flight).sequence <= upTo) {
+      const flight = this.#flights[this.#flightsHead] as Flight;
+      this.#flights[this.#flightsHead++] = undefined as never;
+      this.#complete(flight);
+    }
+    if (this.#flightsHead > FLIGHTS_KEPT_MAX || this.#flightsHead === this.#flights.length) {
+      this.#flights = this.#flights.slice(this.#flightsHead);
+      this.#flightsHead = 0;
+    }
+    this.#checkDrained();
+    this.#notice();
+  }
+
+  #complete(flight: Flight): void {
+    const { locks, followers, host, mutations, durability } = this.#primary;
+    locks.release(flight.ticket);
+    const { request, result } = flight;
+    // Every member has it; a brick that catches up may still be sent it.
+    if (request.op === 'write' && followers.allReady) host.giveBack((request.args as Args<'write'>).data);
+    if (request.op === 'write' && (request.args as Args<'write'>).sync) durability.syncThenFinish(request, (request.args as Args<'write'>).gfid, true, result);
+    else mutations.finish(request, 0, result);
+    flight.after?.();
+  }
+
+  /** Tells the members soon what is committed, in case no mutation follows to carry it. */
+  #notice(): void {
+    if (this.#noticePending) return;
+    this.#noticePending = true;
+    this.#primary.host.clock.after(HEARTBEAT_MS, () => {
+      this.#noticePending = false;
+      const { serving, followers, view } = this.#primary;
+      if (!serving || this.#noticed >= this.#committed) return;
+      this.#noticed = this.#committed;
+      for (const follower of followers.all()) {
+        if (follower.state === 'ready') follower.link?.send({ kind: 'committed', epoch: view.epoch, sequence: this.#committed });
+      }
+    });
+  }
+
+  /** Resolves when no change is under way, or when none can finish because a member is missing. */
+  drain(): Promise<void> {
+    if (this.#flightsHead === this.#flights.length || this.#primary.stalled || this.#primary.stopped) return Promise.resolve();
+    return new Promise((resolve) => this.#drained.push(resolve));
+  }
+
+  #checkDrained(): void {
+    if (this.#flightsHead === this.#flights.length) this.wakeDrained();
+  }
+
+  wakeDrained(): void {
+    for (const wake of this.#drained.splice(0)) wake();
+  }
+
+  /** Sends a change that this brick could not make to the members, one answer for each: 0 where it was made. Nothing else may be under way. */
+  tryAt(followers: readonly Follower[], change: Change): Promise<number[]> {
+    const sequence = ++this.#sequence;
+    const message = this.#message(change, sequence);
+    return Promise.all(followers.map((follower) => this.#tryAt(follower, message, sequence)));
+  }
+
+  #tryAt(follower: Follower, message: Message, sequence: number): Promise<number> {
+    return new Promise((resolve) => {
+      const { link } = follower;
+      if (link === undefined) {
+        resolve(Errno.ENOTCONN);
+        return;
+      }
+      const cancel = this.#primary.host.clock.after(TRY_TIMEOUT_MS, () => link.close('no answer to a change'));
+      const finish = (errno: number): void => {
+        cancel();
+        resolve(errno);
+      };
+      const close = link.onClose;
+      link.onApplied = (applied) => {
+        if (applied.sequence < sequence) return;
+        link.onApplied = (m) => this.applied(follower, m);
+        link.onClose = close;
+        follower.acknowledged = sequence;
+        finish(applied.errno);
+      };
+      link.onClose = (reason) => {
+        close(reason);
+        finish(Errno.ENOTCONN);
+      };
+      link.send(message);
+    });
+  }
+}
