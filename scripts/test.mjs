@@ -7,9 +7,9 @@
  * GLUON_TEST_SHORT (set unless `--full`: long tests take their short form).
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { endAll, markedProcesses, mounts } from './lib/processes.mjs';
+import { removeLeftovers } from './lib/leftovers.mjs';
 import { assertNode, build, ensureModules, ensurePackages, packageList } from './lib/setup.mjs';
 import { progress, PROJECT_ROOT, run, script } from './lib/steps.mjs';
 
@@ -64,40 +64,7 @@ async function runKind({ kind, concurrency, minutes, fullMinutes }) {
   return counts;
 }
 
-const leftProcesses = () => markedProcesses('GLUON_TEST_RUN', runId);
-const leftMounts = () => mounts(({ source, path }) => path.includes(runId) || source.includes(runId));
-
-async function leftLoops() {
-  if (!existsSync('/sbin/losetup') && !existsSync('/usr/sbin/losetup')) return [];
-  const { stdout } = await run(['losetup', '-l', '-n', '-O', 'NAME,BACK-FILE']);
-  return stdout.split('\n').filter((line) => line.includes(runId)).map((line) => line.trim().split(/\s+/)[0]);
-}
-
-function leftNamespaces() {
-  return existsSync('/run/netns') ? readdirSync('/run/netns').filter((name) => name.includes(runId)) : [];
-}
-
-/** Removes what the run left behind and tells it, one sentence each. */
-async function cleanUp() {
-  const told = [
-    ...leftProcesses().map(({ pid, command }) => `process ${pid}: ${command.slice(0, 160)}`),
-    ...leftMounts().map(({ path }) => `mount ${path}`),
-  ];
-  for (const { path } of leftMounts()) await run(['umount', '-l', path], { timeoutMs: 10_000 });
-  await endAll(leftProcesses, 2_000);
-  // A mount worker that was killed may have been replaced once more.
-  for (const { path } of leftMounts()) await run(['umount', '-l', path], { timeoutMs: 10_000 });
-  for (const device of await leftLoops()) {
-    told.push(`loop device ${device}`);
-    await run(['losetup', '-d', device], { timeoutMs: 10_000 });
-  }
-  for (const name of leftNamespaces()) {
-    told.push(`network namespace ${name}`);
-    await run(['ip', 'netns', 'delete', name], { timeoutMs: 10_000 });
-  }
-  rmSync(scratch, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
-  return told;
-}
+const cleanUp = () => removeLeftovers(runId, scratch);
 
 async function main() {
   assertNode();

@@ -45,12 +45,12 @@ export function killRunning() {
 
 /**
  * Runs a program and resolves with `{status, signal, stdout, stderr, timedOut}`; output is collected unless `show`, then it goes
- * to the terminal as it comes. Never rejects for an exit status; rejects with StepError when the program cannot be started.
+ * to the terminal as it comes. With `holdInput` the program's standard input ends when this process does. Never rejects for an exit status; rejects with StepError when the program cannot be started.
  */
-export function run(words, { cwd = PROJECT_ROOT, env = process.env, timeoutMs = 120_000, show = false, input } = {}) {
+export function run(words, { cwd = PROJECT_ROOT, env = process.env, timeoutMs = 120_000, show = false, input, holdInput = false } = {}) {
   return new Promise((resolve, reject) => {
     const output = show ? 'inherit' : 'pipe';
-    const child = spawn(words[0], words.slice(1), { cwd, env, detached: true, stdio: [input === undefined ? 'ignore' : 'pipe', output, output] });
+    const child = spawn(words[0], words.slice(1), { cwd, env, detached: true, stdio: [input === undefined && !holdInput ? 'ignore' : 'pipe', output, output] });
     running.add(child);
     let stdout = '';
     let stderr = '';

@@ -8,7 +8,7 @@ import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, 
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { run, type RunOptions, type RunResult } from './exec.js';
-import { inNamespace, TestNetwork, type NodeNetwork } from './network.js';
+import { onHost, TestNetwork, type NodeNetwork } from './network.js';
 import { BUILD_ROOT, PACKAGE_ROOT, SUPPORT_SOURCE } from './paths.js';
 import { isAlive, killAndWait, processesMarked, signal, type Process } from './processes.js';
 import { sleep, waitFor } from './wait.js';
@@ -30,6 +30,8 @@ export interface Node {
   brickPath: string;
   stateDirectory: string;
   mountPoint: string;
+  /** More of the environment of what is started on this node. */
+  environment: Record<string, string>;
   daemon: ChildProcess | undefined;
 }
 
@@ -39,11 +41,15 @@ export interface ClusterOptions {
   /** `key=value` options set before the start. */
   options?: Record<string, string>;
   /** Gives a node's brick directory another place (a loop image, say); the path's parent must exist. */
-  brickPath?: (node: Node) => string | Promise<string>;
+  brickPath?: (node: Node, mark: string) => string | Promise<string>;
+  /** Hosts that only mount: no daemon, no brick. */
+  clients?: number;
 }
 
 export class Cluster {
   readonly nodes: Node[] = [];
+  /** Hosts without a daemon. */
+  readonly clients: Node[] = [];
   readonly volume: string;
   private closed = false;
 
@@ -63,10 +69,12 @@ export class Cluster {
     const run = process.env['GLUON_TEST_RUN'] ?? 'gluontest';
     const prefix = `${run}-${randomBytes(3).toString('hex')}`;
     const root = mkdtempSync(join(tmpdir(), 'gc-'));
-    const network = await TestNetwork.make(prefix, options.nodes ?? 3);
+    const nodes = options.nodes ?? 3;
+    const network = await TestNetwork.make(prefix, nodes + (options.clients ?? 0));
     const cluster = new Cluster(root, `GLUON_TEST_CLUSTER=${prefix}`, network, options.volume ?? 'vms');
     for (const [index, nodeNetwork] of network.nodes.entries()) {
-      const directory = join(root, `n${index + 1}`);
+      const isClient = index >= nodes;
+      const directory = join(root, isClient ? `c${index - nodes + 1}` : `n${index + 1}`);
       const node: Node = {
         index,
         network: nodeNetwork,
@@ -74,12 +82,13 @@ export class Cluster {
         brickPath: join(directory, 'brick'),
         stateDirectory: join(directory, 'state'),
         mountPoint: join(directory, 'mnt'),
+        environment: {},
         daemon: undefined,
       };
       mkdirSync(node.mountPoint, { recursive: true });
       mkdirSync(node.stateDirectory, { recursive: true });
-      if (options.brickPath !== undefined) node.brickPath = await options.brickPath(node);
-      cluster.nodes.push(node);
+      if (!isClient && options.brickPath !== undefined) node.brickPath = await options.brickPath(node, cluster.mark);
+      (isClient ? cluster.clients : cluster.nodes).push(node);
     }
     return cluster;
   }
@@ -116,7 +125,7 @@ export class Cluster {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    for (const node of this.nodes) await this.unmountAtAnyRate(node);
+    for (const node of [...this.nodes, ...this.clients]) await this.unmountAtAnyRate(node);
     // SIGTERM would leave bricks and etcd running: a restart of gluond must not interrupt I/O.
     for (const node of this.nodes) if (node.daemon?.pid !== undefined) signal(node.daemon.pid, 'SIGINT');
     const quiet = (): boolean => this.processes().length === 0;
@@ -154,16 +163,18 @@ export class Cluster {
     return node;
   }
 
-  private environment(node: Node): Record<string, string> {
+  /** What marks the processes of a node, and more of their environment. */
+  environment(node: Node): Record<string, string> {
     const [name, value] = this.mark.split('=') as [string, string];
-    return { [name]: value, GLUON_STATE_DIR: node.stateDirectory, GLUON_BUILD: relative(PACKAGE_ROOT, BUILD_ROOT) };
+    const build = relative(PACKAGE_ROOT, BUILD_ROOT);
+    return { [name]: value, GLUON_STATE_DIR: node.stateDirectory, GLUON_BUILD: build, ...node.environment };
   }
 
   /** Starts gluond without waiting for it. */
   spawnDaemon(node: Node, extra: string[] = []): void {
     const log = openSync(join(node.directory, 'gluond.out'), 'a');
     const args = ['--state-dir', node.stateDirectory, '--name', node.network.address, '--listen', node.network.address, ...extra];
-    const [command, ...rest] = inNamespace(node.network.namespace, [process.execPath, GLUOND, ...args]);
+    const [command, ...rest] = onHost(node.network, [process.execPath, GLUOND, ...args]);
     node.daemon = spawn(command ?? '', rest, { stdio: ['ignore', log, log], detached: true, env: { ...process.env, ...this.environment(node) } });
     node.daemon.on('error', () => undefined);
     closeSync(log);
@@ -198,13 +209,13 @@ export class Cluster {
   /** Runs the CLI on a node. Rejects unless the status is accepted. */
   gluon(node: Node, words: string[], options: RunOptions = {}): Promise<RunResult> {
     const sock = ['--state-dir', node.stateDirectory];
-    const [command, ...rest] = inNamespace(node.network.namespace, [process.execPath, GLUON, '--mode=script', ...sock, ...words]);
+    const [command, ...rest] = onHost(node.network, [process.execPath, GLUON, '--mode=script', ...sock, ...words]);
     return run(command ?? '', rest, { boundMs: COMMAND_MS, ...options, env: { ...this.environment(node), ...options.env } });
   }
 
   /** Runs any command in the node's network. */
   on(node: Node, command: string[], options: RunOptions = {}): Promise<RunResult> {
-    const [first, ...rest] = inNamespace(node.network.namespace, command);
+    const [first, ...rest] = onHost(node.network, command);
     return run(first ?? '', rest, { ...options, env: { ...this.environment(node), ...options.env } });
   }
 
@@ -235,29 +246,37 @@ export class Cluster {
 
   async mount(node: Node, at = node.mountPoint, options: string[] = []): Promise<void> {
     mkdirSync(at, { recursive: true });
+    const servers = this.nodes.includes(node) ? [node.network.address] : this.nodes.map((server) => server.network.address);
     const extra = [`log-file=${join(node.directory, 'mount.log')}`, ...options];
-    const words = [join(PACKAGE_ROOT, 'deploy', 'mount.gluon'), `${node.network.address}:${this.volume}`, at, '-o', extra.join(',')];
+    if (servers.length > 1) extra.push(`backup-volfile-servers=${servers.slice(1).join(':')}`);
+    const words = [join(PACKAGE_ROOT, 'deploy', 'mount.gluon'), `${servers[0]}:${this.volume}`, at, '-o', extra.join(',')];
     await this.on(node, words, { boundMs: MOUNT_MS });
-    await waitFor(`${at} to be a mount`, 5000, () => this.mountsBelowRoot().includes(at));
+    await waitFor(`${at} to be a mount`, 5000, () => this.mountsBelowRoot(node).includes(at));
   }
 
   async unmount(node: Node, at = node.mountPoint): Promise<void> {
-    await run('umount', [at], { boundMs: 30_000 });
+    await this.on(node, ['umount', at], { boundMs: 30_000 });
     await waitFor(`the processes of the mount ${at} to end`, STOP_MS, () => this.mountProcesses(at).length === 0);
   }
 
   private async unmountAtAnyRate(node: Node): Promise<void> {
-    for (const path of this.mountsBelowRoot().filter((p) => p.startsWith(node.directory))) {
-      const polite = await run('umount', [path], { accept: 'any', boundMs: 10_000 }).catch(() => undefined);
-      if (polite?.status !== 0) await run('umount', ['-l', path], { accept: 'any', boundMs: 10_000 }).catch(() => undefined);
+    for (const path of this.mountsBelowRoot(node, 'fuse.')) {
+      const polite = await this.on(node, ['umount', path], { accept: 'any', boundMs: 10_000 }).catch(() => undefined);
+      if (polite?.status !== 0) await this.on(node, ['umount', '-l', path], { accept: 'any', boundMs: 10_000 }).catch(() => undefined);
     }
   }
 
-  mountsBelowRoot(): string[] {
-    return readFileSync('/proc/self/mounts', 'utf8')
+  /** Mounts that the tests themselves see, or those that one host sees below its directory. */
+  mountsBelowRoot(node?: Node, type = ''): string[] {
+    const below = node === undefined ? this.root : node.directory;
+    const table = `/proc/${node?.network.mountsOf ?? 'self'}/mounts`;
+    if (!existsSync(table)) return [];
+    return readFileSync(table, 'utf8')
       .split('\n')
-      .map((line) => (line.split(' ')[1] ?? '').replaceAll('\\040', ' '))
-      .filter((path) => path.startsWith(`${this.root}/`));
+      .map((line) => line.split(' '))
+      .filter((words) => words[2]?.startsWith(type) === true)
+      .map((words) => (words[1] ?? '').replaceAll('\\040', ' '))
+      .filter((path) => path.startsWith(`${below}/`));
   }
 
   private async unmountBelowRoot(): Promise<void> {

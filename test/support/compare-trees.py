@@ -8,7 +8,7 @@ device numbers, mtime in nanoseconds, xattrs, and which names are hard links of 
 the last line counts what was compared. Exit status 0: equal, 1: different, 2: could not compare.
 
 A brick is recognised by its .gluon directory: that directory and the xattrs trusted.gluon.* are left out of the comparison.
---bricks  all trees are bricks of one replica set: the identity xattr of every inode must be equal too, and be there
+--bricks  all trees are bricks of one replica set: the identity xattr of every inode must be there and equal, and so must its link count
 --no-top  leaves the attributes of the top directories themselves out
 """
 import argparse
@@ -81,6 +81,8 @@ def describe(path, with_identity):
         facts['target'] = os.readlink(path)
     elif stat.S_ISBLK(s.st_mode) or stat.S_ISCHR(s.st_mode):
         facts['device'] = s.st_rdev
+    if with_identity:
+        facts['nlink'] = s.st_nlink
     if with_identity and IDENTITY not in facts['xattrs']:
         facts['identity'] = 'missing'
     return s, facts

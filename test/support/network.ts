@@ -13,6 +13,8 @@ export interface NodeNetwork {
   /** Name of the namespace. */
   namespace: string;
   address: string;
+  /** Process whose mounts the host sees; undefined: those of the tests. */
+  mountsOf?: number;
 }
 
 export class TestNetwork {
@@ -49,7 +51,13 @@ export class TestNetwork {
   }
 }
 
-/** A command that runs in the namespace, with the mounts of the caller (`ip netns exec` would give it its own). */
+/** A command that runs on the host: in its network, and with its mounts or the caller's (`ip netns exec` would give it others). */
+export function onHost(host: NodeNetwork, command: string[]): string[] {
+  const mounts = host.mountsOf === undefined ? [] : [`--mount=/proc/${host.mountsOf}/ns/mnt`];
+  return ['nsenter', `--net=/run/netns/${host.namespace}`, ...mounts, '--', ...command];
+}
+
+/** A command that runs in the network namespace, with the mounts of the caller. */
 export function inNamespace(namespace: string, command: string[]): string[] {
-  return ['nsenter', `--net=/run/netns/${namespace}`, '--', ...command];
+  return onHost({ namespace, address: '' }, command);
 }

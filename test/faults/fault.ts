@@ -1,0 +1,52 @@
+/** What a fault is: how it is injected and repaired, and what programs on the mounts may notice. */
+import type { Node } from '../support/cluster.js';
+import type { Bed } from './bed.js';
+
+/** Numbers from the seed. */
+export interface Dice {
+  /** In [0, 1). */
+  next(): number;
+  between(least: number, most: number): number;
+  pick<T>(from: readonly T[]): T;
+}
+
+/** One injection. */
+export interface Scene {
+  bed: Bed;
+  dice: Dice;
+  /** The node it happens to. */
+  victim: Node;
+  pingTimeoutMs: number;
+  short: boolean;
+  /** Written to the log of injections. */
+  note(text: string): void;
+  /** A fault of all bricks' power tells when. */
+  cut?: { begin: number; end: number };
+}
+
+export interface Fault {
+  name: string;
+  what: string;
+  /** Part of the short form. */
+  short: boolean;
+  victim: 'primary' | 'member' | 'any' | 'client';
+  inject(scene: Scene): Promise<void>;
+  /** Seconds until the repair: in the short form, and between these in the full one. */
+  holdS: { short: number; full: readonly [number, number] };
+  repair?(scene: Scene): Promise<void>;
+  /**
+   * Longest pause of a program on another host, in milliseconds. `waits`: as long as the fault lasts (no majority), then `stallMs` from
+   * the repair on.
+   */
+  stallMs(scene: Scene): number;
+  waits?: boolean;
+  /** Programs on the victim itself: go on like all others (default), end with it, or wait until the repair. */
+  onVictim?: 'goes on' | 'dies' | 'waits';
+  /** Errors that programs may see: everywhere, or on the victim only. */
+  errors?: readonly string[];
+  errorsOnVictim?: readonly string[];
+  /** Within this time after the repair nothing is left to heal. */
+  healS?: number;
+}
+
+export const HEAL_S = 60;
