@@ -1,14 +1,14 @@
 /**
  * /dev/fuse through two descriptors of one connection:
  *
- *   main    blocking; one read waits on it in the thread pool, as the wake-up
- *   drain   O_NONBLOCK, cloned from main; read synchronously until nothing is left, then the wait starts again
+ *   main    blocking; notifications are written to it from the thread pool
+ *   drain   O_NONBLOCK, cloned from main; the event loop polls it, and it is read synchronously until nothing is left
  *
- * So a burst of requests costs one wake-up, and a single one no more than that.
+ * So a burst of requests costs one wake-up, and a single one costs no change of threads.
  */
-import { read as readInThreadPool, readFileSync, write as writeInThreadPool } from 'node:fs';
+import { readFileSync, write as writeInThreadPool } from 'node:fs';
 import koffi from 'koffi';
-import { Errno } from '../base/errno.js';
+import { Errno, errnoName } from '../base/errno.js';
 import type { DeviceEnd, FuseDevice, RequestBuffer, RequestSink } from '../fuse/device.js';
 import type { Processes } from '../fuse/interrupts.js';
 import { libcFunction } from './libc.js';
@@ -26,10 +26,6 @@ const DRAIN_MAX = 256;
 /** Data up to this size is copied behind the header; beyond it two pieces are cheaper. */
 const COPY_BYTES_MAX = 8192;
 
-function isUnmounted(errno: number): boolean {
-  return errno === Errno.ENODEV || errno === Errno.ECONNABORTED;
-}
-
 export class LinuxFuseDevice implements FuseDevice {
   readonly #main: number;
   readonly #drain: number;
@@ -39,6 +35,12 @@ export class LinuxFuseDevice implements FuseDevice {
   #sink: RequestSink = () => false;
   #finish: (end: DeviceEnd) => void = () => undefined;
   #fail: (error: Error) => void = () => undefined;
+  #poll: ReturnType<typeof koffi.node.poll> | undefined;
+  #turnArmed = false;
+  readonly #turn = (): void => {
+    this.#turnArmed = false;
+    if (this.#poll !== undefined) this.#drainSome();
+  };
 
   constructor(main: number, drain: number) {
     this.#main = main;
@@ -50,7 +52,7 @@ export class LinuxFuseDevice implements FuseDevice {
     return new Promise((resolve, reject) => {
       this.#finish = resolve;
       this.#fail = reject;
-      this.#wait();
+      this.#watch();
     });
   }
 
@@ -107,31 +109,25 @@ export class LinuxFuseDevice implements FuseDevice {
     return { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength) };
   }
 
-  #wait(): void {
-    const buffer = this.#take();
-    readInThreadPool(this.#main, buffer.bytes, 0, REQUEST_BYTES_MAX, null, (error, length) => {
-      if (error !== null) {
-        this.recycle(buffer);
-        return this.#readFailed(Math.abs(error.errno ?? 0), error);
-      }
-      this.#deliver(buffer, length, this.#main);
-      this.#drainThenWait();
-    });
+  /**
+   * The callback of the poll runs outside of Node's own scopes, where promises are not continued: it only asks for a turn of the event loop,
+   * which follows at once.
+   */
+  #watch(): void {
+    this.#poll = koffi.node.poll(this.#drain, () => this.#takeTurn());
   }
 
-  #readFailed(errno: number, error: Error): void {
-    if (errno === Errno.ENODEV) this.#finish('unmounted');
-    else if (errno === Errno.ECONNABORTED) this.#finish('aborted');
-    // ENOENT: the request was taken back before it was read whole.
-    else if (errno === Errno.EINTR || errno === Errno.EAGAIN || errno === Errno.ENOENT) this.#wait();
-    else this.#fail(error);
+  #takeTurn(): void {
+    if (this.#turnArmed) return;
+    this.#turnArmed = true;
+    setImmediate(this.#turn);
   }
 
   #deliver(buffer: RequestBuffer, length: number, channel: number): void {
     if (!this.#sink(buffer, length, channel)) this.recycle(buffer);
   }
 
-  #drainThenWait(): void {
+  #drainSome(): void {
     for (let taken = 0; taken < DRAIN_MAX; taken++) {
       const buffer = this.#take();
       const length = read(this.#drain, buffer.bytes, REQUEST_BYTES_MAX) as number;
@@ -141,10 +137,20 @@ export class LinuxFuseDevice implements FuseDevice {
       }
       const errno = koffi.errno();
       this.recycle(buffer);
-      // What ends the connection is told by the waiting read, in one place.
-      if (errno === Errno.EAGAIN || isUnmounted(errno)) return this.#wait();
+      // ENOENT: the request was taken back before it was read whole.
+      if (errno === Errno.EINTR || errno === Errno.ENOENT) continue;
+      if (errno !== Errno.EAGAIN) this.#ended(errno);
+      return;
     }
-    setImmediate(() => this.#drainThenWait());
+    this.#takeTurn();
+  }
+
+  #ended(errno: number): void {
+    this.#poll?.close();
+    this.#poll = undefined;
+    if (errno === Errno.ENODEV) this.#finish('unmounted');
+    else if (errno === Errno.ECONNABORTED) this.#finish('aborted');
+    else this.#fail(new Error(`reading /dev/fuse failed: ${errnoName(errno)}`));
   }
 }
 

@@ -10,6 +10,7 @@
  */
 import { chmodSync, unlinkSync } from 'node:fs';
 import { connect as netConnect, createServer, Socket, type Server } from 'node:net';
+import koffi from 'koffi';
 import { assert } from '../base/assert.js';
 import { Errno, LostError } from '../base/errno.js';
 import { LargeBuffers } from '../base/large-buffers.js';
@@ -41,6 +42,11 @@ const KEEPALIVE_IDLE_MS = 2_000;
 const IPPROTO_TCP = 6;
 const TCP_USER_TIMEOUT = 18;
 const CONNECTIONS_MAX = 1_024;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+/** More pieces than this are left to the stream. */
+const GATHERED_MAX = 64;
+const NOTHING: Uint8Array[] = [];
 /** sun_path, without its terminating NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
@@ -54,6 +60,8 @@ class TcpChannel implements Channel<Message> {
   /** Payloads that nobody else refers to: given back when the kernel has them. */
   readonly #ownPayloads = new Set<Uint8Array>();
   #socket!: Socket;
+  /** -1: the stream does all the writing. */
+  #descriptor = -1;
   #frameBytesMax: number;
 
   #out = new PackBuffer(SEND_SLAB_BYTES);
@@ -113,6 +121,7 @@ class TcpChannel implements Channel<Message> {
 
   attach(socket: Socket): void {
     this.#socket = socket;
+    this.#descriptor = descriptorOf(socket);
     socket.on('error', (error) => this.#fail(error.message));
     socket.on('end', () => this.#fail('closed by the other end'));
     socket.on('close', () => this.#fail('closed'));
@@ -188,12 +197,10 @@ class TcpChannel implements Channel<Message> {
     if (this.closed || this.#pendingBytes === 0) return;
     this.#cut();
     const socket = this.#socket;
-    const chunks = this.#chunks;
     this.#pendingBytes = 0;
-    if (chunks.length === 1) {
-      this.#write(socket, chunks[0] as Uint8Array);
-      chunks.length = 0;
-    } else {
+    const chunks = socket.writableLength === 0 ? this.#writeNow(this.#chunks) : this.#chunks;
+    if (chunks.length === 0) this.#chunks.length = 0;
+    else {
       this.#chunks = [];
       socket.cork();
       for (const chunk of chunks) this.#write(socket, chunk);
@@ -211,6 +218,28 @@ class TcpChannel implements Channel<Message> {
       this.#paused = true;
       socket.pause();
     }
+  }
+
+  /**
+   * Hands the kernel what it takes at once, by one system call and without the stream's machinery; what is left over is answered. Errors are left
+   * to the stream, which meets them again.
+   */
+  #writeNow(chunks: Uint8Array[]): Uint8Array[] {
+    // A stream that was destroyed has closed its descriptor, and its number may be somebody else's by now.
+    if (this.#descriptor < 0 || this.#socket.destroyed || chunks.length > GATHERED_MAX) return chunks;
+    let count = sendNow(this.#descriptor, chunks);
+    if (count <= 0) return chunks;
+    for (let i = 0; i < chunks.length; i++) {
+      const chunk = chunks[i] as Uint8Array;
+      if (count < chunk.byteLength) {
+        const rest = chunk.subarray(count);
+        if (this.#ownPayloads.delete(chunk)) this.#ownPayloads.add(rest);
+        return [rest, ...chunks.slice(i + 1)];
+      }
+      count -= chunk.byteLength;
+      if (this.#ownPayloads.delete(chunk)) this.#buffers.give(chunk);
+    }
+    return NOTHING;
   }
 
   #write(socket: Socket, chunk: Uint8Array): void {
@@ -269,6 +298,7 @@ class TcpChannel implements Channel<Message> {
   #finish(reason: string): void {
     if (this.closed) return;
     this.closed = true;
+    this.#descriptor = -1;
     this.#large = undefined;
     this.#chunks = [];
     this.#pendingBytes = 0;
@@ -276,15 +306,41 @@ class TcpChannel implements Channel<Message> {
   }
 }
 
+const send = libcFunction('int64_t send(int, void *, size_t, int)');
+const sendmsg = libcFunction('int64_t sendmsg(int, void *, int)');
 const setsockopt = libcFunction('int setsockopt(int, int, int, void *, unsigned int)');
 const unconfirmed = Buffer.alloc(4);
 unconfirmed.writeUInt32LE(UNCONFIRMED_MS);
 
+function descriptorOf(socket: Socket): number {
+  return (socket as unknown as { _handle?: { fd?: number } })._handle?.fd ?? -1;
+}
+
+const iovec = new BigUint64Array(2 * GATHERED_MAX);
+const messageHeader = new BigUint64Array(7);
+
+/** Bytes that the kernel took of these chunks, in order; negative for an error. */
+function sendNow(fd: number, chunks: readonly Uint8Array[]): number {
+  if (chunks.length === 1) {
+    const only = chunks[0] as Uint8Array;
+    return send(fd, only, only.byteLength, MSG_DONTWAIT | MSG_NOSIGNAL) as number;
+  }
+  for (let i = 0; i < chunks.length; i++) {
+    const chunk = chunks[i] as Uint8Array;
+    iovec[2 * i] = koffi.address(chunk);
+    iovec[2 * i + 1] = BigInt(chunk.byteLength);
+  }
+  // struct msghdr: name, its length, iovec, their number, control, its length, flags.
+  messageHeader[2] = koffi.address(iovec);
+  messageHeader[3] = BigInt(chunks.length);
+  return sendmsg(fd, messageHeader, MSG_DONTWAIT | MSG_NOSIGNAL) as number;
+}
+
 /** Node has no call for TCP_USER_TIMEOUT. Without its effect a lost machine is noticed later, by the ping timeout. */
 function limitSilence(socket: Socket): void {
-  const { fd } = (socket as unknown as { _handle?: { fd?: number } })._handle ?? {};
+  const fd = descriptorOf(socket);
   socket.setKeepAlive(true, KEEPALIVE_IDLE_MS);
-  if (fd !== undefined && fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, unconfirmed, unconfirmed.length);
+  if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, unconfirmed, unconfirmed.length);
 }
 
 function describe(address: Address): string {
