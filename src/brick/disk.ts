@@ -103,6 +103,11 @@ export interface Disk {
   /** Fills `target` from `at` on in the thread pool; ends early only at end of file or with an error. */
   readInPool(fd: number, target: Uint8Array, at: number, size: number, offset: number, done: DiskDone): void;
   write(fd: number, data: Uint8Array, size: number, offset: number): number;
+  /**
+   * As `write`, for a part of a long stream: it begins its way to the disk at once, so that a later sync finds little to do, and leaves the page
+   * cache when it is there, where the kernel can do that.
+   */
+  writeStream(fd: number, data: Uint8Array, size: number, offset: number): number;
   /** Appends to a file opened by `openAppend`. */
   openAppend(dir: number, name: string): number;
   append(fd: number, data: Uint8Array): number;

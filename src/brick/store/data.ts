@@ -22,6 +22,13 @@ import type { Tree } from './tree.js';
 export const FILE_BYTES_MAX = 2 ** 44 - 4096;
 /** One copyFileRange copies at most this, also where the disk could share more: every brick must give the same answer, soon. */
 export const COPY_BYTES_MAX = 4 << 20;
+/**
+ * Large writes behind this offset are parts of a stream: a file that long is not read again soon, three copies of it need not fill the memory of
+ * three machines, and its fsync should not find all of it unwritten.
+ */
+const STREAM_FROM_BYTES = 8 << 20;
+const STREAM_BYTES_MIN = 256 << 10;
+const PAGE_BYTES = 4096;
 const ZEROS_BYTES = 1 << 20;
 const CLONE_ALIGNMENT_BYTES = 4096;
 /** Pauses of 10 ms for space that is being freed. */
@@ -136,11 +143,13 @@ export class Data {
 
   #writeSome(fd: number, data: Uint8Array, offset: number): number {
     const { disk } = this.#tree;
-    let done = disk.write(fd, data, data.byteLength, offset);
+    const length = data.byteLength;
+    // Whole pages only: one of which a part is written later would have to be read from the disk again.
+    const streams = offset >= STREAM_FROM_BYTES && length >= STREAM_BYTES_MIN && (offset | length) % PAGE_BYTES === 0;
+    const put = (): number => (streams ? disk.writeStream(fd, data, length, offset) : disk.write(fd, data, length, offset));
+    let done = put();
     // A file that was deleted just now may still hold the space: this disk must not be full when its siblings are not.
-    for (let i = 0; done === -Errno.ENOSPC && i < SPACE_PAUSES_MAX && disk.pauseForSpace(); i++) {
-      done = disk.write(fd, data, data.byteLength, offset);
-    }
+    for (let i = 0; done === -Errno.ENOSPC && i < SPACE_PAUSES_MAX && disk.pauseForSpace(); i++) done = put();
     return done;
   }
 

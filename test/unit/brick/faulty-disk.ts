@@ -23,6 +23,7 @@ const CHANGES = new Set<keyof Disk>([
   'removeXattr',
   'removeXattrAt',
   'write',
+  'writeStream',
   'truncate',
   'allocate',
 ]);
