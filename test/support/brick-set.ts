@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { BrickServer } from '../../src/brick/server.js';
 import { initialiseBrick, openBrick, type OpenBrick } from '../../src/brick/store/identity.js';
 import { VolumeClient, type ClientOptions } from '../../src/client/client.js';
-import type { Channel } from '../../src/env/channel.js';
+import type { Channel, Network } from '../../src/env/channel.js';
 import { silentLog, type Log } from '../../src/env/log.js';
 import { EMPTY_VIEW, type BrickId, type View } from '../../src/fops/view.js';
 import type { VolumeSpec } from '../../src/fops/volume.js';
@@ -39,7 +39,7 @@ export class BrickSet {
   readonly log: Log;
   readonly #clock = new RealClock();
   readonly #random = new RealRandom();
-  readonly #network = new TcpNetwork();
+  readonly #network: Network<Message>;
   readonly #running = new Map<BrickId, Running>();
   readonly #clients = new Set<VolumeClient>();
   readonly #lease: NodeJS.Timeout;
@@ -48,7 +48,8 @@ export class BrickSet {
   /** Silence after which a session loses what it has; orphans stay for a little longer after every change of the primary. */
   pingTimeoutMs = PING_TIMEOUT_MS;
 
-  private constructor(count: number, log: Log, directory: string) {
+  private constructor(count: number, log: Log, directory: string, network: Network<Message>) {
+    this.#network = network;
     this.log = log;
     this.directory = directory;
     const bricks = Array.from({ length: count }, (_, i) => {
@@ -64,8 +65,8 @@ export class BrickSet {
     }, FLUSH_MS);
   }
 
-  static async start(count = 3, log: Log = silentLog, directory = mkdtempSync(join(tmpdir(), 'gluon-set-'))): Promise<BrickSet> {
-    const set = new BrickSet(count, log, directory);
+  static async start(count = 3, log: Log = silentLog, directory = mkdtempSync(join(tmpdir(), 'gluon-set-')), network: Network<Message> = new TcpNetwork()): Promise<BrickSet> {
+    const set = new BrickSet(count, log, directory, network);
     for (const brick of set.spec.bricks) {
       mkdirSync(brick.path, { recursive: true });
       initialiseBrick(new LibcDisk(), brick.path, { volumeId: VOLUME, brickId: brick.id, bootId: '' });

@@ -1,0 +1,264 @@
+/**
+ * Frames of clients that know the secret and mean no good, thrown at a brick that is primary: recorded ones, changed in their parts and in their
+ * bytes, repeated, reordered, of other epochs and with request numbers of others. Beside them an honest client must go on.
+ */
+import { ROOT_GFID } from '../../src/base/ids.js';
+import { encodeFrame } from '../../src/wire/codec.js';
+import { MESSAGES, type Message } from '../../src/wire/messages.js';
+import { SeededRandom } from '../sim/world.js';
+import { Arena } from './arena.js';
+import { LoneBrick, SELF, type Caller } from './lone-brick.js';
+import { Mutator, putTogether, takeApart, type Parts } from './mutate.js';
+import type { Recording } from './recording.js';
+import { describe, turn, Watch, within, type Figures } from './watch.js';
+
+const MEMORY_MIB_MAX = 700;
+const CLIENTS = 6;
+const BATCH = 200;
+const CHECK_EVERY = 5_000;
+const TIDY_EVERY = 20_000;
+const SESSION_INPUTS = 3_000;
+const HONEST_MS = 5_000;
+const REQUEST = MESSAGES.request.code;
+const RECLAIM = MESSAGES.reclaim.code;
+
+/** Places of the fields in the header of a request. */
+const ID = 1;
+const EPOCH = 2;
+const REQUEST_NUMBER = 3;
+const ACKNOWLEDGED = 4;
+const OPERATION = 5;
+
+/** An honest client, reduced to one request after another. */
+export class Honest {
+  readonly #connect: (onMessage: (message: Message) => void) => Caller;
+  #caller: Caller | undefined;
+  #id = 1;
+  readonly #waiting = new Map<number, (message: Message) => void>();
+
+  constructor(connect: (onMessage: (message: Message) => void) => Caller) {
+    this.#connect = connect;
+  }
+
+  /** Resolves with the reply; asks again where it is sent elsewhere. */
+  async ask(op: string, args: object, epoch: number): Promise<{ errno: number; result: Record<string, unknown> }> {
+    if (this.#caller === undefined || this.#caller.channel.closed) {
+      this.#caller = this.#connect((message) => {
+        if (message.kind !== 'reply' && message.kind !== 'redirect') return;
+        this.#waiting.get(message.id)?.(message);
+      });
+      this.#caller.channel.deliver(encodeFrame({ kind: 'reclaim', id: epoch, epoch, opens: [], locks: [] }));
+    }
+    const id = this.#id++;
+    const answered = new Promise<Message>((resolve) => this.#waiting.set(id, resolve));
+    this.#caller.channel.deliver(encodeFrame({ kind: 'request', id, epoch, requestNumber: id, acknowledged: Math.max(0, id - 2), op, args } as Message));
+    const message = await answered;
+    this.#waiting.delete(id);
+    if (message.kind !== 'reply') throw new Error(`an honest request got ${message.kind}`);
+    return { errno: message.errno, result: (message.result ?? {}) as Record<string, unknown> };
+  }
+}
+
+export class ClientAttack {
+  readonly watch = new Watch('clients → brick', MEMORY_MIB_MAX);
+  readonly #arena = new Arena(1);
+  readonly #brick: LoneBrick;
+  readonly #random: SeededRandom;
+  readonly #mutator: Mutator;
+  readonly #frames: Buffer[];
+  readonly #requests: Parts[];
+  readonly #others: Parts[];
+  readonly #callers: (Caller | undefined)[] = [];
+  readonly #honest: Honest;
+  readonly #past: Buffer[] = [];
+  readonly #recalls: number[] = [];
+  #number = 1000;
+
+  constructor(recording: Recording, seed: number) {
+    this.#random = new SeededRandom(seed);
+    this.#mutator = new Mutator(this.#random);
+    this.#frames = recording.clientToBrick;
+    const parts = this.#frames.map(takeApart);
+    this.#requests = parts.filter(({ items }) => items[0] === REQUEST);
+    this.#others = parts.filter(({ items }) => items[0] !== REQUEST);
+    this.#brick = new LoneBrick(this.#arena.brick(0), { epoch: 7, primary: SELF, inSync: [SELF], catchingUp: [] });
+    this.#arena.layTraps();
+    this.#honest = new Honest((onMessage) => this.#brick.connect('client', 'a'.repeat(32), onMessage));
+  }
+
+  async run(inputs: number): Promise<Figures> {
+    const { watch } = this;
+    try {
+      await this.#tidy();
+      while (watch.inputs < inputs && watch.violations.length === 0) {
+        for (let i = 0; i < BATCH && watch.violations.length === 0; i++) this.#throwOne();
+        this.#answerRecalls();
+        await turn();
+        watch.sampleMemory();
+        if (watch.inputs % CHECK_EVERY < BATCH) await this.#check();
+        if (watch.inputs % TIDY_EVERY < BATCH) await this.#tidy();
+      }
+      await this.#check();
+      await this.#staleChangesNothing();
+      for (const line of this.#arena.escaped()) watch.violation(`changed outside the brick: ${line}`);
+    } catch (error) {
+      watch.violation(describe(error));
+    } finally {
+      this.#brick.close();
+      this.#arena.close();
+    }
+    return watch.end();
+  }
+
+  #caller(index: number): Caller {
+    let caller = this.#callers[index];
+    if (caller !== undefined && !caller.channel.closed) return caller;
+    caller = this.#callers[index] = this.#brick.connect('client', this.#session(index), (message) => this.#answered(message));
+    return caller;
+  }
+
+  /** One that was spoilt (numbers acknowledged that never were) is left after a while. */
+  #session(index: number): string {
+    return `${index}${Math.floor(this.watch.inputs / SESSION_INPUTS).toString(16)}`.padEnd(32, 'e');
+  }
+
+  #answered(message: Message): void {
+    const { watch } = this;
+    if (message.kind === 'reply') {
+      if (message.errno === 0) watch.carriedOut++;
+      else watch.refused++;
+      const attr = (message.result as { attr?: { gfid: string } } | undefined)?.attr;
+      if (attr !== undefined) this.#mutator.learn(attr.gfid);
+    } else if (message.kind === 'redirect') watch.refused++;
+    else if (message.kind === 'recall' && this.#random.chance(0.9)) this.#recalls.push(message.id);
+  }
+
+  /** A few recalls are never answered. */
+  #answerRecalls(): void {
+    for (const id of this.#recalls.splice(0)) for (const caller of this.#callers) caller?.channel.deliver(encodeFrame({ kind: 'recalled', id }));
+  }
+
+  #throwOne(): void {
+    const frame = this.#next();
+    const caller = this.#caller(this.#random.below(CLIENTS));
+    this.watch.input(frame);
+    try {
+      if (!caller.channel.deliver(frame)) this.watch.refused++;
+    } catch (error) {
+      this.watch.violation(`crash: ${describe(error)}`);
+    }
+  }
+
+  #next(): Buffer {
+    const random = this.#random;
+    if (this.#past.length > 100 && random.chance(0.04)) return random.pick(this.#past);
+    if (random.chance(0.12)) return this.#mutator.bytes(random.pick(this.#frames), random.pick(this.#frames));
+    const parts = this.#current(random.pick(random.chance(0.03) ? this.#others : this.#requests));
+    const frame = putTogether(this.#mutator.parts(parts, random.chance(0.03) ? 0 : parts.items[0] !== REQUEST ? 1 : random.chance(0.05) ? OPERATION : OPERATION + 1));
+    this.#past[this.#number % 500] = frame;
+    return frame;
+  }
+
+  /** As a client of this brick would say it, most of the time. */
+  #current({ items, payload }: Parts): Parts {
+    const random = this.#random;
+    const fresh = [...items];
+    const number = this.#number++;
+    const odd = (value: number): number => (random.chance(0.03) ? random.pick([0, 1, value + 1, value - 1, 2 ** 32, Number.MAX_SAFE_INTEGER]) : value);
+    if (fresh[0] === REQUEST) {
+      fresh[ID] = odd(number);
+      fresh[EPOCH] = odd(7);
+      fresh[REQUEST_NUMBER] = odd(number);
+      fresh[ACKNOWLEDGED] = random.chance(0.0005) ? random.next() : number - 300;
+    } else if (fresh[0] === RECLAIM) {
+      fresh[ID] = fresh[EPOCH] = odd(7);
+    }
+    return { items: fresh, payload };
+  }
+
+  /** An honest client writes, and reads what it wrote. */
+  async #check(): Promise<void> {
+    const { watch } = this;
+    const work = async (): Promise<void> => {
+      const name = `honest${watch.inputs}`;
+      const made = await this.#honest.ask('create', { parent: ROOT_GFID, name, mode: 0o600, exclusive: true, truncate: false, uid: 0, gid: 0 }, 7);
+      if (made.errno === 28) return;
+      if (made.errno !== 0) return watch.violation(`an honest client could not create a file: errno ${made.errno}`);
+      const { gfid } = made.result['attr'] as { gfid: string };
+      const data = Buffer.from(name);
+      const wrote = await this.#honest.ask('write', { gfid, offset: 0, append: false, sync: false, killPriv: false, data }, 7);
+      if (wrote.errno === 28) return;
+      const read = await this.#honest.ask('read', { gfid, offset: 0, size: 100 }, 7);
+      if (!data.equals(Buffer.from(read.result['data'] as Uint8Array))) watch.violation(`an honest client did not read what it wrote: errno ${wrote.errno} ${read.errno}`);
+      await this.#honest.ask('release', { gfid }, 7);
+      await this.#honest.ask('unlink', { parent: ROOT_GFID, name }, 7);
+    };
+    if (!(await within(HONEST_MS, work()))) watch.violation(`an honest client got no answer within ${HONEST_MS} ms`);
+  }
+
+  /** Space is made, and what most inputs work on is there again. */
+  async #tidy(): Promise<void> {
+    const ask = (op: string, args: object) => this.#honest.ask(op, args, 7);
+    const clear = async (gfid: string, depth: number): Promise<void> => {
+      for (;;) {
+        const { result } = await ask('readdir', { gfid, after: '', limit: 500, attributes: false });
+        const entries = result['entries'] as { name: string; gfid: string; type: number }[];
+        let removed = 0;
+        for (const { name, gfid: child, type } of entries) {
+          if (type === 0o040000 && depth < 100) await clear(child, depth + 1);
+          removed += (await ask(type === 0o040000 ? 'rmdir' : 'unlink', { parent: gfid, name })).errno === 0 ? 1 : 0;
+        }
+        if (removed === 0) return;
+      }
+    };
+    if (!(await within(60_000, clear(ROOT_GFID, 0)))) this.watch.violation('tidying up did not end');
+    const owner = { uid: 0, gid: 0 };
+    const learn = async (op: string, args: object): Promise<string> => {
+      const { result } = await ask(op, { parent: ROOT_GFID, ...owner, ...args });
+      const gfid = (result['attr'] as { gfid: string } | undefined)?.gfid ?? ROOT_GFID;
+      this.#mutator.learn(gfid);
+      return gfid;
+    };
+    const directory = await learn('mkdir', { name: 'directory', mode: 0o755 });
+    for (const name of ['one', 'two']) await learn('create', { name, mode: 0o644, exclusive: false, truncate: false });
+    for (const target of ['/etc/passwd', '../canary/secret', '../canary']) await learn('symlink', { name: `link${target.length}`, target });
+    await learn('mknod', { parent: directory, name: 'fifo', mode: 0o010666, rdev: 0 });
+    await learn('mknod', { parent: directory, name: 'disk', mode: 0o060666, rdev: 0x800 });
+    await learn('mknod', { parent: directory, name: 'null', mode: 0o020666, rdev: 0x103 });
+  }
+
+  /** Nothing of another epoch, and nothing that was answered before, changes the volume. */
+  async #staleChangesNothing(): Promise<void> {
+    const { watch } = this;
+    await turn();
+    this.#brick.open.store.flushTimes(Number.MAX_SAFE_INTEGER);
+    const caller = this.#caller(0);
+    const fresh: Buffer[] = [];
+    for (const parts of this.#requests) {
+      const current = this.#current(parts);
+      current.items[ID] = current.items[REQUEST_NUMBER] = this.#number;
+      current.items[EPOCH] = 7;
+      fresh.push(putTogether(current));
+      caller.channel.deliver(fresh.at(-1) as Buffer);
+    }
+    for (let i = 0; i < 20; i++) await turn();
+    const before = this.#arena.tree(0);
+    for (const frame of fresh) {
+      watch.input(frame, 'again');
+      this.#caller(0).channel.deliver(frame);
+    }
+    for (const epoch of [0, 1, 6, 8, 2 ** 40, Number.MAX_SAFE_INTEGER]) {
+      for (const parts of this.#requests) {
+        const { items, payload } = this.#current(parts);
+        items[EPOCH] = epoch;
+        const frame = putTogether({ items, payload });
+        watch.input(frame, `epoch ${epoch}`);
+        this.#caller(1).channel.deliver(frame);
+      }
+    }
+    for (let i = 0; i < 20; i++) await turn();
+    const after = this.#arena.tree(0);
+    const differ = after.filter((line) => !before.includes(line)).concat(before.filter((line) => !after.includes(line)));
+    for (const line of differ.slice(0, 5)) watch.violation(`a stale or repeated frame changed the volume: ${line}`);
+  }
+}
