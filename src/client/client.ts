@@ -340,7 +340,9 @@ export class VolumeClient {
     const { op, args, requestNumber } = pending;
     if (requestNumber > 0) this.#acknowledgements.settled(requestNumber);
     this.cache.learn(op, args, message.errno, message.result, message.lease);
-    if (message.errno === 0) {
+    if (message.errno === 0 && isTooLong(op, args, message.result)) {
+      pending.reject(new FsError(Errno.EIO, op, 'the brick answered with more than was asked for'));
+    } else if (message.errno === 0) {
       ownResult(message);
       if (requestNumber > 0) this.#held.settled(op, args, message.result);
       pending.resolve(message.result);
@@ -495,6 +497,11 @@ function argumentProblem(op: OpName, args: object): FsError | undefined {
 
 function pack(kind: Kind<unknown>, value: unknown): unknown {
   return kind.pack === undefined ? value : kind.pack(value);
+}
+
+/** The kernel would refuse it, and its caller wait. */
+function isTooLong(op: OpName, args: unknown, result: unknown): boolean {
+  return op === 'read' && (result as Result<'read'>).data.byteLength > (args as Args<'read'>).size;
 }
 
 /** What is used after the call that received it; large payloads have a buffer of their own already. */

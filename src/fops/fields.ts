@@ -135,6 +135,8 @@ function isStringWithin(value: unknown, max: number): value is string {
 /** The field kinds. Byte strings (`name`, `target`, `xattrName`) hold one byte in every character. */
 export const f = {
   gfid: { label: 'gfid', check: isGfid } as Kind<Gfid>,
+  /** An identity, or '' for none. */
+  gfidOrNone: { label: 'gfid or none', check: (v) => v === '' || isGfid(v) } as Kind<Gfid>,
   name: { label: 'name', check: (v) => typeof v === 'string' && nameProblem(v) === undefined } as Kind<Name>,
   /** A name, or '' for none. */
   nameOrNone: { label: 'name or none', check: (v) => v === '' || (typeof v === 'string' && nameProblem(v) === undefined) } as Kind<Name>,

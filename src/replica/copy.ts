@@ -4,11 +4,12 @@
  */
 import { Errno, errnoOf, FsError } from '../base/errno.js';
 import type { Time } from '../base/time.js';
-import type { Args, OpName, Result } from '../fops/ops.js';
-import { FileLocks, type LockRequest } from './file-locks.js';
+import { OPS, type Args, type OpName, type Result } from '../fops/ops.js';
+import { FileLocks } from './file-locks.js';
 import type { Journal } from './journal.js';
 import type { Key } from './keys.js';
 import { FORGET_ANSWERS, makeAnswer, resultRecord, Results, type Answer } from './results.js';
+import { parseState } from './state-check.js';
 import type { Stamp, Store, StoreOp } from './store.js';
 
 /** A mutation as every brick gets it. */
@@ -101,8 +102,9 @@ export class Copy {
     return Buffer.from(JSON.stringify({ locks: this.fileLocks.export(), results: this.results.export() }), 'latin1');
   }
 
+  /** Takes over what `exportState` of another copy gave; FsError EPROTO when it is not that, and then nothing was. */
   importState(bytes: Buffer): void {
-    const state = JSON.parse(bytes.toString('latin1')) as { locks: LockRequest[]; results: unknown };
+    const state = parseState(bytes.toString('latin1'));
     this.fileLocks.import(state.locks);
     this.results.import(state.results);
     this.journal.noteAnswer(FORGET_ANSWERS);
@@ -128,6 +130,7 @@ export class Copy {
       case 'fsync':
         throw new FsError(Errno.EPROTO, change.op, 'not a replicated operation');
       default: {
+        if (!OPS[change.op].mutation) throw new FsError(Errno.EPROTO, change.op, 'not a mutation');
         const stamp: Stamp = { time: change.time, gfid: change.newGfid, purge: change.purge };
         return this.store.apply(change.op as StoreOp, change.args as Args<StoreOp>, stamp) as Result<StoreOp>;
       }

@@ -18,6 +18,8 @@ import { REGION_BYTES, type Args } from '../fops/ops.js';
 
 const KEYS_PER_PAGE = 20_000;
 const LIST_PAGE = 1000;
+/** A mebibyte each, at most. */
+const SETTLE_PARTS_MAX = 1024;
 
 export interface MemberHost {
   readonly brick: BrickId;
@@ -149,6 +151,7 @@ export class Member {
       case 'settle': {
         const { part, last, state } = args as PeerArgs<'settle'>;
         if (part === 0) this.#settling = [];
+        if (this.#settling.length >= SETTLE_PARTS_MAX) throw new FsError(Errno.EPROTO, op, 'a state without an end');
         this.#settling.push(Buffer.from(state));
         if (!last) return {};
         this.#copy.importState(Buffer.concat(this.#settling));

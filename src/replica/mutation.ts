@@ -7,6 +7,7 @@ import type { MessageOf } from '../wire/messages.js';
 import { LOCK_NONE } from './file-locks.js';
 import { readLock, type Lock } from './inode-locks.js';
 import type { Plan } from './plan.js';
+import type { Answer } from './results.js';
 import type { Session } from './sessions.js';
 
 export interface Mutation {
@@ -43,6 +44,11 @@ export function asResultOf(op: OpName, result: unknown): unknown {
   const { attr, created, copied } = result as { attr?: unknown; created?: boolean; copied?: number };
   if (op === 'create') return { attr, created: created ?? false };
   return op === 'open' || op === 'tmpfile' ? { attr } : op === 'copyFileRange' ? { copied, attr } : result;
+}
+
+/** False where a client gave one number to two requests: the answer is to the other one, and its result of another form. */
+export function isAnswerTo(op: OpName, answer: Answer): boolean {
+  return answer.op === op || (OPENING.has(op) && answer.op === 'setattr');
 }
 
 export function unlocks(op: OpName, args: unknown): boolean {

@@ -14,7 +14,7 @@ import type { Message, MessageOf } from '../wire/messages.js';
 import { definiteErrno, type Change } from './copy.js';
 import { Mode, readLock, type Lock, type Ticket } from './inode-locks.js';
 import { inodeKey } from './keys.js';
-import { asResultOf, openedBy, OPENING, ownArgs, parentLocks, unlocks, type Mutation } from './mutation.js';
+import { asResultOf, isAnswerTo, openedBy, OPENING, ownArgs, parentLocks, unlocks, type Mutation } from './mutation.js';
 import { planMutation, sameLocks, type Plan } from './plan.js';
 import type { Primary } from './primary.js';
 import { makeAnswer, resultOf, type Answer } from './results.js';
@@ -59,8 +59,9 @@ export class Mutations {
 
   /** Answers again what was answered before. */
   #repeat(session: Session, id: number, op: OpName, answer: Answer): void {
-    if (answer.errno !== 0) {
-      this.#reply(session, id, answer.errno, op, undefined);
+    const errno = answer.errno !== 0 || isAnswerTo(op, answer) ? answer.errno : Errno.EINVAL;
+    if (errno !== 0) {
+      this.#reply(session, id, errno, op, undefined);
       return;
     }
     try {

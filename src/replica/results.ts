@@ -7,6 +7,7 @@ import { Errno, FsError } from '../base/errno.js';
 import { OPS, opByCode, type OpName } from '../fops/ops.js';
 import type { Attr } from '../fops/fields.js';
 import type { Gfid } from '../base/ids.js';
+import type { CopyState } from './state-check.js';
 import type { Store } from './store.js';
 
 export interface Answer {
@@ -107,9 +108,9 @@ export class Results {
     ]);
   }
 
-  import(state: unknown): void {
+  import(state: CopyState['results']): void {
     this.#sessions.clear();
-    for (const [session, acknowledged, answers] of state as [string, number, [number, Answer][]][]) {
+    for (const [session, acknowledged, answers] of state) {
       this.#sessions.set(session, { acknowledged, answers: new Map(answers) });
     }
   }

@@ -40,12 +40,15 @@ export interface HeldLock {
   pid: number;
 }
 
+/** As in `setLock`: the primary passes the lock on to the other bricks in that form. */
+const HELD_LOCK: Kind<never>[] = [f.gfid, f.token, f.u32, f.u32, f.size, f.size, f.u32] as Kind<never>[];
+
 const heldLocks: Kind<HeldLock[]> = {
   label: 'locks',
   check: (v) =>
     Array.isArray(v) &&
     v.length <= 65_536 &&
-    v.every((x) => Array.isArray(x) && x.length === 7 && f.gfid.check(x[0]) && f.token.check(x[1]) && x.slice(2).every((n) => f.size.check(n))),
+    v.every((x) => Array.isArray(x) && x.length === HELD_LOCK.length && HELD_LOCK.every((kind, i) => kind.check(x[i]))),
   pack: (v) => v.map((l) => [l.gfid, l.owner, l.kind, l.type, l.start, l.end, l.pid]),
   unpack: (v) =>
     (v as [Gfid, string, number, number, number, number, number][]).map(([gfid, owner, kind, type, start, end, pid]) => ({ gfid, owner, kind, type, start, end, pid })),
@@ -107,7 +110,7 @@ export const MESSAGES = {
       requestNumber: f.size,
       acknowledged: f.size,
       time: f.time,
-      newGfid: f.token,
+      newGfid: f.gfidOrNone,
       purge: f.flag,
       keys: { label: 'keys', check: (v) => Array.isArray(v) && v.length <= 64 && v.every((k) => typeof k === 'string' && k.length <= 600) } as Kind<string[]>,
     }),

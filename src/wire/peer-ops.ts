@@ -65,8 +65,8 @@ export const PEER_OPS = {
   addKeys: op(8, { keys: keyList }, {}),
   /** The tree is about to be, or is no longer, incomplete. */
   markIncomplete: op(9, { incomplete: f.flag }, {}),
-  child: op(10, { parent: f.gfid, name: f.name }, { gfid: f.token, type: f.u32 }),
-  place: op(11, { parent: f.gfid, name: f.name, gfid: f.token, type: f.u32, target: optional(f.target) }, { created: f.flag }),
+  child: op(10, { parent: f.gfid, name: f.name }, { gfid: f.gfidOrNone, type: f.u32 }),
+  place: op(11, { parent: f.gfid, name: f.name, gfid: f.gfidOrNone, type: f.u32, target: optional(f.target) }, { created: f.flag }),
   describe: op(12, { gfid: f.gfid }, { state: optional(inodeState) }),
   putInode: op(13, { state: inodeState }, { created: f.flag }),
   digests: op(14, { gfid: f.gfid, region: f.size }, { digests: f.bytes, ranges }),

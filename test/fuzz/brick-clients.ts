@@ -7,7 +7,8 @@ import { encodeFrame } from '../../src/wire/codec.js';
 import { MESSAGES, type Message } from '../../src/wire/messages.js';
 import { SeededRandom } from '../sim/world.js';
 import { Arena } from './arena.js';
-import { LoneBrick, SELF, type Caller } from './lone-brick.js';
+import { LoneBrick, SELF, SetTarget, type Target } from './lone-brick.js';
+import type { PipeChannel } from './pipe-channel.js';
 import { Mutator, putTogether, takeApart, type Parts } from './mutate.js';
 import type { Recording } from './recording.js';
 import { describe, turn, Watch, within, type Figures } from './watch.js';
@@ -17,7 +18,9 @@ const CLIENTS = 6;
 const BATCH = 200;
 const CHECK_EVERY = 5_000;
 const TIDY_EVERY = 20_000;
-const SESSION_INPUTS = 3_000;
+const SESSION_INPUTS = 1_000;
+/** Longer than the leases of a client that does not answer. */
+const RECALL_MS = 800;
 const HONEST_MS = 5_000;
 const REQUEST = MESSAGES.request.code;
 const RECLAIM = MESSAGES.reclaim.code;
@@ -28,30 +31,32 @@ const EPOCH = 2;
 const REQUEST_NUMBER = 3;
 const ACKNOWLEDGED = 4;
 const OPERATION = 5;
+/** In that of a reclaim. */
+const LOCKS = 4;
 
 /** An honest client, reduced to one request after another. */
 export class Honest {
-  readonly #connect: (onMessage: (message: Message) => void) => Caller;
-  #caller: Caller | undefined;
+  readonly #connect: (onMessage: (message: Message) => void) => PipeChannel;
+  #caller: PipeChannel | undefined;
   #id = 1;
   readonly #waiting = new Map<number, (message: Message) => void>();
 
-  constructor(connect: (onMessage: (message: Message) => void) => Caller) {
+  constructor(connect: (onMessage: (message: Message) => void) => PipeChannel) {
     this.#connect = connect;
   }
 
   /** Resolves with the reply; asks again where it is sent elsewhere. */
   async ask(op: string, args: object, epoch: number): Promise<{ errno: number; result: Record<string, unknown> }> {
-    if (this.#caller === undefined || this.#caller.channel.closed) {
+    if (this.#caller === undefined || this.#caller.closed) {
       this.#caller = this.#connect((message) => {
         if (message.kind !== 'reply' && message.kind !== 'redirect') return;
         this.#waiting.get(message.id)?.(message);
       });
-      this.#caller.channel.deliver(encodeFrame({ kind: 'reclaim', id: epoch, epoch, opens: [], locks: [] }));
+      this.#caller.deliver(encodeFrame({ kind: 'reclaim', id: epoch, epoch, opens: [], locks: [] }));
     }
     const id = this.#id++;
     const answered = new Promise<Message>((resolve) => this.#waiting.set(id, resolve));
-    this.#caller.channel.deliver(encodeFrame({ kind: 'request', id, epoch, requestNumber: id, acknowledged: Math.max(0, id - 2), op, args } as Message));
+    this.#caller.deliver(encodeFrame({ kind: 'request', id, epoch, requestNumber: id, acknowledged: Math.max(0, id - 2), op, args } as Message));
     const message = await answered;
     this.#waiting.delete(id);
     if (message.kind !== 'reply') throw new Error(`an honest request got ${message.kind}`);
@@ -60,30 +65,50 @@ export class Honest {
 }
 
 export class ClientAttack {
-  readonly watch = new Watch('clients → brick', MEMORY_MIB_MAX);
-  readonly #arena = new Arena(1);
-  readonly #brick: LoneBrick;
+  readonly watch: Watch;
+  readonly #arena: Arena;
+  readonly #target: Target;
   readonly #random: SeededRandom;
   readonly #mutator: Mutator;
   readonly #frames: Buffer[];
   readonly #requests: Parts[];
   readonly #others: Parts[];
-  readonly #callers: (Caller | undefined)[] = [];
+  readonly #reclaims: Parts[];
+  readonly #reclaimed = new Set<string>();
+  readonly #callers: (PipeChannel | undefined)[] = [];
   readonly #honest: Honest;
   readonly #past: Buffer[] = [];
   readonly #recalls: number[] = [];
   #number = 1000;
 
-  constructor(recording: Recording, seed: number) {
+  private constructor(watch: Watch, arena: Arena, target: Target, recording: Recording, seed: number) {
+    this.watch = watch;
+    this.#arena = arena;
+    this.#target = target;
     this.#random = new SeededRandom(seed);
     this.#mutator = new Mutator(this.#random);
     this.#frames = recording.clientToBrick;
     const parts = this.#frames.map(takeApart);
     this.#requests = parts.filter(({ items }) => items[0] === REQUEST);
     this.#others = parts.filter(({ items }) => items[0] !== REQUEST);
-    this.#brick = new LoneBrick(this.#arena.brick(0), { epoch: 7, primary: SELF, inSync: [SELF], catchingUp: [] });
-    this.#arena.layTraps();
-    this.#honest = new Honest((onMessage) => this.#brick.connect('client', 'a'.repeat(32), onMessage));
+    this.#reclaims = parts.filter(({ items }) => items[0] === RECLAIM && (items[LOCKS] as unknown[]).length > 0);
+    this.#honest = new Honest((onMessage) => target.connect('client', 'a'.repeat(32), onMessage));
+  }
+
+  /** One brick that is the whole set: most inputs in a second. */
+  static oneBrick(recording: Recording, seed: number): ClientAttack {
+    const arena = new Arena(1);
+    const target = new LoneBrick(arena.brick(0), { epoch: 7, primary: SELF, inSync: [SELF], catchingUp: [] });
+    arena.layTraps();
+    return new ClientAttack(new Watch('clients → brick', MEMORY_MIB_MAX), arena, target, recording, seed);
+  }
+
+  /** Three bricks: what one client says must cost no member its place. */
+  static async threeBricks(recording: Recording, seed: number): Promise<ClientAttack> {
+    const arena = new Arena(3);
+    const target = await SetTarget.start(arena.root);
+    arena.layTraps();
+    return new ClientAttack(new Watch('clients → three bricks', MEMORY_MIB_MAX), arena, target, recording, seed);
   }
 
   async run(inputs: number): Promise<Figures> {
@@ -104,16 +129,22 @@ export class ClientAttack {
     } catch (error) {
       watch.violation(describe(error));
     } finally {
-      this.#brick.close();
+      await this.#target.close();
       this.#arena.close();
     }
     return watch.end();
   }
 
-  #caller(index: number): Caller {
+  #caller(index: number): PipeChannel {
     let caller = this.#callers[index];
-    if (caller !== undefined && !caller.channel.closed) return caller;
-    caller = this.#callers[index] = this.#brick.connect('client', this.#session(index), (message) => this.#answered(message));
+    if (caller !== undefined && !caller.closed) return caller;
+    const id = this.#session(index);
+    caller = this.#callers[index] = this.#target.connect('client', id, (message) => this.#answered(message));
+    // Of a session that it knows, a primary does not ask what it has.
+    if (!this.#reclaimed.has(id)) {
+      this.#reclaimed.add(id);
+      this.#deliver(caller, putTogether(this.#mutator.parts(this.#current(this.#random.pick(this.#reclaims)), 3)));
+    }
     return caller;
   }
 
@@ -135,15 +166,18 @@ export class ClientAttack {
 
   /** A few recalls are never answered. */
   #answerRecalls(): void {
-    for (const id of this.#recalls.splice(0)) for (const caller of this.#callers) caller?.channel.deliver(encodeFrame({ kind: 'recalled', id }));
+    for (const id of this.#recalls.splice(0)) for (const caller of this.#callers) caller?.deliver(encodeFrame({ kind: 'recalled', id }));
   }
 
   #throwOne(): void {
     const frame = this.#next();
-    const caller = this.#caller(this.#random.below(CLIENTS));
+    this.#deliver(this.#caller(this.#random.below(CLIENTS)), frame);
+  }
+
+  #deliver(caller: PipeChannel, frame: Buffer): void {
     this.watch.input(frame);
     try {
-      if (!caller.channel.deliver(frame)) this.watch.refused++;
+      if (!caller.deliver(frame)) this.watch.refused++;
     } catch (error) {
       this.watch.violation(`crash: ${describe(error)}`);
     }
@@ -167,11 +201,11 @@ export class ClientAttack {
     const odd = (value: number): number => (random.chance(0.03) ? random.pick([0, 1, value + 1, value - 1, 2 ** 32, Number.MAX_SAFE_INTEGER]) : value);
     if (fresh[0] === REQUEST) {
       fresh[ID] = odd(number);
-      fresh[EPOCH] = odd(7);
+      fresh[EPOCH] = odd(this.#target.epoch);
       fresh[REQUEST_NUMBER] = odd(number);
       fresh[ACKNOWLEDGED] = random.chance(0.0005) ? random.next() : number - 300;
     } else if (fresh[0] === RECLAIM) {
-      fresh[ID] = fresh[EPOCH] = odd(7);
+      fresh[ID] = fresh[EPOCH] = odd(this.#target.epoch);
     }
     return { items: fresh, payload };
   }
@@ -181,24 +215,26 @@ export class ClientAttack {
     const { watch } = this;
     const work = async (): Promise<void> => {
       const name = `honest${watch.inputs}`;
-      const made = await this.#honest.ask('create', { parent: ROOT_GFID, name, mode: 0o600, exclusive: true, truncate: false, uid: 0, gid: 0 }, 7);
+      const made = await this.#honest.ask('create', { parent: ROOT_GFID, name, mode: 0o600, exclusive: true, truncate: false, uid: 0, gid: 0 }, this.#target.epoch);
       if (made.errno === 28) return;
       if (made.errno !== 0) return watch.violation(`an honest client could not create a file: errno ${made.errno}`);
       const { gfid } = made.result['attr'] as { gfid: string };
       const data = Buffer.from(name);
-      const wrote = await this.#honest.ask('write', { gfid, offset: 0, append: false, sync: false, killPriv: false, data }, 7);
+      const wrote = await this.#honest.ask('write', { gfid, offset: 0, append: false, sync: false, killPriv: false, data }, this.#target.epoch);
       if (wrote.errno === 28) return;
-      const read = await this.#honest.ask('read', { gfid, offset: 0, size: 100 }, 7);
+      const read = await this.#honest.ask('read', { gfid, offset: 0, size: 100 }, this.#target.epoch);
       if (!data.equals(Buffer.from(read.result['data'] as Uint8Array))) watch.violation(`an honest client did not read what it wrote: errno ${wrote.errno} ${read.errno}`);
-      await this.#honest.ask('release', { gfid }, 7);
-      await this.#honest.ask('unlink', { parent: ROOT_GFID, name }, 7);
+      await this.#honest.ask('release', { gfid }, this.#target.epoch);
+      await this.#honest.ask('unlink', { parent: ROOT_GFID, name }, this.#target.epoch);
     };
+    const problem = this.#target.problem();
+    if (problem !== undefined) watch.violation(problem);
     if (!(await within(HONEST_MS, work()))) watch.violation(`an honest client got no answer within ${HONEST_MS} ms`);
   }
 
   /** Space is made, and what most inputs work on is there again. */
   async #tidy(): Promise<void> {
-    const ask = (op: string, args: object) => this.#honest.ask(op, args, 7);
+    const ask = (op: string, args: object) => this.#honest.ask(op, args, this.#target.epoch);
     const clear = async (gfid: string, depth: number): Promise<void> => {
       for (;;) {
         const { result } = await ask('readdir', { gfid, after: '', limit: 500, attributes: false });
@@ -227,36 +263,42 @@ export class ClientAttack {
     await learn('mknod', { parent: directory, name: 'null', mode: 0o020666, rdev: 0x103 });
   }
 
+  /** What was asked for has been done: recalls that nobody answered ran out. */
+  async #quiet(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, RECALL_MS));
+    await this.#check();
+    this.#target.flush();
+  }
+
   /** Nothing of another epoch, and nothing that was answered before, changes the volume. */
   async #staleChangesNothing(): Promise<void> {
     const { watch } = this;
-    await turn();
-    this.#brick.open.store.flushTimes(Number.MAX_SAFE_INTEGER);
     const caller = this.#caller(0);
     const fresh: Buffer[] = [];
     for (const parts of this.#requests) {
       const current = this.#current(parts);
       current.items[ID] = current.items[REQUEST_NUMBER] = this.#number;
-      current.items[EPOCH] = 7;
+      current.items[EPOCH] = this.#target.epoch;
       fresh.push(putTogether(current));
-      caller.channel.deliver(fresh.at(-1) as Buffer);
+      caller.deliver(fresh.at(-1) as Buffer);
     }
-    for (let i = 0; i < 20; i++) await turn();
+    await this.#quiet();
     const before = this.#arena.tree(0);
     for (const frame of fresh) {
       watch.input(frame, 'again');
-      this.#caller(0).channel.deliver(frame);
+      this.#caller(0).deliver(frame);
     }
-    for (const epoch of [0, 1, 6, 8, 2 ** 40, Number.MAX_SAFE_INTEGER]) {
+    const { epoch: now } = this.#target;
+    for (const epoch of [0, now - 1, now + 1, 2 ** 40, Number.MAX_SAFE_INTEGER]) {
       for (const parts of this.#requests) {
         const { items, payload } = this.#current(parts);
         items[EPOCH] = epoch;
         const frame = putTogether({ items, payload });
         watch.input(frame, `epoch ${epoch}`);
-        this.#caller(1).channel.deliver(frame);
+        this.#caller(1).deliver(frame);
       }
     }
-    for (let i = 0; i < 20; i++) await turn();
+    await this.#quiet();
     const after = this.#arena.tree(0);
     const differ = after.filter((line) => !before.includes(line)).concat(before.filter((line) => !after.includes(line)));
     for (const line of differ.slice(0, 5)) watch.violation(`a stale or repeated frame changed the volume: ${line}`);

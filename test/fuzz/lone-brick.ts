@@ -1,4 +1,6 @@
 /** One real brick (directory, replica, server) whose siblings are whoever throws the inputs: no gluond, no sockets. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { BrickServer } from '../../src/brick/server.js';
 import { initialiseBrick, openBrick, type OpenBrick } from '../../src/brick/store/identity.js';
 import { LostError } from '../../src/base/errno.js';
@@ -7,36 +9,84 @@ import type { View } from '../../src/fops/view.js';
 import { RealClock, RealRandom } from '../../src/platform/clock.js';
 import { LibcDisk } from '../../src/platform/libc.js';
 import { Replica } from '../../src/replica/replica.js';
-import { answersOf, PipeChannel } from './pipe-channel.js';
+import { BrickSet, VOLUME } from '../support/brick-set.js';
+import { answersOf, type PipeChannel } from './pipe-channel.js';
 import { callHandshake, type Role } from '../../src/wire/handshake.js';
 import type { Message } from '../../src/wire/messages.js';
 
-export const VOLUME = 'feedfacefeedfacefeedfacefeedface';
 export const SECRET = '5e'.repeat(32);
 export const SELF = '2'.padStart(32, '0');
 export const SIBLING = '1'.padStart(32, '0');
 export const THIRD = '3'.padStart(32, '0');
 
-/** The caller's end of a connection to a brick in this process. */
-export interface Caller {
-  /** The brick's end. */
-  channel: PipeChannel;
-  /** Everything that the brick sent after the welcome. */
-  received: Message[];
+/** What inputs are thrown at: one brick, or a set behind its primary. */
+export interface Target {
+  readonly epoch: number;
+  /** The target's end of a connection of somebody who knows the secret; `onMessage` gets what the target says after the welcome. */
+  connect(role: Role, id: string, onMessage: (message: Message) => void): PipeChannel;
+  /** What is wrong with it. */
+  problem(): string | undefined;
+  /** What waits in memory goes to the disk. */
+  flush(): void;
+  close(): Promise<void>;
 }
 
-export class LoneBrick {
+export function connectTo(accept: (channel: PipeChannel) => void, role: Role, id: string, brick: string, onMessage: (message: Message) => void): PipeChannel {
+  const options = { role, id, brick, volume: VOLUME, secret: SECRET };
+  let failure: Error | undefined;
+  const { near, far } = answersOf(onMessage);
+  accept(far);
+  callHandshake({ clock: new RealClock(), random: new RealRandom() }, near, options, () => undefined, (error) => (failure = error));
+  if (failure !== undefined) throw failure;
+  return far;
+}
+
+/** Three bricks in this process that replicate over sockets; clients come to the primary. */
+export class SetTarget implements Target {
+  readonly #set: BrickSet;
+
+  private constructor(set: BrickSet) {
+    this.#set = set;
+  }
+
+  static async start(directory: string): Promise<SetTarget> {
+    return new SetTarget(await BrickSet.start(3, undefined, directory));
+  }
+
+  get epoch(): number {
+    return this.#set.view.epoch;
+  }
+
+  problem(): string | undefined {
+    const { view } = this.#set;
+    return view.inSync.length === 3 ? undefined : `a brick lost its place: ${JSON.stringify(view)}`;
+  }
+
+  flush(): void {
+    this.#set.flushTimes();
+  }
+
+  connect(role: Role, id: string, onMessage: (message: Message) => void): PipeChannel {
+    const { primary } = this.#set.view;
+    return connectTo((channel) => this.#set.accept(primary, channel), role, id, primary, onMessage);
+  }
+
+  async close(): Promise<void> {
+    await this.#set.stop();
+  }
+}
+
+export class LoneBrick implements Target {
   readonly open: OpenBrick;
   readonly replica: Replica;
   readonly server: BrickServer;
   readonly #env = { clock: new RealClock(), random: new RealRandom() };
   readonly #lease: NodeJS.Timeout;
-  #strangers = 0;
 
   /** As primary it is the whole set; as member it follows SIBLING. */
   constructor(path: string, view: View) {
     const disk = new LibcDisk();
-    initialiseBrick(disk, path, { volumeId: VOLUME, brickId: SELF, bootId: '' });
+    if (!existsSync(join(path, '.gluon'))) initialiseBrick(disk, path, { volumeId: VOLUME, brickId: SELF, bootId: '' });
     this.open = openBrick(disk, path, VOLUME, SELF);
     const bricks = [...new Set([...view.inSync, SELF, SIBLING, THIRD])];
     this.replica = new Replica({
@@ -58,30 +108,27 @@ export class LoneBrick {
     this.replica.setView(view);
   }
 
-  /** A connection of somebody who knows the secret. */
-  connect(role: Role, id: string, onMessage?: (message: Message) => void): Caller {
-    const received: Message[] = [];
-    const options = { role, id, brick: SELF, volume: VOLUME, secret: SECRET };
-    let failure: Error | undefined;
-    const { near, far } = answersOf((message) => (onMessage === undefined ? received.push(message) : onMessage(message)));
-    this.server.accept(far);
-    callHandshake(this.#env, near, options, () => undefined, (error) => (failure = error));
-    if (failure !== undefined) throw failure;
-    return { channel: far, received };
+  get epoch(): number {
+    return this.replica.view.epoch;
   }
 
-  /** The brick's end of a connection on which nothing was said; `sent` gets what it says. */
-  stranger(sent: (message: Message, frame: Buffer) => void): PipeChannel {
-    this.#strangers++;
-    const channel = new PipeChannel(sent);
-    this.server.accept(channel);
-    return channel;
+  problem(): string | undefined {
+    return undefined;
   }
 
-  close(): void {
+  flush(): void {
+    this.open.store.flushTimes(Number.MAX_SAFE_INTEGER);
+  }
+
+  connect(role: Role, id: string, onMessage: (message: Message) => void): PipeChannel {
+    return connectTo((channel) => this.server.accept(channel), role, id, SELF, onMessage);
+  }
+
+  close(): Promise<void> {
     clearInterval(this.#lease);
     this.replica.stop();
     this.server.close('the fuzzing ends');
     this.open.close();
+    return Promise.resolve();
   }
 }

@@ -100,7 +100,10 @@ export class Mutator {
     if (typeof old === 'boolean') return !old;
     if (typeof old === 'string') return this.#string(old);
     if (old instanceof Uint8Array) return Buffer.alloc(random.pick([0, 1, 31, 32, 33, 255, 65_536, 65_537]), random.below(256));
-    if (Array.isArray(old)) return random.chance(0.5) ? [] : Array.from({ length: random.pick([1, 2, 65, 5000]) }, () => old[0] ?? this.#value(2));
+    if (Array.isArray(old)) {
+      const [first] = old as unknown[];
+      return random.chance(0.5) ? [] : Array.from({ length: random.pick(Array.isArray(first) ? [1, 2, 65] : [1, 2, 65, 5000]) }, () => first ?? 7);
+    }
     return this.#value(0);
   }
 

@@ -12,6 +12,7 @@ export class PipeChannel implements Channel<Message> {
   readonly queuedBytes = 0;
   closed = false;
   reason = '';
+  other: PipeChannel | undefined;
   onMessage: (message: Message) => void = () => undefined;
   onClose: (reason: string) => void = () => undefined;
   #frameBytesMax = STRANGER_FRAME_BYTES_MAX;
@@ -30,11 +31,17 @@ export class PipeChannel implements Channel<Message> {
     if (!this.closed) this.#sent(message, encodeFrame(message));
   }
 
+  /** Bytes that no encoder wrote, to the other end. */
+  raw(frame: Buffer): void {
+    if (!this.closed) this.#sent(undefined as never, frame);
+  }
+
   close(reason: string): void {
     if (this.closed) return;
     this.closed = true;
     this.reason = reason;
     this.onClose(reason);
+    this.other?.close('closed by the other end');
   }
 
   /** One frame arrives. False when it is not one: the connection is closed then. */
@@ -61,5 +68,16 @@ export function answersOf(onMessage: (message: Message) => void): { near: PipeCh
     near.deliver(frame);
   });
   near.trust();
+  return { near, far };
+}
+
+/** Both ends of a connection between two that trust each other; what one closes is closed for the other. */
+export function pair(): { near: PipeChannel; far: PipeChannel } {
+  const near: PipeChannel = new PipeChannel((_, frame) => queueMicrotask(() => far.deliver(frame)));
+  const far: PipeChannel = new PipeChannel((_, frame) => queueMicrotask(() => near.deliver(frame)));
+  near.other = far;
+  far.other = near;
+  near.trust();
+  far.trust();
   return { near, far };
 }

@@ -184,6 +184,9 @@ async function loseAndReturn(set: BrickSet, client: ReturnType<BrickSet['client'
   await inSync(3);
   await set.replica(set.view.primary)?.checkpoint();
   const primary = set.view.primary;
+  const { gfid } = (await fops.lookup({ parent: where.parent, name: 'later1' })).attr;
+  for (const start of [0, 100, 200]) await fops.setLock({ gfid, owner: 'owner', kind: 0, type: 1, start, end: start + 10, pid: 42, wait: false });
+  await fops.open({ gfid, truncate: false, killPriv: false });
   await set.stopBrick(primary);
   await waitFor('another primary', 10_000, () => set.view.primary !== primary);
   await fops.getattr({ gfid: where.parent });

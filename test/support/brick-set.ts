@@ -20,7 +20,7 @@ import { nextView, type ViewChange } from '../../src/replica/view.js';
 import { dialBrick } from '../../src/wire/dial.js';
 import type { Message } from '../../src/wire/messages.js';
 
-const VOLUME = 'feedfacefeedfacefeedfacefeedface';
+export const VOLUME = 'feedfacefeedfacefeedfacefeedface';
 const LEASE_MS = 5000;
 const PING_TIMEOUT_MS = 10_000;
 const FLUSH_MS = 500;
@@ -131,11 +131,27 @@ export class BrickSet {
     this.#clients.delete(client);
   }
 
+  /** A connection to the brick that does not come over its sockets. */
+  accept(id: BrickId, channel: Channel<Message>): void {
+    this.#running.get(id)?.server.accept(channel);
+  }
+
+  /** Writes the times that wait in memory. */
+  flushTimes(): void {
+    for (const { open } of this.#running.values()) open.store.flushTimes(Number.MAX_SAFE_INTEGER);
+  }
+
   replica(id: BrickId): Replica | undefined {
     return this.#running.get(id)?.replica;
   }
 
   async close(): Promise<void> {
+    await this.stop();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  /** Ends everything and leaves the directory. */
+  async stop(): Promise<void> {
     clearInterval(this.#lease);
     clearInterval(this.#flush);
     for (const client of this.#clients) client.close();
@@ -145,7 +161,6 @@ export class BrickSet {
       await Promise.all(listeners.map((listener) => listener.close()));
       open.close();
     }
-    rmSync(this.directory, { recursive: true, force: true });
   }
 
   #spec(id: BrickId) {

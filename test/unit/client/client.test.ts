@@ -257,3 +257,11 @@ test('more open files than one reclaim can tell are refused with ENFILE', async 
   await set.settle(client.fops.release({ gfid: GFID }));
   await set.settle(client.fops.open(open));
 });
+
+test('more data than was asked for is EIO, not the answer', async () => {
+  const bricks = new FakeBricks();
+  await bricks.brick(0).start();
+  const client = bricks.client();
+  bricks.brick(0).answer = (message) => (message.kind === 'request' && message.op === 'read' ? reply(message, { data: Buffer.alloc(message.args.size + 1) }) : plainAnswer(message));
+  await assert.rejects(bricks.settle(client.fops.read({ gfid: GFID, offset: 0, size: 10 })), { code: 'EIO' });
+});

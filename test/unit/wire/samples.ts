@@ -41,6 +41,7 @@ const few = <T>(value: fc.Arbitrary<T>) => fc.array(value, { maxLength: 20 });
 
 const ARBITRARY: Record<string, fc.Arbitrary<unknown>> = {
   gfid: hexId,
+  'gfid or none': fc.oneof(fc.constant(''), hexId),
   gfids: few(hexId),
   name,
   'name or none': fc.oneof(fc.constant(''), name),
@@ -67,7 +68,7 @@ const ARBITRARY: Record<string, fc.Arbitrary<unknown>> = {
   ),
   locks: few(
     fc.record(
-      { gfid: hexId, owner: byteString(64), kind: size, type: size, start: size, end: size, pid: size },
+      { gfid: hexId, owner: byteString(64), kind: u32, type: u32, start: size, end: size, pid: u32 },
       { noNullPrototype: true },
     ),
   ),
@@ -96,6 +97,7 @@ const ATTR = {
 
 const FIXED: Record<string, unknown> = {
   gfid: GFID,
+  'gfid or none': GFID,
   gfids: [GFID, OTHER],
   name: 'na\u00efve\n',
   'name or none': '',

@@ -1,0 +1,57 @@
+/** What one brick tells another of its answers and locks is looked at before anything of it is taken over. */
+import { Errno, FsError } from '../base/errno.js';
+import { f, type Fields, type Kind } from '../fops/fields.js';
+import { OPS, type OpName } from '../fops/ops.js';
+import type { LockRequest } from './file-locks.js';
+import type { Answer } from './results.js';
+
+export interface CopyState {
+  locks: LockRequest[];
+  results: [session: string, acknowledged: number, answers: [number, Answer][]][];
+}
+
+const LOCK_FIELDS: Fields = { gfid: f.gfid, session: f.token, owner: f.token, kind: f.u32, type: f.u32, start: f.size, end: f.size, pid: f.u32 };
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function fits(fields: Fields, values: unknown): boolean {
+  if (!isRecord(values)) return false;
+  return Object.entries(fields).every(([key, kind]: [string, Kind<unknown>]) => {
+    try {
+      return kind.check(kind.pack === undefined ? values[key] : kind.pack(values[key]));
+    } catch {
+      // It does not even have the parts that are packed.
+      return false;
+    }
+  });
+}
+
+function isAnswer(value: unknown): boolean {
+  if (!isRecord(value)) return false;
+  const { op, errno, result, gfid, value: number } = value;
+  if (typeof op !== 'string' || !Object.hasOwn(OPS, op) || !f.u32.check(errno) || !f.size.check(number) || (gfid !== '' && !f.gfid.check(gfid))) return false;
+  return result === undefined || fits(OPS[op as OpName].result, result);
+}
+
+function isSession(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length !== 3) return false;
+  const [session, acknowledged, answers] = value as unknown[];
+  if (!f.token.check(session) || !f.size.check(acknowledged) || !Array.isArray(answers)) return false;
+  return answers.every((entry) => Array.isArray(entry) && entry.length === 2 && f.size.check(entry[0]) && isAnswer(entry[1]));
+}
+
+/** EPROTO for anything that no brick would write. */
+export function parseState(text: string): CopyState {
+  let state: unknown;
+  try {
+    state = JSON.parse(text);
+  } catch (error) {
+    throw new FsError(Errno.EPROTO, 'settle', 'the state is not readable', { cause: error });
+  }
+  const { locks, results } = isRecord(state) ? state : {};
+  if (!Array.isArray(locks) || !locks.every((lock) => fits(LOCK_FIELDS, lock)) || !Array.isArray(results) || !results.every(isSession))
+    throw new FsError(Errno.EPROTO, 'settle', 'the state is malformed');
+  return state as CopyState;
+}
