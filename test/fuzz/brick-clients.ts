@@ -80,6 +80,7 @@ export class ClientAttack {
   readonly #past: Buffer[] = [];
   readonly #recalls: number[] = [];
   #number = 1000;
+  #thrown = 0;
 
   private constructor(watch: Watch, arena: Arena, target: Target, recording: Recording, seed: number) {
     this.watch = watch;
@@ -189,7 +190,7 @@ export class ClientAttack {
     if (random.chance(0.12)) return this.#mutator.bytes(random.pick(this.#frames), random.pick(this.#frames));
     const parts = this.#current(random.pick(random.chance(0.03) ? this.#others : this.#requests));
     const frame = putTogether(this.#mutator.parts(parts, random.chance(0.03) ? 0 : parts.items[0] !== REQUEST ? 1 : random.chance(0.05) ? OPERATION : OPERATION + 1));
-    this.#past[this.#number % 500] = frame;
+    this.#past[this.#thrown++ % 500] = frame;
     return frame;
   }
 

@@ -38,6 +38,7 @@ export class SiblingAttack {
   readonly #past: Buffer[] = [];
   #caller: PipeChannel | undefined;
   #sequence = 1;
+  #thrown = 0;
   #id = 1;
   #waiting: ((message: Message) => void) | undefined;
 
@@ -125,7 +126,7 @@ export class SiblingAttack {
     const parts = this.#current(random.pick(this.#parts));
     const first = parts.items[0] === REPLICATE ? PLACES.replicateOperation + 1 : parts.items[0] === CALL ? PLACES.callFirst : 1;
     const frame = putTogether(this.#mutator.parts(parts, random.chance(0.04) ? 0 : random.chance(0.1) ? first - 1 : first));
-    this.#past[this.#sequence % 500] = frame;
+    this.#past[this.#thrown++ % 500] = frame;
     return frame;
   }
 

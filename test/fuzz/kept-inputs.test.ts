@@ -113,3 +113,13 @@ test('a read that is replicated is refused', async () => {
   await settled();
   assert.deepEqual(received.filter((message) => message.kind === 'applied').map((message) => message.errno), [Errno.EPROTO]);
 });
+
+test('an inode without an identity is not made', async () => {
+  const { channel, received } = asSibling();
+  channel.deliver(
+    putTogether({ items: [MESSAGES.replicate.code, 7, 1, 0, GFID, 1, 0, [1, 2], '', false, [], OPS.create.code, ROOT_GFID, 'file', 0o600, true, false, 0, 0], payload: NOTHING }),
+  );
+  await settled();
+  assert.deepEqual(received.filter((message) => message.kind === 'applied').map((message) => message.errno), [Errno.EINVAL]);
+  assert.deepEqual(arena.tree(1).filter((line) => line.includes('/file')), []);
+});

@@ -43,9 +43,11 @@ export class Handles {
     for (const fd of this.#fds) this.#disk.close(fd);
   }
 
-  /** Descriptor of the directory that holds the handle, whose name there is the gfid. */
+  /** Descriptor of the directory that holds the handle, whose name there is the gfid. EINVAL for '', which stands for no inode. */
   fd(gfid: Gfid): number {
-    return this.#fds[Number.parseInt(gfid.slice(0, 2), 16)] as number;
+    const fd = this.#fds[Number.parseInt(gfid.slice(0, 2), 16)];
+    if (fd === undefined) throw new FsError(Errno.EINVAL, 'handle', 'no identity');
+    return fd;
   }
 
   /** Identities of all inodes that have a handle. */
