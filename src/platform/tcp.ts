@@ -42,6 +42,13 @@ const KEEPALIVE_IDLE_MS = 2_000;
 const IPPROTO_TCP = 6;
 const TCP_USER_TIMEOUT = 18;
 const CONNECTIONS_MAX = 1_024;
+const SOL_SOCKET = 1;
+const SO_RCVLOWAT = 18;
+const SO_SNDBUFFORCE = 32;
+/** Room for large frames in the kernel (which doubles it), so that one goes by one call. */
+const SEND_BUFFER_BYTES = 2 << 20;
+/** While a large frame arrives, the kernel wakes this process for so much of it at a time. */
+const WAKE_BYTES_MAX = 1 << 20;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 /** More pieces than this are left to the stream. */
@@ -81,6 +88,7 @@ class TcpChannel implements Channel<Message> {
   /** A frame with a buffer of its own, filled up to #largeFilled. */
   #large: Buffer | undefined;
   #largeFilled = 0;
+  #wakeBytes = 1;
   #paused = false;
 
   constructor(remote: string, accepted: boolean, buffers: LargeBuffers) {
@@ -103,6 +111,7 @@ class TcpChannel implements Channel<Message> {
     try {
       if (this.#large !== undefined) {
         this.#largeFilled += count;
+        this.#wakeFor(this.#large.length - this.#largeFilled);
         if (this.#largeFilled === this.#large.length) {
           const frame = this.#large;
           this.#large = undefined;
@@ -122,6 +131,7 @@ class TcpChannel implements Channel<Message> {
   attach(socket: Socket): void {
     this.#socket = socket;
     this.#descriptor = descriptorOf(socket);
+    if (this.#descriptor >= 0) setOption(this.#descriptor, SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER_BYTES);
     socket.on('error', (error) => this.#fail(error.message));
     socket.on('end', () => this.#fail('closed by the other end'));
     socket.on('close', () => this.#fail('closed'));
@@ -266,6 +276,7 @@ class TcpChannel implements Channel<Message> {
         if (copied < length) {
           this.#large = frame;
           this.#largeFilled = copied;
+          this.#wakeFor(length - copied);
           return;
         }
         this.onMessage(decodeMessage(frame, 0, length));
@@ -277,6 +288,17 @@ class TcpChannel implements Channel<Message> {
       }
     }
     this.#compact();
+  }
+
+  /**
+   * The kernel need not wake this process before so many bytes are there; without this a mebibyte comes in a dozen pieces. Never more than what is
+   * certain to come.
+   */
+  #wakeFor(bytes: number): void {
+    const wanted = Math.max(1, Math.min(bytes, WAKE_BYTES_MAX));
+    if (wanted === this.#wakeBytes || this.#descriptor < 0 || this.#socket.destroyed) return;
+    this.#wakeBytes = wanted;
+    setOption(this.#descriptor, SOL_SOCKET, SO_RCVLOWAT, wanted);
   }
 
   /** Moves an incomplete frame to the front where the rest of the buffer may be too small for it. */
@@ -309,8 +331,13 @@ class TcpChannel implements Channel<Message> {
 const send = libcFunction('int64_t send(int, void *, size_t, int)');
 const sendmsg = libcFunction('int64_t sendmsg(int, void *, int)');
 const setsockopt = libcFunction('int setsockopt(int, int, int, void *, unsigned int)');
-const unconfirmed = Buffer.alloc(4);
-unconfirmed.writeUInt32LE(UNCONFIRMED_MS);
+const optionValue = Buffer.alloc(4);
+
+/** An option that is refused is left as it is: none of those set here changes what is promised. */
+function setOption(fd: number, level: number, option: number, value: number): void {
+  optionValue.writeInt32LE(value);
+  setsockopt(fd, level, option, optionValue, optionValue.length);
+}
 
 function descriptorOf(socket: Socket): number {
   return (socket as unknown as { _handle?: { fd?: number } })._handle?.fd ?? -1;
@@ -340,7 +367,7 @@ function sendNow(fd: number, chunks: readonly Uint8Array[]): number {
 function limitSilence(socket: Socket): void {
   const fd = descriptorOf(socket);
   socket.setKeepAlive(true, KEEPALIVE_IDLE_MS);
-  if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, unconfirmed, unconfirmed.length);
+  if (fd >= 0) setOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNCONFIRMED_MS);
 }
 
 function describe(address: Address): string {
