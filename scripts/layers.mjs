@@ -17,7 +17,7 @@ export const LAYERS = ['base', 'env', 'fops', 'wire', 'replica', 'brick', 'clien
 const OUTSIDE = ['platform', 'main'];
 
 /** Pure node modules: no I/O, no clock. Everything else of node belongs to platform/ and main/. */
-const PURE_BUILTINS = ['node:crypto', 'node:buffer', 'node:path', 'node:util'];
+const PURE_BUILTINS = ['node:crypto', 'node:buffer', 'node:path', 'node:util', 'node:zlib'];
 
 /** Packages that are pure code, and the layers besides platform/ and main/ that may use them. */
 const PACKAGE_LAYERS = { msgpackr: ['wire', 'replica', 'brick'], commander: ['cli'] };

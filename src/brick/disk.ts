@@ -102,6 +102,8 @@ export interface Disk {
   readCached(fd: number, target: Uint8Array, size: number, offset: number): number;
   /** Fills `target` from `at` on in the thread pool; ends early only at end of file or with an error. */
   readInPool(fd: number, target: Uint8Array, at: number, size: number, offset: number, done: DiskDone): void;
+  /** The range is read from the disk the next time, unless it waits to be written. */
+  dropCached(fd: number, offset: number, length: number): void;
   write(fd: number, data: Uint8Array, size: number, offset: number): number;
   /**
    * As `write`, for a part of a long stream: it begins its way to the disk at once, so that a later sync finds little to do, and leaves the page

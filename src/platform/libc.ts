@@ -59,6 +59,7 @@ const ftruncate = libc.func('int ftruncate(int, int64_t)');
 const fallocate = libc.func('int fallocate(int, int, int64_t, int64_t)');
 const lseek = libc.func('int64_t lseek(int, int64_t, int)');
 const copyFileRange = libc.func('int64_t copy_file_range(int, void *, int, void *, size_t, unsigned int)');
+const posixFadvise = libc.func('int posix_fadvise(int, int64_t, int64_t, int)');
 const ioctl = libc.func('int ioctl(int, unsigned long, void *)');
 const fsyncNow = libc.func('int fsync(int)');
 const syncfs = libc.func('int syncfs(int)');
@@ -91,6 +92,7 @@ const STREAM_PIECE_BYTES = 8 << 20;
 const STREAM_MS_MAX = 8;
 const STREAM_AVERAGED = 16;
 const STREAM_PAUSE_MS = 1000;
+const POSIX_FADV_DONTNEED = 4;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const FICLONERANGE = 0x4020940d;
@@ -443,6 +445,10 @@ export class LibcDisk implements Disk {
       });
     };
     next();
+  }
+
+  dropCached(fd: number, offset: number, length: number): void {
+    posixFadvise(fd, offset, length, POSIX_FADV_DONTNEED);
   }
 
   write(fd: number, data: Uint8Array, size: number, offset: number): number {

@@ -207,7 +207,7 @@ export class Member {
       }
       case 'digests': {
         const { gfid, region } = args as PeerArgs<'digests'>;
-        return { digests: store.digests(gfid, region), ranges: store.dataRanges(gfid, region) };
+        return { digests: store.digests(gfid, region, true), ranges: store.dataRanges(gfid, region) };
       }
       case 'patch': {
         const { gfid, offset, data } = args as PeerArgs<'patch'>;

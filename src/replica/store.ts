@@ -8,6 +8,7 @@ import type { Gfid, Name } from '../base/ids.js';
 import type { Time } from '../base/time.js';
 import type { Attr, DirEntry, InodeState } from '../fops/fields.js';
 import type { Args, MutationName, Result } from '../fops/ops.js';
+import type { BlockSums } from './soundness.js';
 
 /** What the primary decided for one mutation, equal on every brick. */
 export interface Stamp {
@@ -43,7 +44,10 @@ export interface Store {
   getxattr(gfid: Gfid, name: string): Uint8Array;
   listxattr(gfid: Gfid): string[];
   lseek(gfid: Gfid, offset: number, whence: number): number;
-  /** From the page cache when it is there, otherwise a promise (thread pool). The result is the caller's. */
+  /**
+   * From the page cache when it is there, otherwise a promise (thread pool). The result is the caller's. DamagedError where the bytes do not match
+   * their checksums.
+   */
   read(gfid: Gfid, offset: number, size: number): Uint8Array | Promise<Uint8Array>;
 
   // --- mutations
@@ -66,8 +70,11 @@ export interface Store {
   /** Where a directory is: undefined for the root and for unknown inodes. */
   directoryPlace(gfid: Gfid): { parent: Gfid; name: Name } | undefined;
   describe(gfid: Gfid): InodeState | undefined;
-  /** Digests of the blocks of one region (1 MiB), up to the end of file. Empty when there is no such file or region. */
-  digests(gfid: Gfid, region: number): Uint8Array;
+  /**
+   * Digests of the blocks of one region (1 MiB), up to the end of file. Empty when there is no such file or region. Bytes that do not match their
+   * checksum: DamagedError, or for the target of a resync a digest that no bytes have.
+   */
+  digests(gfid: Gfid, region: number, target?: boolean): Uint8Array;
   /** Byte ranges of one region that hold data (not holes), as [offset, length], absolute. */
   dataRanges(gfid: Gfid, region: number): [number, number][];
 
@@ -88,6 +95,9 @@ export interface Store {
   forget(gfid: Gfid): void;
   /** Removes what `aside/` still holds: the resync is complete. */
   clearAside(): void;
+
+  /** Checksums of blocks, while the volume keeps them. */
+  readonly sums?: BlockSums | undefined;
 
   /** Drops every cache that could answer instead of the directory (tests, and after an outside change). */
   dropCaches(): void;

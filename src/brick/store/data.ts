@@ -12,10 +12,12 @@ import {
   type Args,
   type Result,
 } from '../../fops/ops.js';
+import { DamagedError, SUM_BLOCK_BYTES } from '../../replica/soundness.js';
 import { BLOCK_BYTES, DIGEST_BYTES, type Stamp } from '../../replica/store.js';
 import type { Descriptor } from './descriptors.js';
 import type { Inode } from './inode.js';
 import { check } from './check.js';
+import type { Sums } from './sums.js';
 import type { Tree } from './tree.js';
 
 /** The largest file that every supported disk can hold (ext4, 4 KiB blocks): the same answer on every brick. */
@@ -49,6 +51,8 @@ function checkRange(offset: number, length: number, op: string): void {
 }
 
 const zeros = Buffer.alloc(ZEROS_BYTES);
+/** What no block has. */
+const NO_DIGEST = new Uint8Array(DIGEST_BYTES).fill(0xff);
 
 export class Data {
   readonly #tree: Tree;
@@ -72,12 +76,45 @@ export class Data {
     const inode = this.#regular(gfid, 'read');
     const wanted = Math.min(size, Math.max(0, inode.size - offset));
     if (wanted === 0) return new Uint8Array(0);
+    if (tree.sums?.has(inode) === true) return this.#readCompared(tree.sums, inode, offset, wanted);
     const file = tree.file(inode, false, 'read');
     const target = tree.disk.takeBuffer(wanted);
     const count = tree.disk.readCached(file.fd, target, wanted, offset);
     if (count === wanted) return target;
     if (count < 0 && count !== -Errno.EAGAIN && count !== -Errno.EOPNOTSUPP) throw new FsError(-count, 'read');
     return this.#readRest(file, target, Math.max(0, count), offset);
+  }
+
+  /** Whole blocks are read and compared with their checksums; the answer is the part that was asked for. */
+  #readCompared(sums: Sums, inode: Inode, offset: number, wanted: number): Uint8Array | Promise<Uint8Array> {
+    const tree = this.#tree;
+    const start = offset - (offset % SUM_BLOCK_BYTES);
+    const end = Math.min(inode.size, Math.ceil((offset + wanted) / SUM_BLOCK_BYTES) * SUM_BLOCK_BYTES);
+    const file = tree.file(inode, false, 'read');
+    const target = tree.disk.takeBuffer(end - start);
+    const count = tree.disk.readCached(file.fd, target, end - start, start);
+    if (count < 0 && count !== -Errno.EAGAIN && count !== -Errno.EOPNOTSUPP) throw new FsError(-count, 'read');
+    if (count < end - start) return this.#compareLater(sums, inode, file, target, Math.max(0, count), offset, wanted);
+    sums.compare(inode, file.fd, target, start);
+    return target.subarray(offset - start, offset - start + wanted);
+  }
+
+  async #compareLater(
+    sums: Sums,
+    inode: Inode,
+    file: Descriptor,
+    target: Buffer,
+    have: number,
+    offset: number,
+    wanted: number,
+  ): Promise<Uint8Array> {
+    const tree = this.#tree;
+    const start = offset - (offset % SUM_BLOCK_BYTES);
+    const data = await this.#readRest(file, target, have, start);
+    await sums.warm(inode, start, data.byteLength);
+    if (tree.find(inode.gfid) !== inode) throw new FsError(Errno.ESTALE, 'read');
+    sums.compare(inode, tree.file(inode, false, 'read').fd, data, start);
+    return data.subarray(offset - start, offset - start + wanted);
   }
 
   #readRest(file: Descriptor, target: Buffer, have: number, offset: number): Promise<Uint8Array> {
@@ -97,7 +134,28 @@ export class Data {
     if (whence !== SEEK_DATA && whence !== SEEK_HOLE) throw new FsError(Errno.EINVAL, 'lseek');
     const inode = this.#regular(gfid, 'lseek');
     if (offset >= inode.size) throw new FsError(Errno.ENXIO, 'lseek');
-    return check(this.#tree.disk.seek(this.#tree.file(inode, false, 'lseek').fd, offset, whence), 'lseek');
+    const { fd } = this.#tree.file(inode, false, 'lseek');
+    const { sums } = this.#tree;
+    if (sums !== undefined) return check(this.#seekExpected(sums, fd, inode, offset, whence), 'lseek');
+    return check(this.#tree.disk.seek(fd, offset, whence), 'lseek');
+  }
+
+  /** As the disk says, but a hole where the checksums say that there is data is damage, and no hole. */
+  #seekExpected(sums: Sums, fd: number, inode: Inode, offset: number, whence: number): number {
+    const { disk } = this.#tree;
+    if (whence === SEEK_DATA) {
+      const data = disk.seek(fd, offset, SEEK_DATA);
+      if (data < 0 && data !== -Errno.ENXIO) return data;
+      const expected = sums.firstExpected(inode, offset, data < 0 ? inode.size : data);
+      return expected < inode.size ? expected : data < 0 ? data : expected;
+    }
+    for (let at = offset; ;) {
+      const hole = disk.seek(fd, at, SEEK_HOLE);
+      if (hole < 0 || hole >= inode.size) return hole;
+      if (sums.firstExpected(inode, hole, Math.min(inode.size, hole + SUM_BLOCK_BYTES)) > hole) return hole;
+      at = hole - (hole % SUM_BLOCK_BYTES) + SUM_BLOCK_BYTES;
+      if (at >= inode.size) return inode.size;
+    }
   }
 
   // --- writing
@@ -111,11 +169,26 @@ export class Data {
     checkRange(offset, length, 'write');
     if (length > 0) {
       const file = tree.file(inode, true, 'write');
-      this.#writeAll(file.fd, inode, data, offset, 'write');
+      this.#writeCompared(file.fd, inode, data, offset, 'write');
       if (args.killPriv) this.#killPrivileges(inode, file.fd, 'write');
       this.#changed(inode, stamp);
     }
     return { offset, attr: tree.refresh(inode).attr() };
+  }
+
+  #writeCompared(fd: number, inode: Inode, data: Uint8Array, offset: number, op: string): void {
+    const { sums } = this.#tree;
+    if (sums?.begin(inode, fd, offset, offset + data.byteLength) !== true) {
+      this.#writeAll(fd, inode, data, offset, op);
+      return;
+    }
+    try {
+      this.#writeAll(fd, inode, data, offset, op);
+    } catch (error) {
+      sums.changed(inode, fd, offset, offset + data.byteLength);
+      throw error;
+    }
+    sums.wrote(inode, fd, offset, data);
   }
 
   #writeAll(fd: number, inode: Inode, data: Uint8Array, offset: number, op: string): void {
@@ -170,9 +243,12 @@ export class Data {
   resize(inode: Inode, size: number, op: string): void {
     const tree = this.#tree;
     if (size > FILE_BYTES_MAX) throw new FsError(Errno.EFBIG, op);
-    check(tree.disk.truncate(tree.file(inode, true, op).fd, size), op);
+    const { fd } = tree.file(inode, true, op);
+    const cuts = tree.sums?.begin(inode, fd, size, inode.size) === true && size < inode.size;
+    check(tree.disk.truncate(fd, size), op);
     inode.size = size;
     inode.volatile = true;
+    if (cuts) tree.sums?.cut(inode, fd);
   }
 
   fallocate(args: Args<'fallocate'>, stamp: Stamp): Result<'fallocate'> {
@@ -187,15 +263,18 @@ export class Data {
       throw new FsError(Errno.EOPNOTSUPP, 'fallocate');
     const { fd } = tree.file(inode, true, 'fallocate');
     const size = keepSize ? inode.size : Math.max(inode.size, offset + length);
+    const compared = tree.sums?.begin(inode, fd, offset, kind === 0 ? offset : offset + length) === true && kind !== 0;
     const result = tree.disk.allocate(fd, mode, offset, length);
     if (result === -Errno.EOPNOTSUPP) this.#allocateByHand(fd, inode, kind, offset, length, size);
     else if (result < 0) {
+      if (compared) tree.sums?.abandon(inode.gfid);
       if (!keepSize) tree.disk.truncate(fd, inode.size);
       tree.touched(inode);
       throw new FsError(-result, 'fallocate');
     }
     inode.size = size;
     inode.volatile = true;
+    if (compared) tree.sums?.zeroed(inode, fd, offset, offset + length);
     this.#changed(inode, stamp);
     return { attr: tree.refresh(inode).attr() };
   }
@@ -228,15 +307,19 @@ export class Data {
       const from = tree.file(source, false, op).fd;
       const to = tree.file(target, true, op).fd;
       const size = target.size;
+      const { sums } = tree;
+      const compared = sums?.beginCopy(source, from, sourceOffset, target, to, targetOffset, length) === true;
       try {
         this.#copy(from, sourceOffset, to, target, targetOffset, length);
       } catch (error) {
         if (target.size !== size || targetOffset + length > size) tree.disk.truncate(to, size);
         target.size = size;
+        if (compared) sums?.changed(target, to, targetOffset, targetOffset + length);
         tree.touched(target);
         throw error;
       }
       target.size = Math.max(size, targetOffset + length);
+      if (compared) sums?.copied(source, sourceOffset, target, to, targetOffset, length);
       target.volatile = true;
       this.#changed(target, stamp);
     }
@@ -303,7 +386,7 @@ export class Data {
     const inode = this.#regular(gfid, 'patch');
     checkRange(offset, data.byteLength, 'patch');
     if (data.byteLength === 0) return;
-    this.#writeAll(this.#tree.file(inode, true, 'patch').fd, inode, data, offset, 'patch');
+    this.#writeCompared(this.#tree.file(inode, true, 'patch').fd, inode, data, offset, 'patch');
     this.#tree.touched(inode);
   }
 
@@ -311,25 +394,45 @@ export class Data {
     const inode = this.#regular(gfid, 'punch');
     const inside = Math.min(length, inode.size - offset);
     if (inside <= 0) return;
-    this.#makeZero(this.#tree.file(inode, true, 'punch').fd, inode, offset, inside);
+    const { fd } = this.#tree.file(inode, true, 'punch');
+    const { sums } = this.#tree;
+    const compared = sums?.begin(inode, fd, offset, offset + inside) === true;
+    this.#makeZero(fd, inode, offset, inside);
     inode.volatile = true;
+    if (compared) sums?.zeroed(inode, fd, offset, offset + inside);
     this.#tree.touched(inode);
   }
 
-  digests(gfid: Gfid, region: number): Uint8Array {
+  /**
+   * At the source of a resync bytes that do not match their checksums are no answer: DamagedError. At its target (`target`) their digest is one that no
+   * bytes have, so that they are copied.
+   */
+  digests(gfid: Gfid, region: number, target = false): Uint8Array {
     const inode = this.#tree.find(gfid);
     const offset = region * REGION_BYTES;
     if (inode === undefined || !inode.isRegular || offset >= inode.size) return new Uint8Array(0);
     const { fd } = this.#tree.file(inode, false, 'digests');
     const length = Math.min(REGION_BYTES, inode.size - offset);
     const out = new Uint8Array(Math.ceil(length / BLOCK_BYTES) * DIGEST_BYTES);
+    const { sums } = this.#tree;
     const data = this.#tree.disk.seek(fd, offset, SEEK_DATA);
-    if (data === -Errno.ENXIO || data >= offset + length) return out;
+    const hole = data === -Errno.ENXIO || data >= offset + length;
+    if (hole && (sums === undefined || sums.firstExpected(inode, offset, offset + length) >= offset + length)) return out;
     const count = this.#readRegion(fd, offset, length);
+    const damaged = sums?.damagedIn(inode, offset, this.#scratch.subarray(0, count)) ?? [];
+    const damagedAt = damaged[0];
+    if (damagedAt !== undefined && !target) {
+      const range = { gfid, offset: damagedAt * SUM_BLOCK_BYTES, length: ((damaged.at(-1) ?? damagedAt) - damagedAt + 1) * SUM_BLOCK_BYTES };
+      throw new DamagedError('digests', range);
+    }
     for (let at = 0, index = 0; at < count; at += BLOCK_BYTES, index++) {
       const block = this.#scratch.subarray(at, Math.min(at + BLOCK_BYTES, count));
       if (block.equals(zeros.subarray(0, block.byteLength))) continue;
       out.set(createHash('sha256').update(block).digest().subarray(0, DIGEST_BYTES), index * DIGEST_BYTES);
+    }
+    for (const block of damaged) {
+      const at = Math.floor((block * SUM_BLOCK_BYTES - offset) / BLOCK_BYTES) * DIGEST_BYTES;
+      out.set(NO_DIGEST, at);
     }
     return out;
   }

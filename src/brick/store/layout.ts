@@ -10,6 +10,8 @@
  *   .gluon/foreign/<n>          what other programs put into the tree and was in the way of the volume
  *   .gluon/journal/<generation> change journal
  *   .gluon/db/                  databases, all of which can be made again
+ *   .gluon/sums/ab/<gfid>       checksums of a file's blocks, while features.bitrot is on; can be made again
+ *   .gluon/sums-<n>/            checksums that are being removed
  *
  * Handles have one level of 256 directories, all of which stay open, so that every inode is one component away from a
  * descriptor. (A second level would cost a lookup per call and up to 65,536 blocks, and the disks index large directories.)
@@ -17,6 +19,9 @@
 export const PRIVATE_NAME = '.gluon';
 export const FORMAT_VERSION = 1;
 export const PRIVATE_DIRECTORIES = ['handles', 'orphans', 'aside', 'foreign', 'journal', 'db'] as const;
+export const SUMS_NAME = 'sums';
+/** Counts of the scrubber and when it ran. */
+export const SCRUB_NAME = 'scrub.json';
 export const META_NAME = 'brick.json';
 export const LOCK_NAME = 'lock';
 export const HANDLE_DIRECTORIES = 256;

@@ -12,6 +12,8 @@ import type { Inode } from './inode.js';
 import { Namespace } from './namespace.js';
 import { Resync } from './resync.js';
 import { check, checkName } from './check.js';
+import { removeSums } from './sum-files.js';
+import { Sums, type SumsHost } from './sums.js';
 import type { Tree } from './tree.js';
 import { Unsynced } from './unsynced.js';
 import { Xattrs } from './xattrs.js';
@@ -251,8 +253,8 @@ export class DirectoryStore implements Store {
     return this.#resync.describe(gfid, (inode) => this.#target(inode));
   }
 
-  digests(gfid: Gfid, region: number): Uint8Array {
-    return this.#data.digests(gfid, region);
+  digests(gfid: Gfid, region: number, target = false): Uint8Array {
+    return this.#data.digests(gfid, region, target);
   }
 
   dataRanges(gfid: Gfid, region: number): [number, number][] {
@@ -283,6 +285,32 @@ export class DirectoryStore implements Store {
   clearAside(): void {
     this.#unsynced.namesChanged();
     this.#resync.clearAside();
+  }
+
+  // --- checksums
+
+  /** Undefined while the volume keeps none. */
+  get sums(): Sums | undefined {
+    return this.#tree.sums;
+  }
+
+  /** From now on every change of bytes keeps its checksums, and every read is compared with those that there are. */
+  keepSums(host: Omit<SumsHost, 'patch'>): Sums {
+    const patch = (gfid: Gfid, offset: number, data: Uint8Array): void => this.#data.patch(gfid, offset, data);
+    this.#tree.sums ??= new Sums(this.#tree, { ...host, patch });
+    return this.#tree.sums;
+  }
+
+  /** No checksums from now on; those on the disk are removed, some with each step. */
+  *dropSums(): Generator<void> {
+    this.#tree.sums?.close();
+    this.#tree.sums = undefined;
+    yield* removeSums(this.#tree, true);
+  }
+
+  /** Removes what is left of checksums that were dropped, some with each step. */
+  sweepSums(): Generator<void> {
+    return removeSums(this.#tree, false);
   }
 
   /**

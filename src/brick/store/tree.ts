@@ -24,6 +24,7 @@ import { ASIDE, PRIVATE_NAME, XATTR_CTIME } from './layout.js';
 import { Listings } from './listings.js';
 import { Orphans } from './orphans.js';
 import type { SortedNames } from './sorted-names.js';
+import type { Sums } from './sums.js';
 
 export interface TreeLimits {
   /** Inodes and names remembered: between this and twice this. */
@@ -61,6 +62,8 @@ export class Tree {
   readonly foreignFd: number;
   readonly handles: Handles;
   readonly orphans: Orphans;
+  /** Checksums of files, while the volume keeps them. */
+  sums: Sums | undefined = undefined;
   readonly #limits: TreeLimits;
 
   readonly #inodes: Generations<Gfid, Inode>;
@@ -91,6 +94,7 @@ export class Tree {
 
   close(): void {
     this.flushTimes(Number.MAX_SAFE_INTEGER);
+    this.sums?.close();
     this.#directories.clear();
     this.#files.clear();
     this.handles.close();
@@ -251,7 +255,10 @@ export class Tree {
     if (inode.isDirectory) {
       this.#directories.drop(gfid);
       this.forgetListing(gfid);
-    } else this.#files.drop(gfid, inode.size >= SLOW_DELETE_BYTES);
+      return;
+    }
+    if (inode.isRegular) this.sums?.removed(gfid);
+    this.#files.drop(gfid, inode.size >= SLOW_DELETE_BYTES);
   }
 
   /** Brings what the disk changes by itself up to date. */
