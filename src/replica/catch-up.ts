@@ -15,6 +15,7 @@ import type { HealStatus } from './authority.js';
 import { Mode, rangeLock, readLock, type Lock } from './inode-locks.js';
 import { fileKey, inodeKey, nameKey, parseKey, regionKey, type Key } from './keys.js';
 import type { Follower, Primary } from './primary.js';
+import { DamagedError, Soundness, SUM_BLOCK_BYTES } from './soundness.js';
 import { BLOCK_BYTES, DIGEST_BYTES } from './store.js';
 
 const PARALLEL = 8;
@@ -315,7 +316,34 @@ export class CatchUp {
   async #syncData(key: Key): Promise<void> {
     const parsed = parseKey(key);
     if (parsed?.kind === 'file') await this.#syncFile(parsed.gfid);
-    else if (parsed?.kind === 'region') await this.#syncRegion(parsed.gfid, parsed.index);
+    else if (parsed?.kind === 'region') await this.#syncSound(key, parsed.gfid, parsed.index);
+  }
+
+  /** Damage is not copied: it is repaired first, or what nobody has is marked as damaged at the target too. */
+  async #syncSound(key: Key, gfid: Gfid, index: number): Promise<void> {
+    try {
+      await this.#syncRegion(gfid, index);
+    } catch (error) {
+      if (!(error instanceof DamagedError)) throw error;
+      if (await this.#primary.mender.mend(error.range, false)) this.touch([key]);
+      else await this.#copyAroundDamage(gfid, index);
+    }
+  }
+
+  async #copyAroundDamage(gfid: Gfid, index: number): Promise<void> {
+    const start = index * REGION_BYTES;
+    await this.#underLocks([rangeLock(gfid, Mode.DataRead, start, start + REGION_BYTES)], async () => {
+      const { store } = this.#primary.host.copy;
+      const found = store.sums?.examine(gfid, start, REGION_BYTES);
+      if (found === undefined) return this.touch([regionKey(gfid, index)]);
+      for (let block = 0; block < found.blocks.length; block++) {
+        const at = block * SUM_BLOCK_BYTES;
+        const data = Buffer.from(found.data.subarray(at, at + SUM_BLOCK_BYTES));
+        const args = { gfid, offset: start + at };
+        if (found.blocks[block] === Soundness.Damaged) await this.#primary.call(this.#follower, 'taint', { ...args, length: data.byteLength });
+        else await this.#primary.call(this.#follower, 'patch', { ...args, data });
+      }
+    });
   }
 
   /** All data of a file: holes are punched, what holds data is compared region by region. */

@@ -10,11 +10,13 @@ import type { Channel } from '../env/channel.js';
 import type { Gfid } from '../base/ids.js';
 import type { BrickId, View } from '../fops/view.js';
 import type { Message, MessageOf } from '../wire/messages.js';
-import type { PeerArgs, PeerOpName, PeerResult } from '../wire/peer-ops.js';
+import { DAMAGED_RANGES_MAX, type PeerArgs, type PeerOpName, type PeerResult } from '../wire/peer-ops.js';
 import { definiteErrno, type Copy } from './copy.js';
 import { spareBytes } from './space.js';
 import { addRegionKeys, inodeKey, nameKey, type Key } from './keys.js';
 import { REGION_BYTES, type Args } from '../fops/ops.js';
+import { Soundness, SUM_BLOCK_BYTES, type Examined } from './soundness.js';
+import type { Store } from './store.js';
 
 const KEYS_PER_PAGE = 20_000;
 const LIST_PAGE = 1000;
@@ -248,6 +250,17 @@ export class Member {
       }
       case 'space':
         return { spare: Math.max(0, Math.floor(spareBytes(store.statfs()))) };
+      case 'damage':
+        return { damage: (store.sums?.damage(DAMAGED_RANGES_MAX) ?? []).map((range) => [range.gfid, range.offset, range.length]) };
+      case 'blocks': {
+        const { gfid, offset, length } = args as PeerArgs<'blocks'>;
+        return store.sums?.examine(gfid, offset, length) ?? (await unchecked(store, gfid, offset, length));
+      }
+      case 'taint': {
+        const { gfid, offset, length } = args as PeerArgs<'taint'>;
+        store.sums?.taint(gfid, offset, length);
+        return {};
+      }
       case 'releaseSession':
         this.#copy.fileLocks.dropSession((args as PeerArgs<'releaseSession'>).session);
         return {};
@@ -264,6 +277,12 @@ export class Member {
     addRegionKeys(keys, gfid, offset, offset + length);
     this.#copy.journal.note(keys);
   }
+}
+
+/** The bytes of a range where this brick keeps no checksums. */
+async function unchecked(store: Store, gfid: Gfid, offset: number, length: number): Promise<Examined> {
+  const data = await store.read(gfid, offset, Math.min(length, REGION_BYTES));
+  return { data, blocks: new Uint8Array(Math.ceil(data.byteLength / SUM_BLOCK_BYTES)).fill(Soundness.Unknown) };
 }
 
 /** Keys of a data write: computed alike on every brick, so they need not travel. */

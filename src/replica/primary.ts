@@ -8,7 +8,7 @@
  *                                                             gated (mutations are held)
  *
  * This file holds the role together; its parts, one subject each: recovery, followers, mutations, stream, durability, refusals, orphans, lock-requests,
- * clients, gate.
+ * clients, mender, gate.
  */
 import type { Channel } from '../env/channel.js';
 import type { Cancel, Clock, Random } from '../env/clock.js';
@@ -27,6 +27,7 @@ import { InodeLocks } from './inode-locks.js';
 import { LEASE_MS, Leases } from './leases.js';
 import { LockRequests } from './lock-requests.js';
 import { own } from './mutation.js';
+import { Mender } from './mender.js';
 import { Mutations } from './mutations.js';
 import { Orphans } from './orphans.js';
 import { Paths } from './paths.js';
@@ -81,6 +82,7 @@ export class Primary {
   readonly durability = new Durability(this);
   readonly refusals = new Refusals(this);
   readonly clients = new Clients(this);
+  readonly mender = new Mender(this);
   readonly spare = new SpareSpace(() => this.followers.leastSpare());
   readonly orphans: Orphans;
   readonly lockRequests: LockRequests;
@@ -276,5 +278,6 @@ export class Primary {
     if (!this.serving) return;
     void this.spare.refresh();
     this.orphans.sweep();
+    void this.mender.sweep();
   }
 }

@@ -2,7 +2,7 @@
  * Reads at the primary: answered from its copy when no change under way stands against them, and only under a live serving lease that is looked
  * at again when the reply leaves: a process that was stopped and wakes up must not answer.
  */
-import { Errno, FsError } from '../base/errno.js';
+import { Errno, FsError, LostError } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
 import type { Channel } from '../env/channel.js';
 import { OPS, SEEK_DATA, type Args, type OpName, type Result } from '../fops/ops.js';
@@ -12,12 +12,15 @@ import { Mode, rangeLock, readLock, type Lock } from './inode-locks.js';
 import { fileLockLock } from './plan.js';
 import type { Primary } from './primary.js';
 import type { Session } from './sessions.js';
+import { DamagedError } from './soundness.js';
 import type { Store } from './store.js';
 
 type ReadRequest = MessageOf<'request'>;
 
 const READ_BYTES_MAX = 1 << 20;
 const LISTING_MAX = 1024;
+/** A disk that damages the same bytes again and again does not keep a reader forever. */
+const REPAIRS_MAX = 16;
 
 export function isRead(op: OpName): boolean {
   return !OPS[op].mutation;
@@ -133,7 +136,20 @@ function reply(primary: Primary, session: Session, channel: Channel<Message>, me
   channel.send({ kind: 'reply', id: message.id, errno, lease, op: message.op, result: errno === 0 ? result : undefined } as Message);
 }
 
-export function answerRead(primary: Primary, session: Session, channel: Channel<Message>, message: ReadRequest): void {
+/** Bytes that do not match their checksums are replaced by another brick's, then the request is looked at again. */
+function answerDamaged(primary: Primary, session: Session, channel: Channel<Message>, message: ReadRequest, { range }: DamagedError, repairs: number): void {
+  const fail = (): void => reply(primary, session, channel, message, Errno.EIO, undefined);
+  if (repairs >= REPAIRS_MAX) return fail();
+  primary.mender.mend(range, true).then(
+    (mended) => (mended ? answerRead(primary, session, channel, message, repairs + 1) : fail()),
+    (error: unknown) => {
+      if (!(error instanceof LostError)) throw error;
+      fail();
+    },
+  );
+}
+
+export function answerRead(primary: Primary, session: Session, channel: Channel<Message>, message: ReadRequest, repairs = 0): void {
   let result: unknown;
   let errno = 0;
   try {
@@ -141,7 +157,7 @@ export function answerRead(primary: Primary, session: Session, channel: Channel<
     if (!primary.locks.free(...locks)) {
       const ticket = primary.locks.acquire(locks, () => {
         primary.locks.release(ticket);
-        if (!primary.stopped) answerRead(primary, session, channel, message);
+        if (!primary.stopped) answerRead(primary, session, channel, message, repairs);
       });
       return;
     }
@@ -156,13 +172,15 @@ export function answerRead(primary: Primary, session: Session, channel: Channel<
         },
         (error: unknown) => {
           primary.locks.release(ticket);
-          reply(primary, session, channel, message, definiteErrno(error), undefined);
+          if (error instanceof DamagedError) answerDamaged(primary, session, channel, message, error, repairs);
+          else reply(primary, session, channel, message, definiteErrno(error), undefined);
         },
       );
       return;
     }
     if (message.op === 'read') result = { data: result };
   } catch (error) {
+    if (error instanceof DamagedError) return answerDamaged(primary, session, channel, message, error, repairs);
     errno = definiteErrno(error);
   }
   reply(primary, session, channel, message, errno, result);

@@ -70,6 +70,8 @@ export class Replica {
     const sameBoot = journal.meta.bootId === env.bootId || journal.meta.bootId === '';
     // What a lost power took stays lost through later restarts, until a resync made this copy whole.
     this.#intact = sameBoot && !journal.meta.incomplete;
+    // Not a clean stop: what was being changed may lack its checksum.
+    if (journal.meta.bootId !== '') env.store.sums?.suspect(journal.keys());
     journal.updateMeta({ bootId: env.bootId, incomplete: !this.#intact });
     this.#copy = new Copy(env.store, journal);
     this.#member = new Member(

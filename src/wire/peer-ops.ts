@@ -5,6 +5,9 @@
 import { f, optional, packAttr, unpackAttr, type Fields, type InodeState, type Kind, type Values } from '../fops/fields.js';
 import { viewKind } from './kinds.js';
 
+/** Ranges of one answer to `damage`. */
+export const DAMAGED_RANGES_MAX = 256;
+
 const keyList: Kind<string[]> = {
   label: 'keys',
   check: (v) => Array.isArray(v) && v.length <= 65_536 && v.every((k) => typeof k === 'string' && k.length <= 600),
@@ -33,6 +36,12 @@ const inodeState: Kind<InodeState> = {
 const ranges: Kind<[number, number][]> = {
   label: 'ranges',
   check: (v) => Array.isArray(v) && v.length <= 4096 && v.every((r) => Array.isArray(r) && r.length === 2 && f.size.check(r[0]) && f.size.check(r[1])),
+};
+
+const damagedRanges: Kind<[string, number, number][]> = {
+  label: 'damaged ranges',
+  check: (v) =>
+    Array.isArray(v) && v.length <= DAMAGED_RANGES_MAX && v.every((r) => Array.isArray(r) && r.length === 3 && f.gfid.check(r[0]) && f.size.check(r[1]) && f.size.check(r[2])),
 };
 
 export interface PeerOpSpec<A extends Fields = Fields, R extends Fields = Fields> {
@@ -85,6 +94,12 @@ export const PEER_OPS = {
   releaseSession: op(24, { session: f.token }, {}),
   /** Bytes that this brick can give away; 0 when only its reserve is left. */
   space: op(25, {}, { spare: f.size }),
+  /** Ranges that do not match this brick's checksums and wait for the right bytes (`patch`). */
+  damage: op(26, {}, { damage: damagedRanges }),
+  /** The bytes of a range (at most 1 MiB, from the beginning of a block) as they are on this brick, with a Soundness (replica/soundness.ts) for each block. */
+  blocks: op(27, { gfid: f.gfid, offset: f.size, length: f.size }, { blocks: f.bytes, data: blob }),
+  /** Nobody knows the bytes of this range: it must not be served from this brick either. */
+  taint: op(28, { gfid: f.gfid, offset: f.size, length: f.size }, {}),
 } satisfies Record<string, PeerOpSpec>;
 
 export type PeerOpName = keyof typeof PEER_OPS;

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BrickServer } from '../../src/brick/server.js';
 import { initialiseBrick, openBrick, type OpenBrick } from '../../src/brick/store/identity.js';
+import type { DirectoryStore } from '../../src/brick/store/store.js';
 import { VolumeClient, type ClientOptions } from '../../src/client/client.js';
 import type { Channel, Network } from '../../src/env/channel.js';
 import { silentLog, type Log } from '../../src/env/log.js';
@@ -47,6 +48,8 @@ export class BrickSet {
   view: View = EMPTY_VIEW;
   /** Silence after which a session loses what it has; orphans stay for a little longer after every change of the primary. */
   pingTimeoutMs = PING_TIMEOUT_MS;
+  /** Bricks that start from now on keep checksums. */
+  sums = false;
 
   private constructor(count: number, log: Log, directory: string, network: Network<Message>) {
     this.#network = network;
@@ -80,6 +83,7 @@ export class BrickSet {
     const brick = this.#spec(id);
     const bricks = this.spec.bricks.map((spec) => spec.id);
     const open = openBrick(new LibcDisk(), brick.path, VOLUME, id);
+    if (this.sums) open.store.keepSums({ found: () => undefined, lost: () => undefined });
     const { secret } = this.spec;
     const server = new BrickServer({
       brick: id, bricks, volume: VOLUME, secret, clock: this.#clock, random: this.#random, log: this.log,
@@ -139,6 +143,10 @@ export class BrickSet {
   /** Writes the times that wait in memory. */
   flushTimes(): void {
     for (const { open } of this.#running.values()) open.store.flushTimes(Number.MAX_SAFE_INTEGER);
+  }
+
+  store(id: BrickId): DirectoryStore | undefined {
+    return this.#running.get(id)?.open.store;
   }
 
   replica(id: BrickId): Replica | undefined {

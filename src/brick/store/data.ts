@@ -112,7 +112,7 @@ export class Data {
     const start = offset - (offset % SUM_BLOCK_BYTES);
     const data = await this.#readRest(file, target, have, start);
     await sums.warm(inode, start, data.byteLength);
-    if (tree.find(inode.gfid) !== inode) throw new FsError(Errno.ESTALE, 'read');
+    if (tree.find(inode.gfid)?.number !== inode.number) throw new FsError(Errno.ESTALE, 'read');
     sums.compare(inode, tree.file(inode, false, 'read').fd, data, start);
     return data.subarray(offset - start, offset - start + wanted);
   }

@@ -9,6 +9,8 @@ import { DiskStat } from '../disk.js';
 import { Attributes } from './attributes.js';
 import { Data } from './data.js';
 import type { Inode } from './inode.js';
+import { SCRUB_NAME } from './layout.js';
+import { readFile, replaceFile } from './meta.js';
 import { Namespace } from './namespace.js';
 import { Resync } from './resync.js';
 import { check, checkName } from './check.js';
@@ -18,6 +20,7 @@ import type { Tree } from './tree.js';
 import { Unsynced } from './unsynced.js';
 import { Xattrs } from './xattrs.js';
 
+const SCRUB_BYTES_MAX = 65_536;
 const READDIR_ENTRIES_MAX = 4096;
 /** More directories that moved than this are made durable by a sync of the filesystem. */
 const MOVED_SYNCED_MAX = 16;
@@ -288,6 +291,22 @@ export class DirectoryStore implements Store {
   }
 
   // --- checksums
+
+  /** What `saveScrub` kept; undefined where there is nothing to read. */
+  savedScrub(): unknown {
+    const bytes = readFile(this.#tree.disk, this.#tree.privateFd, SCRUB_NAME, SCRUB_BYTES_MAX);
+    if (typeof bytes === 'number') return undefined;
+    try {
+      return JSON.parse(Buffer.from(bytes).toString('utf8')) as unknown;
+    } catch {
+      return undefined;
+    }
+  }
+
+  saveScrub(record: object): void {
+    const bytes = Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`);
+    replaceFile(this.#tree.disk, this.#tree.privateFd, SCRUB_NAME, bytes, 'write scrub.json');
+  }
 
   /** Undefined while the volume keeps none. */
   get sums(): Sums | undefined {

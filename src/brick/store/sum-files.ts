@@ -74,6 +74,7 @@ export class SumFiles {
     const { gfid } = inode;
     const open = this.#open.get(gfid);
     if (open !== undefined) return open;
+    if (this.#fds.length === 0) return undefined;
     if (this.#without.get(gfid) === undefined) {
       const found = this.#openPresent(inode);
       if (found !== undefined) return found;

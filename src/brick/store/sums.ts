@@ -11,7 +11,7 @@
  * what the change journal names, and what changed shortly before a power loss, is *suspect*: it is not counted as damage, and where no other
  * copy knows better, its bytes are believed.
  */
-import { Errno } from '../../base/errno.js';
+import { Errno, FsError } from '../../base/errno.js';
 import { isGfid, type Gfid } from '../../base/ids.js';
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, REGION_BYTES, SEEK_DATA } from '../../fops/ops.js';
 import { fileKey, regionKey } from '../../replica/keys.js';
@@ -26,7 +26,6 @@ import {
 import { DiskStat } from '../disk.js';
 import { check } from './check.js';
 import { blockOf, blocksIn, blockSum, SUM_BYTES } from './checksum.js';
-import type { Descriptor } from './descriptors.js';
 import type { Inode } from './inode.js';
 import { SumFiles, type Build } from './sum-files.js';
 import type { Tree } from './tree.js';
@@ -41,6 +40,8 @@ const TAINT = 0x9e3779b9;
 const DAMAGE_MAX = 65_536;
 const DAMAGED_RANGE_BYTES = 256 << 10;
 const EXAMINE_BYTES_MAX = 1 << 20;
+/** The scrubber's step. */
+export const CHECK_BYTES = 256 << 10;
 
 export interface DamageCounts {
   /** Blocks whose bytes did not match, without a crash that explains it. */
@@ -72,6 +73,7 @@ export class Sums implements BlockSums {
   readonly #sourceWords = new Uint32Array(WORDS);
   readonly #one = new Uint32Array(1);
   readonly #oneBytes = Buffer.from(this.#one.buffer);
+  readonly #scrubbed = Buffer.allocUnsafeSlow(CHECK_BYTES);
   readonly #zeroWords = Buffer.alloc(ZERO_WORDS_WRITTEN * SUM_BYTES);
   readonly #stat = new DiskStat();
 
@@ -493,6 +495,66 @@ export class Sums implements BlockSums {
     return true;
   }
 
+  // ---------------------------------------------------------------- the scrubber's steps
+
+  /**
+   * Compares bytes as the disk has them (not the page cache, unless they wait to be written) with their checksums; what does not match becomes known as
+   * damage. How many bytes were read, at most CHECK_BYTES; 0 when the file is gone, or ends before. Not twice at the same time.
+   */
+  async check(gfid: Gfid, offset: number): Promise<number> {
+    const tree = this.#tree;
+    const inode = tree.find(gfid);
+    if (inode === undefined || !inode.isRegular || offset >= inode.size) return 0;
+    const { disk } = tree;
+    const file = tree.file(inode, false, 'scrub');
+    const target = this.#scrubbed.subarray(0, Math.min(CHECK_BYTES, inode.size - offset));
+    const size = target.byteLength;
+    // What programs use stays in the page cache, what only the scrubber reads does not.
+    const inUse = disk.readCached(file.fd, target, size, offset) === size;
+    disk.dropCached(file.fd, offset, size);
+    const count = await this.#load(inode, offset, target);
+    if (!inUse) disk.dropCached(file.fd, offset, size);
+    await this.warm(inode, offset, count);
+    if (tree.find(gfid) !== inode) return 0;
+    this.damagedIn(inode, offset, target.subarray(0, count));
+    return count;
+  }
+
+  /** Reads bytes into the page cache, for `buildStep`. */
+  async prepare(gfid: Gfid, offset: number): Promise<number> {
+    const inode = this.#tree.find(gfid);
+    if (inode === undefined || offset >= inode.size) return 0;
+    return await this.#load(inode, offset, this.#scrubbed.subarray(0, Math.min(CHECK_BYTES, inode.size - offset)));
+  }
+
+  #load(inode: Inode, offset: number, target: Uint8Array): Promise<number> {
+    const tree = this.#tree;
+    const file = tree.file(inode, false, 'scrub');
+    tree.pin(file);
+    return new Promise((resolve, reject) => {
+      tree.disk.readInPool(file.fd, target, 0, target.byteLength, offset, (result) => {
+        tree.unpin(file);
+        if (result < 0) reject(new FsError(-result, 'scrub'));
+        else resolve(result);
+      });
+    });
+  }
+
+  /** What the scrubber has to do with a file. */
+  stateOf(gfid: Gfid): 'none' | 'kept' | 'missing' {
+    const inode = this.#tree.find(gfid);
+    if (inode === undefined || !inode.isRegular || inode.size === 0) return 'none';
+    return this.has(inode) ? 'kept' : 'missing';
+  }
+
+  /** Makes what was built durable before it counts. */
+  async finish(build: Build): Promise<void> {
+    const result = await new Promise<number>((resolve) => this.#tree.disk.syncInPool(build.fd, false, resolve));
+    if (this.files.building !== build) return;
+    if (result < 0) this.files.endBuild();
+    else this.files.finishBuild(build);
+  }
+
   // ---------------------------------------------------------------- making them for a file that has none
 
   /** The next `blocks` blocks; the bytes should be in the page cache. True when the last one is done. */
@@ -567,11 +629,6 @@ export class Sums implements BlockSums {
     if (!isGfid(gfid)) return;
     this.#fd = -1;
     this.removed(gfid);
-  }
-
-  /** A descriptor of the bytes of a file, pinned by the caller while it is used. */
-  dataOf(inode: Inode): Descriptor {
-    return this.#tree.file(inode, false, 'sums');
   }
 }
 

@@ -73,6 +73,7 @@ const ARBITRARY: Record<string, fc.Arbitrary<unknown>> = {
     ),
   ),
   ranges: few(fc.tuple(size, size)),
+  'damaged ranges': few(fc.tuple(hexId, size, size)),
   'inode state': fc.record(
     { attr, target: fc.option(target, { nil: undefined }), xattrs: few(fc.tuple(xattrName, bytes)) },
     { noNullPrototype: true },
@@ -125,6 +126,7 @@ const FIXED: Record<string, unknown> = {
     [0, 65_536],
     [2 ** 40, 1],
   ],
+  'damaged ranges': [[GFID, 4096, 8192]],
   'inode state': { attr: ATTR, target: undefined, xattrs: [['user.k', Buffer.from('v')]] },
 };
 
