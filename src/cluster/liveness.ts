@@ -20,7 +20,10 @@ const BEATS_PER_TTL = 5;
 const RETRY_MS = 250;
 /** After the store could not be written for a while, everybody gets the chance to beat before anybody is called dead. */
 const SETTLE_MS = 1_500;
-/** A beat that takes longer says that the store is slow: for everybody. */
+/**
+ * A beat that takes longer says that the store is slow: for everybody. The next one goes out all the same: what was asked of a leader that died is
+ * never answered, while the next leader takes a new beat at once.
+ */
 const SLOW_MS = 1_000;
 
 interface Seen {
@@ -47,9 +50,12 @@ export class Liveness {
   readonly #options: LivenessOptions;
   readonly #seen = new Map<NodeId, Seen>();
   #beat = 0;
+  /** A beat with the first writes was taken. */
+  #introduced = false;
   #leaseUntil = 0;
   #healthySince: number | undefined;
-  #pendingSince: number | undefined;
+  /** Beats without an answer, newer than the newest that was taken: when each was sent. */
+  readonly #pending = new Map<number, number>();
   #timer: Cancel = () => undefined;
   #stopped = true;
   #detach: () => void = () => undefined;
@@ -116,7 +122,8 @@ export class Liveness {
   /** The store has taken beats without delay for a while: whoever lives has beaten since. */
   #settled(now: number): boolean {
     if (this.#healthySince === undefined || now - this.#healthySince < SETTLE_MS) return false;
-    return this.#pendingSince === undefined || now - this.#pendingSince < SLOW_MS;
+    const [oldest = now] = this.#pending.values();
+    return now - oldest < SLOW_MS;
   }
 
   #look(): void {
@@ -144,39 +151,52 @@ export class Liveness {
     const ttlMs = this.#options.ttlMs();
     const beat = ++this.#beat;
     const sentAt = clock.now();
-    let pauseMs = ttlMs / BEATS_PER_TTL;
     const peer = state.peer(node);
-    if (peer !== undefined) {
-      const writes: Write[] = beat === 1 ? this.#options.firstWrites() : [];
-      this.#pendingSince ??= sentAt;
-      try {
-        const done = await store.commit(
-          [{ key: peer.key, revision: peer.revision }],
-          [...writes, { key: keys.node(node), value: encode({ incarnation, beat, ttlMs }) }],
-        );
-        if (done) {
-          this.#leaseUntil = Math.max(this.#leaseUntil, sentAt + ttlMs * (1 - MARGIN_FRACTION));
-          const now = clock.now();
-          if (this.#healthySince === undefined || now - sentAt > SLOW_MS) this.#healthySince = now;
-        } else {
-          // This node's record changed meanwhile (or it was detached): the watch tells.
-          this.#beat = beat === 1 ? 0 : beat;
-          pauseMs = RETRY_MS;
-        }
-      } catch (error) {
-        if (!(error instanceof LostError || error instanceof FsError)) log.error('a sign of life failed', { error });
-        else if (this.#healthySince !== undefined)
-          log.warn('the cluster store does not answer', { reason: error.message });
-        this.#healthySince = undefined;
-        this.#beat = beat === 1 ? 0 : beat;
-        pauseMs = RETRY_MS;
-      }
-      this.#pendingSince = undefined;
-    } else {
-      pauseMs = RETRY_MS;
+    if (peer === undefined) {
+      this.#next(beat, RETRY_MS);
+      return;
     }
+    const first = !this.#introduced;
+    const writes: Write[] = first ? this.#options.firstWrites() : [];
+    this.#pending.set(beat, sentAt);
+    this.#next(beat, SLOW_MS);
+    try {
+      const done = await store.commit(
+        [{ key: peer.key, revision: peer.revision }],
+        [...writes, { key: keys.node(node), value: encode({ incarnation, beat, ttlMs }) }],
+      );
+      if (done) {
+        this.#introduced = true;
+        this.#taken(beat, sentAt, ttlMs);
+      } else if (this.#pending.delete(beat)) {
+        // This node's record changed meanwhile (or it was detached): the watch tells.
+        this.#next(beat, RETRY_MS);
+      }
+    } catch (error) {
+      if (!(error instanceof LostError || error instanceof FsError)) log.error('a sign of life failed', { error });
+      // A newer one was taken: nobody needs this one.
+      if (!this.#pending.delete(beat)) return;
+      if (this.#healthySince !== undefined)
+        log.warn('the cluster store does not answer', { reason: error instanceof Error ? error.message : String(error) });
+      this.#healthySince = undefined;
+      this.#next(beat, RETRY_MS);
+    }
+  }
+
+  /** The store has this beat. */
+  #taken(beat: number, sentAt: number, ttlMs: number): void {
+    const now = this.#options.clock.now();
+    this.#leaseUntil = Math.max(this.#leaseUntil, sentAt + ttlMs * (1 - MARGIN_FRACTION));
+    if (!this.#pending.has(beat)) return;
+    for (const number of this.#pending.keys()) if (number <= beat) this.#pending.delete(number);
+    if (this.#healthySince === undefined || now - sentAt > SLOW_MS) this.#healthySince = now;
+    this.#next(beat, Math.max(0, ttlMs / BEATS_PER_TTL - (now - sentAt)));
+  }
+
+  /** The next beat, in so many milliseconds, unless a newer one than `beat` is under way. */
+  #next(beat: number, ms: number): void {
     if (this.#stopped || beat < this.#beat) return;
     this.#timer();
-    this.#timer = clock.after(Math.max(0, pauseMs - (clock.now() - sentAt)), () => void this.#run());
+    this.#timer = this.#options.clock.after(ms, () => void this.#run());
   }
 }

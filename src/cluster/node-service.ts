@@ -31,6 +31,8 @@ export interface NodeCalls {
   reportBricks: { args: { volume: string; disk: boolean; status: boolean }; result: { bricks: BrickReport[] } };
   /** See ViewKeeperOptions.fence. */
   fence: { args: { brick: BrickId; epoch: number }; result: Record<string, never> };
+  /** Passes `fence` on to another node, for one that may not reach it. */
+  fenceFor: { args: { node: NodeId; brick: BrickId; epoch: number }; result: Record<string, never> };
   order: { args: { brick: BrickId; order: string }; result: { attached: boolean } };
   startNow: { args: { volume: string }; result: Record<string, never> };
   /** The node is no longer of the pool. */

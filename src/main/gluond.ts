@@ -14,6 +14,7 @@ import { ReflectionService } from '@grpc/reflection';
 import { Errno, FsError, LostError } from '../base/errno.js';
 import { O_CREAT, O_RDWR } from '../brick/disk.js';
 import { BrickKeeper } from '../cluster/bricks.js';
+import { fenceByAnyWay } from '../cluster/fence.js';
 import { Hosts, hostOf } from '../cluster/hosts.js';
 import { Liveness } from '../cluster/liveness.js';
 import type { BrickReport, NodeCall, NodeCalls, NodeService } from '../cluster/node-service.js';
@@ -187,7 +188,7 @@ class Gluond {
     this.#views = new ViewKeeper({
       ...common,
       liveness: this.#liveness,
-      fence: async (target, brick, epoch) => void (await nodes.call(target, 'fence', { brick, epoch })),
+      fence: (target, brick, epoch) => fenceByAnyWay(nodes, this.#others(target), target, brick, epoch),
     });
     this.#peers = new Peers({ ...common, liveness: this.#liveness, hosts, nodes, backend: this.#backend });
     this.#reports = new Reports({ node, state: this.#state, liveness: this.#liveness, nodes, clock: this.#clock });
@@ -361,6 +362,12 @@ class Gluond {
 
   // --- calls between nodes
 
+  /** The nodes of the pool besides this one and `node`. */
+  #others(node: string): string[] {
+    const ids = this.#state.peers().map((peer) => peer.id);
+    return ids.filter((id) => id !== node && id !== this.#nodeFile.id);
+  }
+
   #caller(peer: string): Caller {
     const node = this.#listener.identity(peer);
     const address = hostOf(peer).replace(/^::ffff:/, '');
@@ -464,6 +471,7 @@ class Gluond {
         await this.#bricks.fence(brick, epoch);
         return {};
       },
+      fenceFor: ({ node, brick, epoch }) => this.#call(node, 'fence', { brick, epoch }),
       order: ({ brick, order }) => ({ attached: this.#bricks.order(brick, order) }),
       startNow: ({ volume }) => {
         this.#bricks.startNow(volume);

@@ -41,6 +41,8 @@ export interface WatchResponse {
 type ServiceName = 'KV' | 'Watch' | 'Cluster' | 'Auth' | 'Maintenance';
 
 const CALL_MS = 3_000;
+/** An answer takes milliseconds; one that takes longer than this may never come. */
+const SLOW_MS = 900;
 
 const SERVICES = {
   KV: clientConstructor('etcd.proto', 'etcdserverpb.KV'),
@@ -183,14 +185,17 @@ export class EtcdClient {
       this.#current = (this.#current + 1) % this.#endpoints.length;
   }
 
-  /** One attempt at the current endpoint. */
+  /** One attempt at the current endpoint. While it is slow, what follows is asked of the next one: that member may have lost its leader alone. */
   async call<R>(service: ServiceName, method: string, request: object, timeoutMs?: number): Promise<R> {
     const endpoint = this.endpoint();
+    const slow = setTimeout(() => this.rotate(endpoint), SLOW_MS);
     try {
       return await endpoint.call<R>(service, method, request, timeoutMs);
     } catch (error) {
       if (error instanceof LostError) this.rotate(endpoint);
       throw error;
+    } finally {
+      clearTimeout(slow);
     }
   }
 

@@ -4,10 +4,11 @@
  *   <directory>/member.json   ports and addresses, and how it joined
  *   <directory>/data          etcd's own
  */
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { writeDurably } from './durable-file.js';
 import { makeDirectories } from './make-directories.js';
 import { Errno, FsError, LostError } from '../base/errno.js';
 import type { Log } from '../env/log.js';
@@ -109,7 +110,7 @@ export class EtcdMember {
   configure(config: EtcdMemberConfig): void {
     rmSync(join(this.#files.directory, 'data'), { recursive: true, force: true });
     makeDirectories(this.#files.directory, 0o700);
-    writeFileSync(this.#configPath(), JSON.stringify(config, undefined, 2), { mode: 0o600 });
+    writeDurably(this.#configPath(), JSON.stringify(config, undefined, 2));
     this.#config = config;
   }
 
@@ -203,6 +204,8 @@ export class EtcdMember {
       'initial-cluster-token': config.pool,
       'heartbeat-interval': HEARTBEAT_MS,
       'election-timeout': ELECTION_MS,
+      // A member that was cut off does not depose the leader when it is back.
+      'pre-vote': 'true',
       'auto-compaction-mode': 'revision',
       'auto-compaction-retention': '10000',
       'snapshot-count': '10000',

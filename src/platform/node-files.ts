@@ -9,8 +9,9 @@
  *   log/                output of bricks and of etcd
  *   gluond.sock         the command line and the bricks of this node
  */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { writeDurably } from './durable-file.js';
 import { makeDirectories } from './make-directories.js';
 import { Errno, FsError } from '../base/errno.js';
 import type { KeyPair } from './pki.js';
@@ -74,12 +75,11 @@ export class StateDirectory {
     this.write('tls/ca.pem', authority);
   }
 
-  /** Whole or not at all; readable by root alone. */
+  /** Whole or not at all, and on stable storage on return; readable by root alone. */
   write(name: string, text: string): void {
     const path = join(this.path, name);
     makeDirectories(dirname(path), 0o700);
-    writeFileSync(`${path}.new`, text, { mode: 0o600, flush: true });
-    renameSync(`${path}.new`, path);
+    writeDurably(path, text);
   }
 
   #read<T>(name: string): T | undefined {

@@ -115,25 +115,42 @@ export class Bed {
 
   /** After killNode: daemon, brick and mount are there again. */
   async startNode(node: Node): Promise<void> {
-    await this.cluster.on(node, ['umount', '-l', node.mountPoint], { accept: 'any' });
-    await this.cluster.startDaemon(node);
-    await this.cluster.mount(node);
+    await this.startNodes([node]);
+  }
+
+  /** Daemons first: a mount is served when a majority of them is there. */
+  async startNodes(nodes: readonly Node[]): Promise<void> {
+    await Promise.all(nodes.map((node) => this.cluster.startDaemon(node)));
+    await Promise.all(nodes.map((node) => this.mountAgain(node)));
+  }
+
+  /** The mount of a host whose processes ended. */
+  async mountAgain(host: Node): Promise<void> {
+    await this.cluster.on(host, ['umount', '-l', host.mountPoint], { accept: 'any' });
+    await this.cluster.mount(host);
   }
 
   /** The node as after a power failure: nothing runs, what was not synced is gone, the kernel is another one. */
   async cutPower(node: Node): Promise<void> {
     const { brick, system } = this.disksOf(node);
-    await Promise.all([brick.cutPower(), system.cutPower()]);
+    // In this order: a disk without power answers EIO, and nobody is left to be told that when a machine loses power.
     await this.killNode(node);
+    await Promise.all([brick.cutPower(), system.cutPower()]);
     await this.cluster.on(node, ['umount', '-l', node.mountPoint], { accept: 'any' });
     await Promise.all([brick.unmount(), system.unmount()]);
     await newBootId(node);
   }
 
   async restorePower(node: Node): Promise<void> {
-    const { brick, system } = this.disksOf(node);
-    await Promise.all([brick.mount(), system.mount()]);
-    await this.startNode(node);
+    await this.restorePowerOfAll([node]);
+  }
+
+  async restorePowerOfAll(nodes: readonly Node[]): Promise<void> {
+    for (const node of nodes) {
+      const { brick, system } = this.disksOf(node);
+      await Promise.all([brick.mount(), system.mount()]);
+    }
+    await this.startNodes(nodes);
   }
 
   /** Ends the brick while its gluond cannot start it again, does the work, and lets gluond go on. */

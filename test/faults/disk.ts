@@ -1,5 +1,5 @@
 /** A disk of a node: XFS in a file, mounted through a loop device where only the node sees it. Its power can be cut. */
-import { copyFileSync, constants, existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../support/exec.js';
 import { onHost, type NodeNetwork } from '../support/network.js';
@@ -67,22 +67,39 @@ export class NodeDisk {
   async snapshot(): Promise<void> {
     await this.on(['xfs_freeze', '-f', this.at]);
     try {
-      copyFileSync(this.image, this.snapshotPath, constants.COPYFILE_FICLONE);
+      await copySparse(this.image, this.snapshotPath);
     } finally {
       await this.on(['xfs_freeze', '-u', this.at]);
     }
   }
 
   /** The disk must be unmounted. */
-  restoreSnapshot(): void {
-    copyFileSync(this.snapshotPath, this.image, constants.COPYFILE_FICLONE);
+  restoreSnapshot(): Promise<void> {
+    return copySparse(this.snapshotPath, this.image);
+  }
+
+  /** Another disk may be made in its place. It must be unmounted, as for `putBack`. */
+  putAside(): void {
+    renameSync(this.image, this.asidePath);
+  }
+
+  putBack(): void {
+    renameSync(this.asidePath, this.image);
   }
 
   forgetSnapshot(): void {
     if (existsSync(this.snapshotPath)) rmSync(this.snapshotPath);
   }
 
+  private get asidePath(): string {
+    return `${this.image}.aside`;
+  }
+
   private get snapshotPath(): string {
     return `${this.image}.old`;
   }
+}
+
+async function copySparse(from: string, to: string): Promise<void> {
+  await run('cp', ['--reflink=auto', '--sparse=always', from, to]);
 }

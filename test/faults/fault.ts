@@ -14,12 +14,16 @@ export interface Dice {
 export interface Scene {
   bed: Bed;
   dice: Dice;
-  /** The node it happens to. */
+  /** The host it happens to. */
   victim: Node;
+  /** All hosts it happens to. */
+  victims: readonly Node[];
   pingTimeoutMs: number;
   short: boolean;
   /** Written to the log of injections. */
   note(text: string): void;
+  /** Called when the round is over, whatever happened: what ends a fault that was not repaired. */
+  atEnd(undo: () => void | Promise<void>): void;
   /** A fault of all bricks' power tells when. */
   cut?: { begin: number; end: number };
 }
@@ -29,7 +33,9 @@ export interface Fault {
   what: string;
   /** Part of the short form. */
   short: boolean;
-  victim: 'primary' | 'member' | 'any' | 'client';
+  victim: 'primary' | 'member' | 'any node' | 'any client' | 'client host' | 'all nodes' | 'two nodes';
+  /** Before the load begins. */
+  prepare?(scene: Scene): Promise<void>;
   inject(scene: Scene): Promise<void>;
   /** Seconds until the repair: in the short form, and between these in the full one. */
   holdS: { short: number; full: readonly [number, number] };
@@ -40,13 +46,15 @@ export interface Fault {
    */
   stallMs(scene: Scene): number;
   waits?: boolean;
-  /** Programs on the victim itself: go on like all others (default), end with it, or wait until the repair. */
+  /** Programs on the victims themselves: go on like all others (default), end with them, or wait until the repair. */
   onVictim?: 'goes on' | 'dies' | 'waits';
-  /** Errors that programs may see: everywhere, or on the victim only. */
+  /** Errors that programs may see: everywhere, or on the victims only. */
   errors?: readonly string[];
   errorsOnVictim?: readonly string[];
   /** Within this time after the repair nothing is left to heal. */
   healS?: number;
 }
 
+/** The promise of G6 for a process that is killed. */
+export const KILLED_MS = 1000;
 export const HEAL_S = 60;

@@ -63,20 +63,27 @@ export function nanoseconds(): number {
   return Number(process.hrtime.bigint());
 }
 
+export interface Stall {
+  ms: number;
+  what: string;
+  begin: number;
+  end: number;
+}
+
 /** The longest that an operation of these clients took of the time between `from` and `to`, in milliseconds; unanswered ones count too. */
-export function longestStall(histories: readonly History[], from: number, to: number): { ms: number; what: string } {
-  let longest = { ms: 0, what: '' };
+export function longestStall(histories: readonly History[], from: number, to: number): Stall {
+  let longest: Stall = { ms: 0, what: '', begin: from, end: to };
   for (const { client, operations } of histories) {
     for (const { op, begin, end } of operations) {
       if (begin > to || end < from) continue;
       const ms = (Math.min(end, to) - Math.max(begin, from)) / 1e6;
-      if (ms > longest.ms) longest = { ms, what: `client ${client}: ${op}, begun ${((begin - from) / 1e9).toFixed(2)} s after the fault` };
+      if (ms > longest.ms) longest = { ms, begin: Math.max(begin, from), end: Math.min(end, to), what: `client ${client}: ${op}, begun ${((begin - from) / 1e9).toFixed(2)} s after the fault` };
     }
   }
   return longest;
 }
 
-/** The latest wake-up of the machine in that time, and how much slower than its processor time its work went. */
+/** The latest wake-up of the machine in that time, and how many threads had to share a processor. */
 export function machineNoise(histories: readonly History[], from: number, to: number): { lateMs: number; slowness: number } {
   const samples = histories.flatMap((history) => history.machine).filter(({ at }) => at >= from && at <= to);
   if (samples.length === 0) return { lateMs: 0, slowness: 1 };

@@ -35,31 +35,47 @@ export interface RoundResult {
 }
 
 export async function runRound(bed: Bed, fault: Fault, directory: string, dice: Dice, options: RoundOptions): Promise<RoundResult> {
-  const node = dice.pick(bed.cluster.nodes);
-  const victim = await victimOf(bed, fault, dice, node);
+  const host = dice.pick(bed.cluster.nodes);
+  const victims = await victimsOf(bed, fault, dice, host);
+  const [victim] = victims;
+  if (victim === undefined) throw new Error('a fault without a victim');
+  const undos: (() => void | Promise<void>)[] = [];
   const { pingTimeoutMs, short, note } = options;
-  const scene: Scene = { bed, dice, victim, pingTimeoutMs, short, note };
-  const load = await Load.start(bed.cluster, directory, [bed.client, node], options.seed, fault.errors === undefined);
+  const scene: Scene = { bed, dice, victim, victims, pingTimeoutMs, short, note, atEnd: (undo) => void undos.push(undo) };
+  try {
+    await fault.prepare?.(scene);
+    return await loadedRound(scene, fault, directory, host, options.seed);
+  } finally {
+    for (const undo of undos.reverse()) await undo();
+  }
+}
+
+async function loadedRound(scene: Scene, fault: Fault, directory: string, host: Node, seed: number): Promise<RoundResult> {
+  const { bed, victims } = scene;
+  // fio takes any error for a failure, and what a power cut of everything may take too.
+  const withFio = fault.errors === undefined && !(fault.victim === 'all nodes' && fault.onVictim === 'dies');
+  const load = await Load.start(bed.cluster, directory, [bed.client, host], seed, withFio);
   const violations: string[] = [];
+  const onVictims = (client: number): boolean => victims.some((victim) => load.clientsOn(victim).includes(client));
   const timing = await injectAndRepair(scene, fault, load, violations);
   const notEnded = await load.stop(STOP_MS);
   violations.push(...notEnded, ...load.complaints());
   const histories = load.read();
   const verdict = judge(histories, await looks(bed, load), {
-    mayFail: ({ outcome, client }) => {
-      const listed = (errors: readonly string[] | undefined): boolean => errors?.includes(outcome ?? '') === true;
-      return listed(fault.errors) || (load.clientsOn(victim).includes(client) && listed(fault.errorsOnVictim));
+    mayFail: ({ outcome = '', client }) => {
+      if (fault.errors?.includes(outcome) === true) return true;
+      return onVictims(client) && fault.errorsOnVictim?.includes(outcome) === true;
     },
     ...(scene.cut === undefined ? {} : { cut: scene.cut }),
   });
-  const fioMayFail = victim === bed.client && (fault.onVictim === 'dies' || fault.errorsOnVictim !== undefined);
+  const fioMayFail = victims.includes(bed.client) && (fault.onVictim === 'dies' || fault.errorsOnVictim !== undefined);
   if (!fioMayFail) verdict.wrong.push(...load.fioErrors);
   const differences = await bed.brickDifferences();
   if (differences !== '') verdict.wrong.push(`the brick directories differ: ${differences}`);
-  const measured = histories.filter(({ client }) => fault.onVictim === undefined || fault.onVictim === 'goes on' || !load.clientsOn(victim).includes(client));
+  const unaffected = histories.filter(({ client }) => (fault.onVictim ?? 'goes on') === 'goes on' || !onVictims(client));
   const from = fault.waits === true ? timing.repaired : timing.injected;
-  const stall = longestStall(measured, from, timing.healed);
-  const noise = machineNoise(histories, from, timing.healed);
+  const stall = longestStall(unaffected, from, timing.healed);
+  const noise = machineNoise(histories, stall.begin, stall.end);
   const boundMs = fault.stallMs(scene) * Math.min(noise.slowness, SLOWNESS_MAX) + noise.lateMs;
   if (stall.ms > boundMs) violations.push(`a pause of ${stall.ms.toFixed(0)} ms where ${boundMs.toFixed(0)} are allowed (${stall.what})`);
   if (verdict.acknowledged < ACKNOWLEDGED_MIN) violations.push(`only ${verdict.acknowledged} operations were acknowledged: the round proves nothing`);
@@ -68,11 +84,25 @@ export async function runRound(bed: Bed, fault: Fault, directory: string, dice: 
   return { acknowledged, stallMs: stall.ms, boundMs, lost, wrong, healS: (timing.healed - timing.repaired) / 1e9, violations };
 }
 
-async function victimOf(bed: Bed, fault: Fault, dice: Dice, loaded: Node): Promise<Node> {
-  if (fault.victim === 'any') return dice.pick(bed.cluster.nodes);
-  if (fault.victim === 'client') return dice.pick([bed.client, loaded]);
-  const primary = await bed.cluster.primary();
-  return fault.victim === 'primary' ? primary : dice.pick(bed.cluster.nodes.filter((node) => node !== primary));
+async function victimsOf(bed: Bed, fault: Fault, dice: Dice, loaded: Node): Promise<Node[]> {
+  const { nodes } = bed.cluster;
+  const but = (left: Node): Node[] => nodes.filter((node) => node !== left);
+  switch (fault.victim) {
+    case 'any node':
+      return [dice.pick(nodes)];
+    case 'any client':
+      return [dice.pick([bed.client, loaded])];
+    case 'client host':
+      return [bed.client];
+    case 'all nodes':
+      return [...nodes];
+    case 'two nodes':
+      return but(dice.pick(nodes));
+    case 'primary':
+      return [await bed.cluster.primary()];
+    case 'member':
+      return [dice.pick(but(await bed.cluster.primary()))];
+  }
 }
 
 interface Timing {
@@ -82,7 +112,7 @@ interface Timing {
 }
 
 async function injectAndRepair(scene: Scene, fault: Fault, load: Load, violations: string[]): Promise<Timing> {
-  const { bed, dice, victim, short, note } = scene;
+  const { bed, dice, victims, short, note } = scene;
   await load.progress(PROGRESS_MS);
   await sleep(dice.between(0, short ? 300 : 1500));
   const injected = nanoseconds();
@@ -93,8 +123,8 @@ async function injectAndRepair(scene: Scene, fault: Fault, load: Load, violation
   await sleep(holdMs);
   await fault.repair?.(scene);
   const repaired = nanoseconds();
-  note(`${fault.name}: repaired on ${nameOf(victim)}`);
-  const dead = fault.onVictim === 'dies' ? [victim] : [];
+  note(`${fault.name}: repaired on ${victims.map(nameOf).join(', ')}`);
+  const dead = fault.onVictim === 'dies' ? victims : [];
   const going = async (): Promise<void> => {
     try {
       await load.progress(PROGRESS_MS, dead);

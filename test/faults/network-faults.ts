@@ -1,0 +1,113 @@
+/** Packets that do not arrive. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Node } from '../support/cluster.js';
+import { nameOf } from './bed.js';
+import type { Fault, Scene } from './fault.js';
+import { drop, dropAllBut, listeningPorts, lose, passAll, type Direction } from './packet-rules.js';
+import { bricksAreBack } from './process-faults.js';
+
+const HOLD = { short: 6, full: [1, 30] } as const;
+const LOSS_SHARE = 0.05;
+const FLAP_MS = { least: 200, most: 2500 };
+
+/** Rules that hold until the repair, or until the round ends. */
+function rules(
+  name: string,
+  what: string,
+  make: (scene: Scene) => Promise<string>,
+  rest: Pick<Fault, 'short' | 'victim'> & Partial<Fault>,
+): Fault {
+  const clear = async ({ bed }: Scene): Promise<void> => {
+    for (const host of bed.hosts) await passAll(host);
+  };
+  return {
+    name,
+    what,
+    inject: async (scene) => {
+      scene.atEnd(() => clear(scene));
+      scene.note(await make(scene));
+    },
+    repair: async (scene) => {
+      await clear(scene);
+      if (!scene.victims.includes(scene.bed.client)) await bricksAreBack(scene);
+    },
+    holdS: HOLD,
+    stallMs: ({ pingTimeoutMs }) => pingTimeoutMs,
+    ...rest,
+  };
+}
+
+function cutNode(name: string, what: string, directions: readonly Direction[], short: boolean): Fault {
+  const make = async ({ victim }: Scene): Promise<string> => {
+    await drop(victim, directions);
+    return `${nameOf(victim)}: no packet ${directions.join(' nor ')}`;
+  };
+  return rules(name, what, make, { short, victim: 'any node', onVictim: 'waits' });
+}
+
+/** Between two hosts, both ways. */
+async function cutPair(one: Node, other: Node): Promise<string> {
+  await drop(one, ['in', 'out'], other);
+  return `no packet between ${nameOf(one)} and ${nameOf(other)}`;
+}
+
+async function cutManagement(scene: Scene): Promise<string> {
+  const { bed, victims } = scene;
+  const ports: number[] = [];
+  for (const node of bed.cluster.nodes) ports.push(...(await listeningPorts(node, bed.brickPid(node))));
+  for (const node of victims) await dropAllBut(node, ports);
+  return `${victims.map(nameOf).join(', ')}: only the bricks' ports ${ports.join(', ')} pass`;
+}
+
+export const NETWORK_FAULTS: readonly Fault[] = [
+  cutNode('cut-node', 'a node is cut off', ['in', 'out'], true),
+  cutNode('cut-node-in', 'a node hears nothing, but is heard', ['in'], false),
+  cutNode('cut-node-out', 'a node hears everything, but is not heard', ['out'], false),
+  rules('cut-client', 'a client host is cut off from all nodes', async ({ victim }) => {
+    await drop(victim, ['in', 'out']);
+    return `${nameOf(victim)}: no packet`;
+  }, { short: false, victim: 'client host', onVictim: 'waits' }),
+  rules('cut-client-primary', 'a client host is cut off from the primary only', async ({ bed, victim }) => cutPair(bed.client, victim), { short: false, victim: 'primary' }),
+  rules('cut-pair', 'the primary and a member do not reach each other, everybody else does', async ({ bed, victim, dice }) => cutPair(victim, dice.pick(bed.cluster.nodes.filter((node) => node !== victim))), {
+    short: true,
+    victim: 'primary',
+  }),
+  rules('cut-management', 'gluond and etcd of a node are cut off, its brick is not', cutManagement, { short: false, victim: 'any node' }),
+  rules('cut-management-all', 'no gluond and no etcd reaches another: nothing may serve when the leases are over', cutManagement, { short: false, victim: 'all nodes', waits: true, onVictim: 'goes on' }),
+  rules('flap', 'the network of a node comes and goes', async (scene) => {
+    const { victim, dice } = scene;
+    let over = false;
+    const flapping = (async () => {
+      while (!over) {
+        await drop(victim, ['in', 'out']);
+        await sleep(dice.between(FLAP_MS.least, FLAP_MS.most));
+        await passAll(victim);
+        await sleep(dice.between(FLAP_MS.least, FLAP_MS.most));
+      }
+    })();
+    flapping.catch(() => undefined);
+    FLAPPING.set(victim, async () => {
+      over = true;
+      await flapping;
+    });
+    scene.atEnd(() => FLAPPING.get(victim)?.());
+    return `${nameOf(victim)}: cut and joined again and again`;
+  }, {
+    short: false,
+    victim: 'any node',
+    holdS: { short: 8, full: [8, 40] },
+    onVictim: 'waits',
+    repair: async (scene) => {
+      await FLAPPING.get(scene.victim)?.();
+      await passAll(scene.victim);
+      await bricksAreBack(scene);
+    },
+  }),
+  rules('loss', 'one packet in twenty is lost everywhere', async ({ bed }) => {
+    for (const host of bed.hosts) await lose(host, LOSS_SHARE);
+    return 'every host loses 5 % of what comes in';
+  }, { short: true, victim: 'any node' }),
+];
+
+/** Ends the flapping of a node. */
+const FLAPPING = new Map<Node, () => Promise<void>>();

@@ -1,0 +1,58 @@
+/** What a host's kernel drops: iptables rules in the host's own network. */
+import type { Node } from '../support/cluster.js';
+import { run } from '../support/exec.js';
+import { onHost } from '../support/network.js';
+
+export type Direction = 'in' | 'out';
+
+async function iptables(host: Node, words: string[]): Promise<void> {
+  const [command = '', ...rest] = onHost(host.network, ['iptables', '-w', '20', ...words]);
+  await run(command, rest, { boundMs: 30_000 });
+}
+
+const CHAIN: Record<Direction, { chain: string; device: string; peer: string }> = {
+  in: { chain: 'INPUT', device: '-i', peer: '-s' },
+  out: { chain: 'OUTPUT', device: '-o', peer: '-d' },
+};
+
+function rule(direction: Direction, match: readonly string[], target: string): string[] {
+  const { chain, device } = CHAIN[direction];
+  return ['-A', chain, device, 'eth0', ...match, '-j', target];
+}
+
+/** Nothing comes in, or goes out, or only what comes from and goes to one other host. */
+export async function drop(host: Node, directions: readonly Direction[], peer?: Node): Promise<void> {
+  for (const direction of directions) {
+    const match = peer === undefined ? [] : [CHAIN[direction].peer, peer.network.address];
+    await iptables(host, rule(direction, match, 'DROP'));
+  }
+}
+
+/** Only these TCP ports, on either side, still work. */
+export async function dropAllBut(host: Node, ports: readonly number[]): Promise<void> {
+  const list = ports.join(',');
+  for (const direction of ['in', 'out'] as const) {
+    for (const side of ['--sports', '--dports']) await iptables(host, rule(direction, ['-p', 'tcp', '-m', 'multiport', side, list], 'ACCEPT'));
+    await iptables(host, rule(direction, [], 'DROP'));
+  }
+}
+
+/** This share of what comes in is lost. */
+export async function lose(host: Node, share: number): Promise<void> {
+  await iptables(host, rule('in', ['-m', 'statistic', '--mode', 'random', '--probability', String(share)], 'DROP'));
+}
+
+export async function passAll(host: Node): Promise<void> {
+  await iptables(host, ['-F']);
+}
+
+/** TCP ports on which a process of the host listens. */
+export async function listeningPorts(host: Node, pid: number): Promise<number[]> {
+  const [command = '', ...rest] = onHost(host.network, ['ss', '-H', '-ltnp']);
+  const { stdout } = await run(command, rest);
+  return stdout
+    .split('\n')
+    .filter((line) => line.includes(`pid=${pid},`))
+    .map((line) => Number(/:(\d+)\s/.exec(line)?.[1] ?? 0))
+    .filter((port) => port > 0);
+}
