@@ -40,7 +40,14 @@ export interface ClientOptions {
   /** Requests fail with ETIMEDOUT after so long without an answer; 0: they wait. */
   frameTimeoutMs?: number;
   /** What the leases on these inodes allowed to keep elsewhere (the kernel) must be gone when the promise resolves. */
-  invalidate?: (gfids: readonly Gfid[]) => Promise<void>;
+  invalidate?: (stale: Stale) => Promise<void>;
+}
+
+/** Inodes whose attributes (and, of directories, names) may not be trusted any more. */
+export interface Stale {
+  gfids: readonly Gfid[];
+  /** There may be directories among them whose names were told. */
+  names: boolean;
 }
 
 const DIAL_MS = 2000;
@@ -77,7 +84,7 @@ export class VolumeClient {
   readonly #env: ClientEnv;
   readonly #log: Log;
   readonly #frameTimeoutMs: number;
-  readonly #invalidate: ((gfids: readonly Gfid[]) => Promise<void>) | undefined;
+  readonly #invalidate: ((stale: Stale) => Promise<void>) | undefined;
   readonly #held: HeldState;
   readonly #acknowledgements: Acknowledgements;
   readonly #pending = new Map<number, Pending>();
@@ -351,11 +358,11 @@ export class VolumeClient {
   }
 
   #recall(channel: Channel<Message>, message: MessageOf<'recall'>): void {
-    this.cache.forget(message.gfids);
+    const names = this.cache.forget(message.gfids);
     const answer = (): void => channel.send({ kind: 'recalled', id: message.id });
     if (this.#invalidate === undefined) answer();
     else {
-      this.#invalidate(message.gfids).then(answer, (error: unknown) => {
+      this.#invalidate({ gfids: message.gfids, names }).then(answer, (error: unknown) => {
         this.#log.error('the kernel could not be told to forget', { error: String(error) });
         answer();
       });

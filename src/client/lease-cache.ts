@@ -29,6 +29,8 @@ export class LeaseCache {
   readonly #inodes = new Map<Gfid, Known>();
   readonly #now: () => number;
   #leaseUntil = 0;
+  /** Until then somebody may still answer by names of directories that are not remembered here any more. */
+  #lostNamesUntil = 0;
 
   /** `now` is the monotonic clock in milliseconds. */
   constructor(now: () => number) {
@@ -38,18 +40,24 @@ export class LeaseCache {
   /** What a pong says: leases are good until then. */
   extend(until: number): void {
     // Once the time was over, changes were made without asking this client: what it knew from before must not come to life again.
-    if (this.#leaseUntil <= this.#now()) this.#inodes.clear();
+    if (this.#leaseUntil <= this.#now()) this.#forgetAll();
     if (until > this.#leaseUntil) this.#leaseUntil = until;
   }
 
   /** The connection or the view changed. */
   clear(): void {
-    this.#inodes.clear();
+    this.#forgetAll();
     this.#leaseUntil = 0;
   }
 
-  forget(gfids: readonly Gfid[]): void {
-    for (const gfid of gfids) this.#inodes.delete(gfid);
+  /** A recall. True when one of them may be a directory whose names were known. */
+  forget(gfids: readonly Gfid[]): boolean {
+    let names = this.#now() < this.#lostNamesUntil;
+    for (const gfid of gfids) {
+      if (this.#inodes.get(gfid)?.names !== undefined) names = true;
+      this.#inodes.delete(gfid);
+    }
+    return names;
   }
 
   get size(): number {
@@ -60,6 +68,17 @@ export class LeaseCache {
   attrValidMs(gfid: Gfid): number {
     if (this.#inodes.get(gfid)?.attr === undefined) return 0;
     return Math.max(0, this.#leaseUntil - this.#now());
+  }
+
+  /** Milliseconds for which this name may be trusted to lead to `child`; 0 when that is not known under a lease. */
+  nameValidMs(parent: Gfid, name: Name, child: Gfid): number {
+    if (this.#inodes.get(parent)?.names?.get(name) !== child) return 0;
+    return Math.max(0, this.#leaseUntil - this.#now());
+  }
+
+  /** Attributes that hold at this moment. */
+  attr(gfid: Gfid): Attr | undefined {
+    return this.#leaseUntil <= this.#now() ? undefined : this.#inodes.get(gfid)?.attr;
   }
 
   /** The answer to a read from memory, undefined when it must be asked for. Throws FsError where absence is known. */
@@ -156,7 +175,7 @@ export class LeaseCache {
       case 'rmdir': {
         const { parent, name } = args as Args<'unlink'>;
         const child = this.#inodes.get(parent)?.names?.get(name);
-        if (typeof child === 'string') this.#inodes.delete(child);
+        if (typeof child === 'string') this.#delete(child);
         else this.#dropAllBut(parent);
         this.#dropAttr(parent);
         this.#name(parent, name, null, false);
@@ -167,11 +186,11 @@ export class LeaseCache {
         return;
       case 'setxattr':
       case 'removexattr':
-        this.#inodes.delete((args as Args<'setxattr'>).gfid);
+        this.#delete((args as Args<'setxattr'>).gfid);
         return;
       case 'release': {
         const { gfid } = args as Args<'release'>;
-        if (this.#inodes.get(gfid)?.attr?.nlink === 0) this.#inodes.delete(gfid);
+        if (this.#inodes.get(gfid)?.attr?.nlink === 0) this.#delete(gfid);
         break;
       }
       case 'write':
@@ -194,11 +213,11 @@ export class LeaseCache {
     const moved = this.#inodes.get(parent)?.names?.get(name);
     const replaced = this.#inodes.get(newParent)?.names?.get(newName);
     if (typeof moved !== 'string' || replaced === undefined) {
-      this.clearKeepingLease();
+      this.#forgetAll();
       return;
     }
-    this.#inodes.delete(moved);
-    if (replaced !== null) this.#inodes.delete(replaced);
+    this.#delete(moved);
+    if (replaced !== null) this.#delete(replaced);
     this.#dropAttr(parent);
     this.#dropAttr(newParent);
     if (flags !== 0 || moved === replaced) {
@@ -210,8 +229,14 @@ export class LeaseCache {
     this.#name(newParent, newName, moved, false);
   }
 
-  clearKeepingLease(): void {
+  #forgetAll(): void {
     this.#inodes.clear();
+    this.#lostNamesUntil = this.#leaseUntil;
+  }
+
+  #delete(gfid: Gfid): void {
+    if (this.#inodes.get(gfid)?.names !== undefined) this.#lostNamesUntil = this.#leaseUntil;
+    this.#inodes.delete(gfid);
   }
 
   /** An unlinked name of unknown inode: its link count changed, so no attribute of a non-directory can be trusted. */
@@ -222,7 +247,7 @@ export class LeaseCache {
   #known(gfid: Gfid): Known {
     let known = this.#inodes.get(gfid);
     if (known === undefined) {
-      if (this.#inodes.size >= INODES_MAX) this.#inodes.delete(this.#inodes.keys().next().value as Gfid);
+      if (this.#inodes.size >= INODES_MAX) this.#delete(this.#inodes.keys().next().value as Gfid);
       this.#inodes.set(gfid, (known = { attr: undefined, names: undefined, target: undefined, xattrs: undefined }));
     }
     return known;

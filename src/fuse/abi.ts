@@ -213,4 +213,3 @@ export const PollIn = struct('PollIn', 24, { fh: 'u64', kh: 'u64', flags: 'u32',
 /** `len` <= 0 means to the end; `off` < 0 drops attributes only. */
 export const NotifyInvalInodeOut = struct('NotifyInvalInodeOut', 24, { ino: 'u64', off: 'i64', len: 'i64' });
 /** Followed by the name and a NUL. */
-export const NotifyInvalEntryOut = struct('NotifyInvalEntryOut', 16, { parent: 'u64', namelen: 'u32', flags: 'u32' });

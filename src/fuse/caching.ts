@@ -1,3 +1,4 @@
+import type { Gfid, Name } from '../base/ids.js';
 import type { Attr } from '../fops/fields.js';
 
 /** For how long the kernel may answer by itself, in seconds and nanoseconds. */
@@ -11,34 +12,46 @@ export interface Validity {
  * node's change is acknowledged.
  */
 export interface CachePolicy {
-  /** For a name that was just looked up or made. */
-  entry(attr: Attr): Validity;
+  /** For a name that was just looked up, made or listed. Only asked where the kernel can forget all names at once. */
+  entry(parent: Gfid, name: Name, attr: Attr): Validity;
   attributes(attr: Attr): Validity;
-  /** Listing with attributes only pays where the kernel may keep them. */
-  readonly listAttributes: boolean;
+  /** Attributes that are known to hold at this moment, if they are. */
+  known(gfid: Gfid): Attr | undefined;
+  /** The kernel may keep names at all. */
+  readonly names: boolean;
   /** Fops keeps attributes that it listed, so that the stat calls that follow a listing need not ask for each. */
   readonly prefetchAttributes: boolean;
 }
 
-const NONE: Validity = { sec: 0, nsec: 0 };
+export const NOT_VALID: Validity = { sec: 0, nsec: 0 };
 
 /** Nothing is cached: every lookup and every stat asks, so what one mount did the others see at once. */
 export const noCaching: CachePolicy = {
-  entry: () => NONE,
-  attributes: () => NONE,
-  listAttributes: false,
+  entry: () => NOT_VALID,
+  attributes: () => NOT_VALID,
+  known: () => undefined,
+  names: false,
   prefetchAttributes: false,
 };
 
-/** Attributes may be kept for `validMs`, names not at all. */
-export function attributeCaching(validMs: (attr: Attr) => number): CachePolicy {
+/** What a policy asks: each in milliseconds from now, 0 where nothing may be kept. */
+export interface Leased {
+  nameValidMs(parent: Gfid, name: Name, child: Gfid): number;
+  attrValidMs(gfid: Gfid): number;
+  attr(gfid: Gfid): Attr | undefined;
+}
+
+/** The kernel keeps what is leased, less a margin for the way there: its time runs from the moment it takes the answer. */
+export function leaseCaching(leased: () => Leased | undefined, marginMs: number): CachePolicy {
+  const validity = (ms: number): Validity => {
+    const left = ms - marginMs;
+    return left <= 0 ? NOT_VALID : { sec: Math.floor(left / 1000), nsec: Math.floor((left % 1000) * 1e6) };
+  };
   return {
-    entry: () => NONE,
-    attributes: (attr) => {
-      const ms = validMs(attr);
-      return ms <= 0 ? NONE : { sec: Math.floor(ms / 1000), nsec: Math.floor((ms % 1000) * 1e6) };
-    },
-    listAttributes: false,
+    entry: (parent, name, attr) => validity(leased()?.nameValidMs(parent, name, attr.gfid) ?? 0),
+    attributes: (attr) => validity(leased()?.attrValidMs(attr.gfid) ?? 0),
+    known: (gfid) => leased()?.attr(gfid),
+    names: true,
     prefetchAttributes: true,
   };
 }

@@ -1,14 +1,24 @@
 import { Errno, errnoName } from '../base/errno.js';
-import type { Gfid, Name } from '../base/ids.js';
+import type { Gfid } from '../base/ids.js';
+import type { Clock } from '../env/clock.js';
 import type { Log } from '../env/log.js';
-import { NotifyInvalEntryOut, NotifyInvalInodeOut, OutHeader } from './abi.js';
+import { NotifyInvalInodeOut, OutHeader } from './abi.js';
 import { Notify } from './abi-constants.js';
 import type { FuseDevice } from './device.js';
 import { write64 } from './message.js';
 import type { NodeTable } from './nodes.js';
 
-/** An inode whose attributes the kernel shall forget, or one name of a directory. */
-export type Stale = { gfid: Gfid } | { parent: Gfid; name: Name };
+/** What the kernel shall forget. */
+export interface Stale {
+  /** Inodes whose attributes change. */
+  gfids: readonly Gfid[];
+  /** Names change: the kernel forgets all it knows, since one name of a directory cannot be taken back while the kernel changes that directory. */
+  names: boolean;
+}
+
+/** The kernel learns of an inode a moment after the answer that names it was taken: until then it says that it does not know it. */
+const UNKNOWN_RETRIES_MAX = 50;
+const UNKNOWN_RETRY_MS = 5;
 
 /**
  * Makes the kernel forget. Notifications go through the thread pool, because the kernel may hold one back until requests are answered that
@@ -17,27 +27,37 @@ export type Stale = { gfid: Gfid } | { parent: Gfid; name: Name };
 export class Invalidator {
   readonly #device: FuseDevice;
   readonly #nodes: NodeTable;
+  readonly #clock: Clock;
   readonly #log: Log;
 
-  constructor(device: FuseDevice, nodes: NodeTable, log: Log) {
+  constructor(device: FuseDevice, nodes: NodeTable, clock: Clock, log: Log) {
     this.#device = device;
     this.#nodes = nodes;
+    this.#clock = clock;
     this.#log = log;
   }
 
   /** Resolves when the kernel has forgotten all of it. What the kernel does not know needs no telling. */
-  async invalidate(stale: readonly Stale[]): Promise<void> {
+  async invalidate(stale: Stale): Promise<void> {
+    if (stale.names) this.#check(this.#device.notifyNow(INC_EPOCH));
     const sent: Promise<void>[] = [];
-    for (const what of stale) {
-      const nodeid = this.#nodes.nodeid('gfid' in what ? what.gfid : what.parent);
-      if (nodeid === undefined) continue;
-      sent.push(this.#send('gfid' in what ? encodeInvalInode(nodeid) : encodeInvalEntry(nodeid, what.name)));
+    for (const gfid of stale.gfids) {
+      const nodeid = this.#nodes.nodeid(gfid);
+      if (nodeid !== undefined) sent.push(this.#forgetAttributes(gfid, nodeid));
     }
     await Promise.all(sent);
   }
 
-  async #send(message: Uint8Array): Promise<void> {
-    const errno = await this.#device.notify(message);
+  async #forgetAttributes(gfid: Gfid, nodeid: number): Promise<void> {
+    for (let retry = 0; ; retry++) {
+      const errno = await this.#device.notify(encodeInvalInode(nodeid));
+      const learning = errno === Errno.ENOENT && this.#nodes.nodeid(gfid) === nodeid && retry < UNKNOWN_RETRIES_MAX;
+      if (!learning) return this.#check(errno);
+      await new Promise<void>((resolve) => void this.#clock.after(UNKNOWN_RETRY_MS, resolve));
+    }
+  }
+
+  #check(errno: number): void {
     // ENOENT: not cached. ENOTCONN, ENODEV: unmounted meanwhile.
     if (errno === 0 || errno === Errno.ENOENT || errno === Errno.ENOTCONN || errno === Errno.ENODEV) return;
     this.#log.error('the kernel refused to forget', { errno: errnoName(errno) });
@@ -65,11 +85,5 @@ export function encodeInvalInode(nodeid: number): Buffer {
   return bytes;
 }
 
-/** One name of a directory. */
-export function encodeInvalEntry(parent: number, name: Name): Buffer {
-  const { bytes, view } = notification(Notify.INVAL_ENTRY, NotifyInvalEntryOut.bytes + name.length + 1);
-  write64(view, OutHeader.bytes + NotifyInvalEntryOut.at.parent, parent);
-  view.setUint32(OutHeader.bytes + NotifyInvalEntryOut.at.namelen, name.length, true);
-  bytes.write(name, OutHeader.bytes + NotifyInvalEntryOut.bytes, 'latin1');
-  return bytes;
-}
+/** Every name that the kernel knows needs a lookup again; takes no lock in the kernel, so it never waits. */
+const INC_EPOCH = notification(Notify.INC_EPOCH, 0).bytes;

@@ -1,7 +1,6 @@
 import { Errno } from '../base/errno.js';
 import { InitIn, InitOut, OutHeader } from './abi.js';
 import { InitFlag, KERNEL_MAJOR, KERNEL_MINOR_MAX, KERNEL_MINOR_MIN } from './abi-constants.js';
-import type { CachePolicy } from './caching.js';
 import { operation, type Operation } from './operation.js';
 import type { Session } from './session.js';
 
@@ -39,11 +38,14 @@ const WANTED: readonly (keyof typeof InitFlag)[] = [
   'HAS_RESEND',
 ];
 
-/** The flags to answer INIT with: what is wanted and offered, as the two words of InitOut. */
-export function agreeFlags(offered: number, offered2: number, policy: CachePolicy): { flags: number; flags2: number } {
+/**
+ * The flags to answer INIT with: what is wanted and offered, as the two words of InitOut. `listAttributes`: listing with attributes only pays
+ * where the kernel may keep the names that come with them.
+ */
+export function agreeFlags(offered: number, offered2: number, listAttributes: boolean): { flags: number; flags2: number } {
   let flags = 0;
   let flags2 = 0;
-  const wanted = policy.listAttributes ? [...WANTED, 'DO_READDIRPLUS' as const, 'READDIRPLUS_AUTO' as const] : WANTED;
+  const wanted = listAttributes ? [...WANTED, 'DO_READDIRPLUS' as const, 'READDIRPLUS_AUTO' as const] : WANTED;
   const extended = (offered & (1 << InitFlag.INIT_EXT)) !== 0;
   for (const name of wanted) {
     const bit = InitFlag[name];
@@ -83,8 +85,8 @@ export const init: Operation = {
       return session.failWith(request, Errno.EPROTO);
     }
     const offered2 = message.end - message.body >= InitIn.at.flags2 + 4 ? message.u32(InitIn.at.flags2) : 0;
-    const { flags, flags2 } = agreeFlags(message.u32(InitIn.at.flags), offered2, session.policy);
     const minor = Math.min(kernelMinor, KERNEL_MINOR_MAX);
+    const { flags, flags2 } = agreeFlags(message.u32(InitIn.at.flags), offered2, session.keepsNamesAt(minor));
     session.state.setAgreed(minor, flags, flags2);
     encodeInitOut(session, minor, flags, flags2, Math.max(message.u32(InitIn.at.max_readahead), READAHEAD_BYTES));
     session.send(request, InitOut.bytes);

@@ -1,5 +1,5 @@
 import { Errno } from '../base/errno.js';
-import type { Name } from '../base/ids.js';
+import type { Gfid, Name } from '../base/ids.js';
 import type { DirEntry } from '../fops/fields.js';
 import { S_IFDIR } from '../fops/ops.js';
 import { Dirent, EntryOut, OpenIn, OutHeader, ReadIn, ReleaseIn } from './abi.js';
@@ -23,13 +23,15 @@ function alignedTo8(bytes: number): number {
 class Listing {
   #at = OutHeader.bytes;
   readonly #session: Session;
+  readonly #directory: Gfid;
   readonly #end: number;
   readonly #plus: boolean;
 
-  constructor(session: Session, size: number, plus: boolean) {
+  constructor(session: Session, scan: Scan) {
     this.#session = session;
-    this.#end = OutHeader.bytes + Math.min(size, BODY_BYTES_MAX);
-    this.#plus = plus;
+    this.#directory = scan.handle.gfid;
+    this.#end = OutHeader.bytes + Math.min(scan.size, BODY_BYTES_MAX);
+    this.#plus = scan.plus;
   }
 
   get bytes(): number {
@@ -50,9 +52,10 @@ class Listing {
     const head = this.#plus ? EntryOut.bytes : 0;
     if (!this.#fits(head, entry.name)) return false;
     if (this.#plus) {
-      // An entry without attributes vanished while it was listed: it is named, and looked up by whoever wants it.
-      if (entry.attr === undefined) this.#session.out.fill(0, this.#at, this.#at + head);
-      else if (!this.#session.putEntry(this.#at, entry.attr)) return false;
+      // An entry without attributes is changing, or vanished while it was listed: it is named, and looked up by whoever wants it.
+      const attr = this.#session.policy.known(entry.gfid) ?? entry.attr;
+      if (attr === undefined) this.#session.out.fill(0, this.#at, this.#at + head);
+      else if (!this.#session.putEntry(this.#at, this.#directory, entry.name, attr)) return false;
     }
     encodeIno(this.#session.outView, this.#at + head + Dirent.at.ino, entry.gfid);
     this.#putName(head, entry.name, cookie, entry.type);
@@ -86,7 +89,7 @@ interface Scan {
 /** Answers from `chunk`, whose name number `from` is the one behind the cookie. */
 function answer(session: Session, request: Request, scan: Scan, chunk: Chunk, from: number): void {
   if (request.answered) return;
-  const listing = new Listing(session, scan.size, scan.plus);
+  const listing = new Listing(session, scan);
   let cookie = scan.cookie;
   let last: Name | '' = '';
   let room = true;
@@ -105,12 +108,14 @@ function answer(session: Session, request: Request, scan: Scan, chunk: Chunk, fr
 
 /** Fetches names behind `after`, leaving out the first `skip`, then answers. */
 function fetch(session: Session, request: Request, scan: Scan, after: Name | '', skip: number): void {
-  const limit = scan.plus && skip === 0 ? Math.max(1, Math.floor(scan.size / PLUS_BYTES_TYPICAL)) : NAMES_PER_FETCH;
+  const { prefetchAttributes } = session.policy;
+  const whatFits = scan.plus && skip === 0 && !prefetchAttributes;
+  const limit = whatFits ? Math.max(1, Math.floor(scan.size / PLUS_BYTES_TYPICAL)) : NAMES_PER_FETCH;
   const listed = session.fops.readdir({
     gfid: scan.handle.gfid,
     after,
     limit,
-    attributes: scan.plus || session.policy.prefetchAttributes,
+    attributes: scan.plus || prefetchAttributes,
   });
   session.settle(request, listed, ({ entries, end }) => {
     const last = entries.at(-1);
@@ -122,7 +127,7 @@ function fetch(session: Session, request: Request, scan: Scan, after: Name | '',
     const before = skip > 0 ? (entries[Math.min(skip, entries.length) - 1]?.name ?? after) : after;
     const chunk: Chunk = { first, after: before, entries: rest, count: rest.length, end };
     answer(session, request, scan, chunk, 0);
-    // Attributes grow old at once; a later listing with attributes fetches again, so only names are kept.
+    // Attributes grow old at once, so only names are kept; the policy knows which attributes still hold.
     const names = entries.some((e) => e.attr !== undefined)
       ? rest.map((e) => ({ name: e.name, gfid: e.gfid, type: e.type }))
       : rest;
@@ -138,7 +143,8 @@ function list(session: Session, request: Request, fh: number, cookie: number, si
   const position = handle.position(Math.max(cookie, COOKIE_DOTS));
   const { chunk, from } = position;
   if (chunk?.entries === undefined) return fetch(session, request, scan, position.after, position.skip);
-  if (!plus || from >= chunk.count) return answer(session, request, scan, chunk, from);
+  const next = chunk.entries[from];
+  if (!plus || next === undefined || session.policy.known(next.gfid) !== undefined) return answer(session, request, scan, chunk, from);
   fetch(session, request, scan, from > 0 ? (chunk.entries[from - 1] as DirEntry).name : chunk.after, 0);
 }
 

@@ -86,7 +86,7 @@ export const create = operation('CREATE', { body: CreateIn, names: 1 }, (session
     gid: request.gid,
   };
   session.settle(request, session.fops.create(args, request.mutation(0)), (r) => {
-    session.created(request, r.attr, replyFlags(session, flags), closer(session, r.attr.gfid));
+    session.created(request, args, r.attr, replyFlags(session, flags), closer(session, r.attr.gfid));
   });
 });
 
@@ -95,7 +95,7 @@ export const tmpfile = operation('TMPFILE', { body: CreateIn }, (session, reques
   const mode = message.u32(CreateIn.at.mode) & MODE_BITS;
   const args = { parent: session.gfid, mode, uid: request.uid, gid: request.gid };
   session.settle(request, session.fops.tmpfile(args, request.mutation(0)), (r) => {
-    session.created(request, r.attr, replyFlags(session, flags), closer(session, r.attr.gfid));
+    session.created(request, { parent: args.parent, name: '' }, r.attr, replyFlags(session, flags), closer(session, r.attr.gfid));
   });
 });
 

@@ -18,9 +18,8 @@ import { operation } from './operation.js';
 const PERMISSION_BITS = 0o7777;
 
 export const lookup = operation('LOOKUP', { names: 1 }, (session, request, message) => {
-  session.settle(request, session.fops.lookup({ parent: session.gfid, name: message.name0 }), (r) =>
-    session.entry(request, r.attr),
-  );
+  const args = { parent: session.gfid, name: message.name0 };
+  session.settle(request, session.fops.lookup(args), (r) => session.entry(request, args.parent, args.name, r.attr));
 });
 
 export const forget = operation(

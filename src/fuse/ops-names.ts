@@ -1,4 +1,6 @@
 import { Errno } from '../base/errno.js';
+import type { Gfid, Name } from '../base/ids.js';
+import type { Attr } from '../fops/fields.js';
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFMT, S_IFREG } from '../fops/ops.js';
 import { LinkIn, MkdirIn, MknodIn, Rename2In, RenameIn } from './abi.js';
 import type { Message, Request } from './message.js';
@@ -9,12 +11,17 @@ import type { Session } from './session.js';
 const MODE_BITS = 0o7777;
 const TARGET_BYTES_MAX = 4095;
 
+/** Answers with the inode that the operation gave this name. */
+function settleEntry(session: Session, request: Request, place: { parent: Gfid; name: Name }, made: Promise<{ attr: Attr }>): void {
+  session.settle(request, made, ({ attr }) => session.entry(request, place.parent, place.name, attr));
+}
+
 export const symlink = operation('SYMLINK', { strings: 2, names: 1 }, (session, request, message) => {
   const target = message.name1;
   if (target.length === 0) return session.failWith(request, Errno.ENOENT);
   if (target.length > TARGET_BYTES_MAX) return session.failWith(request, Errno.ENAMETOOLONG);
   const args = { parent: session.gfid, name: message.name0, target, uid: request.uid, gid: request.gid };
-  session.settle(request, session.fops.symlink(args, request.mutation(0)), (r) => session.entry(request, r.attr));
+  settleEntry(session, request, args, session.fops.symlink(args, request.mutation(0)));
 });
 
 export const mknod = operation('MKNOD', { body: MknodIn, names: 1 }, (session, request, message) => {
@@ -27,13 +34,13 @@ export const mknod = operation('MKNOD', { body: MknodIn, names: 1 }, (session, r
     uid: request.uid,
     gid: request.gid,
   };
-  session.settle(request, session.fops.mknod(args, request.mutation(0)), (r) => session.entry(request, r.attr));
+  settleEntry(session, request, args, session.fops.mknod(args, request.mutation(0)));
 });
 
 export const mkdir = operation('MKDIR', { body: MkdirIn, names: 1 }, (session, request, message) => {
   const mode = message.u32(MkdirIn.at.mode) & MODE_BITS;
   const args = { parent: session.gfid, name: message.name0, mode, uid: request.uid, gid: request.gid };
-  session.settle(request, session.fops.mkdir(args, request.mutation(0)), (r) => session.entry(request, r.attr));
+  settleEntry(session, request, args, session.fops.mkdir(args, request.mutation(0)));
 });
 
 export const unlink = operation('UNLINK', { names: 1 }, (session, request, message) => {
@@ -69,5 +76,5 @@ export const link = operation('LINK', { body: LinkIn, names: 1 }, (session, requ
   const gfid = session.nodes.gfid(message.u64(LinkIn.at.oldnodeid));
   if (gfid === undefined) return session.failWith(request, Errno.ESTALE);
   const args = { gfid, newParent: session.gfid, newName: message.name0 };
-  session.settle(request, session.fops.link(args, request.mutation(0)), (r) => session.entry(request, r.attr));
+  settleEntry(session, request, { parent: args.newParent, name: args.newName }, session.fops.link(args, request.mutation(0)));
 });

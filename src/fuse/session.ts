@@ -7,14 +7,14 @@
  * new session over the same state asks the kernel to send again what the old one had not answered.
  */
 import { Errno, errnoName, FsError, LostError } from '../base/errno.js';
-import type { Gfid } from '../base/ids.js';
+import type { Gfid, Name } from '../base/ids.js';
 import type { Clock } from '../env/clock.js';
 import type { Log } from '../env/log.js';
 import type { Attr } from '../fops/fields.js';
 import type { Fops } from '../fops/ops.js';
 import { AttrOut, CreateOut, EntryOut, InHeader, OpenOut, OutHeader } from './abi.js';
-import { ERRNO_MAX, Notify } from './abi-constants.js';
-import type { CachePolicy } from './caching.js';
+import { ERRNO_MAX, MINOR_WITH_EPOCH, Notify } from './abi-constants.js';
+import { NOT_VALID, type CachePolicy } from './caching.js';
 import type { DeviceEnd, FuseDevice, RequestBuffer } from './device.js';
 import type { DirectoryTable } from './directories.js';
 import { BODY_BYTES_MAX, encodeAttrOut, encodeEntryOut } from './encode.js';
@@ -226,6 +226,15 @@ export class Session {
     return this.#gfid;
   }
 
+  /** The kernel may keep names: it can be made to forget all of them at once. */
+  get keepsNames(): boolean {
+    return this.keepsNamesAt(this.state.agreed.minor);
+  }
+
+  keepsNamesAt(minor: number): boolean {
+    return this.policy.names && minor >= MINOR_WITH_EPOCH;
+  }
+
   /** The number of a mutation that begins after later requests may have begun theirs. */
   lateNumber(): number {
     return this.#lateNumbers.take(this.#newestUnique);
@@ -277,18 +286,18 @@ export class Session {
     this.send(request, AttrOut.bytes);
   }
 
-  /** Answers with an inode and counts the lookup. */
-  entry(request: Request, attr: Attr): void {
+  /** Answers with the inode that has this name, and counts the lookup. */
+  entry(request: Request, parent: Gfid, name: Name, attr: Attr): void {
     if (request.answered) return;
-    if (!this.putEntry(OutHeader.bytes, attr)) return this.failWith(request, Errno.ENFILE);
+    if (!this.putEntry(OutHeader.bytes, parent, name, attr)) return this.failWith(request, Errno.ENFILE);
     if (!this.send(request, EntryOut.bytes)) this.#unlook(attr.gfid);
   }
 
-  /** Answers with an inode and its new handle; `close` undoes the open when nobody waits for it. */
-  created(request: Request, attr: Attr, openFlags: number, close: () => void): void {
+  /** Answers with the inode that was made at this place ('' for one without a name) and its new handle; `close` undoes the open when nobody waits for it. */
+  created(request: Request, place: { parent: Gfid; name: Name }, attr: Attr, openFlags: number, close: () => void): void {
     if (request.answered) return close();
     const fh = this.handles.add(attr.gfid);
-    if (fh === 0 || !this.putEntry(OutHeader.bytes, attr)) {
+    if (fh === 0 || !this.putEntry(OutHeader.bytes, place.parent, place.name, attr)) {
       this.handles.remove(fh);
       close();
       return this.failWith(request, Errno.ENFILE);
@@ -318,12 +327,13 @@ export class Session {
     if (!this.send(request, OpenOut.bytes)) undo();
   }
 
-  /** Encodes an inode and counts the lookup; false when the node table is full. */
-  putEntry(at: number, attr: Attr): boolean {
+  /** Encodes the inode that has this name and counts the lookup; false when the node table is full. */
+  putEntry(at: number, parent: Gfid, name: Name, attr: Attr): boolean {
     const nodeid = this.nodes.look(attr.gfid);
     if (nodeid < 0) return false;
     const generation = this.nodes.generation(nodeid);
-    encodeEntryOut(this.outView, at, nodeid, generation, attr, this.policy.entry(attr), this.policy.attributes(attr));
+    const nameValid = this.keepsNames ? this.policy.entry(parent, name, attr) : NOT_VALID;
+    encodeEntryOut(this.outView, at, nodeid, generation, attr, nameValid, this.policy.attributes(attr));
     return true;
   }
 

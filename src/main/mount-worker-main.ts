@@ -4,7 +4,7 @@ import { LargeBuffers } from '../base/large-buffers.js';
 import { VolumeClient } from '../client/client.js';
 import type { View } from '../fops/view.js';
 import type { VolumeSpec } from '../fops/volume.js';
-import { attributeCaching } from '../fuse/caching.js';
+import { leaseCaching } from '../fuse/caching.js';
 import type { Stale } from '../fuse/invalidator.js';
 import { RealRandom } from '../platform/clock.js';
 import { formatHostPort, GLUOND_PORT } from '../platform/target.js';
@@ -28,14 +28,13 @@ function frameTimeoutMs(spec: VolumeSpec): number {
 }
 
 class MountedVolume implements OpenVolume {
-  /** The kernel's time runs from the moment it takes the answer; the margin covers the way there. */
-  readonly policy = attributeCaching((attr) => (this.#client?.cache.attrValidMs(attr.gfid) ?? 0) - KERNEL_MARGIN_MS);
+  readonly policy = leaseCaching(() => this.#client?.cache, KERNEL_MARGIN_MS);
   readonly #buffers = new LargeBuffers();
   readonly giveBack = (data: Uint8Array): void => this.#buffers.give(data);
   readonly #request: VolumeRequest;
   readonly #watch = new AbortController();
   #client: VolumeClient | undefined;
-  #invalidate: (stale: readonly Stale[]) => Promise<void> = () => Promise.resolve();
+  #invalidate: (stale: Stale) => Promise<void> = () => Promise.resolve();
 
   constructor(request: VolumeRequest) {
     this.#request = request;
@@ -80,7 +79,7 @@ class MountedVolume implements OpenVolume {
         opens,
         holdAcknowledgedMs: takeover ? HOLD_ACKNOWLEDGED_MS : 0,
         frameTimeoutMs: frameTimeoutMs(spec),
-        invalidate: (gfids) => this.#invalidate(gfids.map((gfid) => ({ gfid }))),
+        invalidate: (stale) => this.#invalidate(stale),
       },
     );
     this.#client.update(spec, view);
@@ -91,7 +90,7 @@ class MountedVolume implements OpenVolume {
     return (this.#client as VolumeClient).fops;
   }
 
-  onInvalidate(invalidate: (stale: readonly Stale[]) => Promise<void>): void {
+  onInvalidate(invalidate: (stale: Stale) => Promise<void>): void {
     this.#invalidate = invalidate;
   }
 

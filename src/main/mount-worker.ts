@@ -49,7 +49,7 @@ export interface OpenVolume {
   /** Memory of data that was read and is not needed any more. */
   giveBack?: (data: Uint8Array) => void;
   /** Sets who is told what the kernel must forget; the promise resolves when it has. */
-  onInvalidate?(invalidate: (stale: readonly Stale[]) => Promise<void>): void;
+  onInvalidate?(invalidate: (stale: Stale) => Promise<void>): void;
   /** Takes back a mutation that was not sent yet. */
   withdraw?(requestNumber: number): void;
   /** Ends the session: locks and opens go. */
@@ -195,8 +195,8 @@ class MountWorker {
       ...(volume.giveBack === undefined ? {} : { giveBack: volume.giveBack }),
       onInit: () => this.#ready(),
     });
-    const invalidator = new Invalidator(device, session.nodes, this.#log);
-    volume.onInvalidate?.((stale) => invalidator.invalidate(stale));
+    const invalidator = new Invalidator(device, session.nodes, this.#clock, this.#log);
+    volume.onInvalidate?.(({ gfids, names }) => invalidator.invalidate({ gfids, names: names && session.keepsNames }));
     process.title = `gluon mount worker ${this.#config.directory}`;
     const end = await session.run();
     this.#log.info('the mount is no more', { reason: end });
