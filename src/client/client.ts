@@ -9,7 +9,7 @@
  * bricks answer a repeated number as they did the first time. With no majority, requests wait (or fail after `frameTimeoutMs`).
  */
 import { Errno, FsError, LostError } from '../base/errno.js';
-import { hex, NAME_BYTES_MAX, type Gfid } from '../base/ids.js';
+import { hex, NAME_BYTES_MAX, type Gfid, type Name } from '../base/ids.js';
 import type { Cancel, Clock, Random } from '../env/clock.js';
 import { OWN_PAYLOAD_BYTES, type Address, type Channel, type Network } from '../env/channel.js';
 import type { Log } from '../env/log.js';
@@ -114,7 +114,7 @@ export class VolumeClient {
     this.#log = env.log.child({ session: this.session });
     this.#frameTimeoutMs = options.frameTimeoutMs ?? 0;
     this.#invalidate = options.invalidate;
-    this.#held = new HeldState(options.opens ?? []);
+    this.#held = new HeldState(options.opens ?? [], (gfid) => this.#tellOpens([], [gfid]));
     this.#acknowledgements = new Acknowledgements(env.clock.now() + (options.holdAcknowledgedMs ?? 0));
     this.cache = new LeaseCache(() => env.clock.now());
     this.fops = Object.fromEntries(OP_NAMES.map((op) => [op, (args: never, requestNumber?: number) => this.call(op, args, requestNumber)])) as unknown as Fops;
@@ -147,6 +147,9 @@ export class VolumeClient {
       } catch (error) {
         return Promise.reject(error as Error);
       }
+    } else {
+      const done = this.#withoutAsking(op, args, requestNumber ?? 0);
+      if (done !== undefined) return Promise.resolve(done as Result<K>);
     }
     return new Promise<Result<K>>((resolve, reject) => {
       if (this.#closed || this.#spec?.started === false) {
@@ -167,6 +170,47 @@ export class VolumeClient {
       if (this.#readyEpoch > 0 && this.#unsent === 1 && this.#hasRoom(pending)) this.#send(pending);
       else if (this.#readyEpoch > 0 && !pending.counts) this.#send(pending);
     });
+  }
+
+  /** Opens and closes under a lease. What this client is about to remove a name of is told first: the bricks must keep it while it is open. */
+  #withoutAsking(op: OpName, args: unknown, requestNumber: number): unknown {
+    switch (op) {
+      case 'open': {
+        const { gfid, truncate } = args as Args<'open'>;
+        const attr = truncate ? undefined : this.cache.attr(gfid);
+        if (attr === undefined) return undefined;
+        this.#held.openLocally(gfid, requestNumber);
+        return { attr };
+      }
+      case 'release':
+        return this.#held.closeLocally((args as Args<'release'>).gfid) ? {} : undefined;
+      case 'unlink': {
+        const { parent, name } = args as Args<'unlink'>;
+        this.#tellBeforeRemoval(parent, name);
+        return undefined;
+      }
+      case 'rename': {
+        const { newParent, newName } = args as Args<'rename'>;
+        this.#tellBeforeRemoval(newParent, newName);
+        return undefined;
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  #tellBeforeRemoval(parent: Gfid, name: Name): void {
+    const child = this.cache.child(parent, name);
+    this.#tellOpens(this.#held.tell(typeof child === 'string' ? [child] : undefined), []);
+  }
+
+  /** Without a connection it is told with the next `reclaim`. */
+  #tellOpens(held: Gfid[], closed: Gfid[]): void {
+    if (held.length > 0 || closed.length > 0) this.#channel?.send({ kind: 'opens', whole: false, held, closed });
+  }
+
+  #tellAllOpens(): void {
+    this.#channel?.send({ kind: 'opens', whole: true, held: this.#held.tellAll(), closed: [] });
   }
 
   /** Takes back a mutation that was not sent yet: it fails with EINTR and never happens. False when it may have been sent. */
@@ -302,6 +346,7 @@ export class VolumeClient {
     // Everything is asked again: a brick that became primary anew forgot what was waiting for it, one that did not knows the numbers.
     this.#unsendAll();
     this.#channel?.send({ kind: 'reclaim', id: this.#view.epoch, epoch: this.#view.epoch, opens: this.#held.opens(), locks: this.#held.locks() });
+    this.#tellAllOpens();
   }
 
   // ---------------------------------------------------------------- messages
@@ -315,7 +360,8 @@ export class VolumeClient {
       case 'pong': {
         const sentAt = this.#pings.get(message.id);
         this.#pings.delete(message.id);
-        if (sentAt !== undefined && message.epoch === this.#readyEpoch) this.cache.extend(sentAt + message.leaseMs);
+        // While it held no lease, a name may have been removed of what it has open.
+        if (sentAt !== undefined && message.epoch === this.#readyEpoch && this.cache.extend(sentAt + message.leaseMs)) this.#tellAllOpens();
         return;
       }
       case 'recall':
@@ -351,7 +397,7 @@ export class VolumeClient {
       pending.reject(new FsError(Errno.EIO, op, 'the brick answered with more than was asked for'));
     } else if (message.errno === 0) {
       ownResult(message);
-      if (requestNumber > 0) this.#held.settled(op, args, message.result);
+      if (requestNumber > 0) this.#held.settled(op, args, message.result, requestNumber);
       pending.resolve(message.result);
     } else pending.reject(new FsError(message.errno, op));
     if (this.#unsent > 0 && this.#readyEpoch > 0) this.#sendAll();
@@ -359,6 +405,7 @@ export class VolumeClient {
 
   #recall(channel: Channel<Message>, message: MessageOf<'recall'>): void {
     const names = this.cache.forget(message.gfids);
+    this.#tellOpens(this.#held.tell(message.gfids), []);
     const answer = (): void => channel.send({ kind: 'recalled', id: message.id });
     if (this.#invalidate === undefined) answer();
     else {

@@ -37,11 +37,13 @@ export class LeaseCache {
     this.#now = now;
   }
 
-  /** What a pong says: leases are good until then. */
-  extend(until: number): void {
-    // Once the time was over, changes were made without asking this client: what it knew from before must not come to life again.
-    if (this.#leaseUntil <= this.#now()) this.#forgetAll();
+  /** What a pong says: leases are good until then. True when there was a time without, in which changes were made without asking this client. */
+  extend(until: number): boolean {
+    const lapsed = this.#leaseUntil <= this.#now();
+    // What was known from before must not come to life again.
+    if (lapsed) this.#forgetAll();
     if (until > this.#leaseUntil) this.#leaseUntil = until;
+    return lapsed;
   }
 
   /** The connection or the view changed. */
@@ -74,6 +76,11 @@ export class LeaseCache {
   nameValidMs(parent: Gfid, name: Name, child: Gfid): number {
     if (this.#inodes.get(parent)?.names?.get(name) !== child) return 0;
     return Math.max(0, this.#leaseUntil - this.#now());
+  }
+
+  /** The inode of this name, null for none; undefined when it is not known. Good enough only for what need not be sure. */
+  child(parent: Gfid, name: Name): Gfid | null | undefined {
+    return this.#inodes.get(parent)?.names?.get(name);
   }
 
   /** Attributes that hold at this moment. */

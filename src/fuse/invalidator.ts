@@ -78,9 +78,18 @@ function notification(code: number, bodyBytes: number): { bytes: Buffer; view: D
  * wait at the primary for the very change that the invalidation is for.
  */
 export function encodeInvalInode(nodeid: number): Buffer {
+  return encodeInode(nodeid, -1n);
+}
+
+/** All pages of one inode, and its attributes. The kernel waits for pages that are being read. */
+export function encodeDropPages(nodeid: number): Buffer {
+  return encodeInode(nodeid, 0n);
+}
+
+function encodeInode(nodeid: number, offset: bigint): Buffer {
   const { bytes, view } = notification(Notify.INVAL_INODE, NotifyInvalInodeOut.bytes);
   write64(view, OutHeader.bytes + NotifyInvalInodeOut.at.ino, nodeid);
-  view.setBigInt64(OutHeader.bytes + NotifyInvalInodeOut.at.off, -1n, true);
+  view.setBigInt64(OutHeader.bytes + NotifyInvalInodeOut.at.off, offset, true);
   write64(view, OutHeader.bytes + NotifyInvalInodeOut.at.len, 0);
   return bytes;
 }

@@ -24,6 +24,7 @@ import {
 } from './abi.js';
 import {
   FOPEN_DIRECT_IO,
+  FOPEN_KEEP_CACHE,
   FOPEN_PARALLEL_DIRECT_WRITES,
   FSYNC_FDATASYNC,
   O_APPEND,
@@ -45,7 +46,7 @@ const MODE_BITS = 0o7777;
 const COPY_BYTES_MAX = 0x7fff_f000;
 
 /**
- * Without KEEP_CACHE the kernel drops the file's pages at open. O_DIRECT opens leave the page cache out and may write in parallel; with the
+ * Without KEEP_CACHE (see page-versions.ts) the kernel drops the file's pages at open. O_DIRECT opens leave the page cache out and may write in parallel; with the
  * cache in between, every write would hold the inode's lock.
  */
 function replyFlags(session: Session, openFlags: number): number {
@@ -69,8 +70,10 @@ export const open = operation('OPEN', { body: OpenIn }, (session, request, messa
     truncate: (flags & O_TRUNC) !== 0,
     killPriv: (message.u32(OpenIn.at.open_flags) & OPEN_KILL_SUIDGID) !== 0,
   };
-  session.settle(request, session.fops.open(args, request.mutation(0)), () => {
-    session.opened(request, gfid, replyFlags(session, flags), closer(session, gfid));
+  session.settle(request, session.fops.open(args, request.mutation(0)), ({ attr }) => {
+    const how = replyFlags(session, flags);
+    const keep = how === 0 && session.pages.opened(attr) ? FOPEN_KEEP_CACHE : 0;
+    session.opened(request, gfid, how | keep, closer(session, gfid));
   });
 });
 

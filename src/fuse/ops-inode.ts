@@ -26,7 +26,7 @@ export const forget = operation(
   'FORGET',
   { body: ForgetIn, anywhere: true, silent: true },
   (session, request, message) => {
-    session.nodes.forget(request.nodeid, message.u64(ForgetIn.at.nlookup));
+    session.forget(request.nodeid, message.u64(ForgetIn.at.nlookup));
   },
 );
 
@@ -37,7 +37,7 @@ export const batchForget = operation(
     const announced = message.u32(BatchForgetIn.at.count);
     let at = message.rest;
     for (let i = 0; i < announced && at + ForgetOne.bytes <= message.end; i++, at += ForgetOne.bytes) {
-      session.nodes.forget(
+      session.forget(
         readU64(message.view, at + ForgetOne.at.nodeid),
         readU64(message.view, at + ForgetOne.at.nlookup),
       );

@@ -20,12 +20,14 @@ import type { DirectoryTable } from './directories.js';
 import { BODY_BYTES_MAX, encodeAttrOut, encodeEntryOut } from './encode.js';
 import type { HandleTable } from './handles.js';
 import { Interrupts, type Processes } from './interrupts.js';
+import { encodeDropPages } from './invalidator.js';
 import type { KeptState } from './kept-state.js';
 import type { LockOwners } from './lock-owners.js';
 import { LateNumbers, Message, nameErrno, Request, write64 } from './message.js';
 import type { NodeTable } from './nodes.js';
 import { OPERATIONS } from './operations.js';
 import type { Operation } from './operation.js';
+import { PageVersions } from './page-versions.js';
 import { PayloadPool } from './payloads.js';
 
 export interface SessionEnv {
@@ -63,6 +65,7 @@ export class Session {
   readonly owners: LockOwners;
   readonly directories: DirectoryTable;
   readonly payloads = new PayloadPool();
+  readonly pages = new PageVersions();
   readonly onInit: () => void;
   readonly directIo: boolean;
   /** The reply under construction; bodies start at `OutHeader.bytes`. */
@@ -282,8 +285,22 @@ export class Session {
   }
 
   attr(request: Request, attr: Attr): void {
+    if (this.pages.deceives(attr)) {
+      // No page is held back by this answer, so the kernel can drop them all while it waits.
+      const dropped = this.#device.notify(encodeDropPages(request.nodeid));
+      this.settle(request, dropped, () => this.#attr(request, attr));
+    } else this.#attr(request, attr);
+  }
+
+  #attr(request: Request, attr: Attr): void {
+    this.pages.told(attr);
     encodeAttrOut(this.outView, OutHeader.bytes, attr, this.policy.attributes(attr));
     this.send(request, AttrOut.bytes);
+  }
+
+  forget(nodeid: number, lookups: number): void {
+    const gone = this.nodes.forget(nodeid, lookups);
+    if (gone !== undefined) this.pages.forget(gone);
   }
 
   /** Answers with the inode that has this name, and counts the lookup. */
@@ -333,7 +350,10 @@ export class Session {
     if (nodeid < 0) return false;
     const generation = this.nodes.generation(nodeid);
     const nameValid = this.keepsNames ? this.policy.entry(parent, name, attr) : NOT_VALID;
-    encodeEntryOut(this.outView, at, nodeid, generation, attr, nameValid, this.policy.attributes(attr));
+    // Before it believes pages that may be old, the kernel must ask for the attributes again.
+    const deceived = this.pages.deceives(attr);
+    if (!deceived) this.pages.told(attr);
+    encodeEntryOut(this.outView, at, nodeid, generation, attr, nameValid, deceived ? NOT_VALID : this.policy.attributes(attr));
     return true;
   }
 
@@ -369,7 +389,7 @@ export class Session {
 
   #unlook(gfid: Gfid): void {
     const nodeid = this.nodes.nodeid(gfid);
-    if (nodeid !== undefined) this.nodes.forget(nodeid, 1);
+    if (nodeid !== undefined) this.forget(nodeid, 1);
   }
 
   /** True when the request was still open; it is closed now. */

@@ -25,14 +25,18 @@ export class Clients {
     channel.send({ kind: 'reclaimed', id: message.id, errno });
   }
 
+  /** A client let go of leases. */
+  recalled(session: Session, id: number): void {
+    for (const gfid of this.#primary.leases.recalled(session, id)) this.#primary.orphans.purge(gfid);
+  }
+
   /** The session is silent or over: its locks and opens go, everywhere. */
   release(session: Session): void {
     const { lockRequests, followers, orphans } = this.#primary;
     const freed = lockRequests.dropSession(session);
     followers.tellReady('releaseSession', session.id);
     for (const gfid of freed) lockRequests.wake(gfid);
-    const opens = [...session.opens.keys()];
-    session.opens.clear();
+    const opens = session.closeAll();
     session.countedBy = undefined;
     for (const gfid of opens) orphans.purge(gfid);
   }

@@ -4,6 +4,9 @@
  *
  * A lease lasts until it is recalled, or until the session's lease time ran out: LEASE_MS after the last ping that was answered. So a session that is
  * silent holds a change up for no longer than that, and a new primary need only wait that long before its first change.
+ *
+ * Under a lease a client opens a file without asking. It tells so (`opens`) before it answers a recall; of a session that does not answer in time every
+ * recalled inode is presumed open, until it tells.
  */
 import type { Cancel, Clock } from '../env/clock.js';
 import type { Gfid } from '../base/ids.js';
@@ -17,7 +20,7 @@ const MARGIN_MS = 50;
 const LEASES_MAX = 200_000;
 
 interface Recall {
-  waits: Set<Session>;
+  waits: Map<Session, Gfid[]>;
   done: () => void;
   cancel: Cancel;
 }
@@ -40,6 +43,7 @@ export class Leases {
     if (this.#holders.size >= LEASES_MAX) {
       if (this.#runOutAt === 0) this.#runOutAt = now + LEASE_MS + MARGIN_MS;
       if (now < this.#runOutAt) return false;
+      for (const held of this.#holders.values()) for (const holder of held instanceof Set ? held : [held]) holder.presumeAll();
       this.#holders.clear();
       this.#runOutAt = 0;
     }
@@ -70,7 +74,11 @@ export class Leases {
       const held = this.#holders.get(gfid);
       if (held === undefined || held === except) continue;
       for (const session of held instanceof Set ? held : [held]) {
-        if (session === except || session.leaseUntil <= now) continue;
+        if (session === except) continue;
+        if (session.leaseUntil <= now) {
+          session.presume(gfid, 0);
+          continue;
+        }
         waits ??= new Map();
         const list = waits.get(session);
         if (list === undefined) waits.set(session, [gfid]);
@@ -87,13 +95,16 @@ export class Leases {
       session.channel?.send({ kind: 'recall', id, gfids: list });
     }
     const cancel = this.#clock.after(until - now, () => this.#finish(id));
-    this.#recalls.set(id, { waits: new Set(waits.keys()), done, cancel });
+    this.#recalls.set(id, { waits, done, cancel });
     return false;
   }
 
-  recalled(session: Session, id: number): void {
+  /** An answer to a recall. Returns inodes that the session may not have open any more, when it is late. */
+  recalled(session: Session, id: number): Gfid[] {
     const recall = this.#recalls.get(id);
-    if (recall?.waits.delete(session) === true && recall.waits.size === 0) this.#finish(id);
+    if (recall?.waits.delete(session) !== true) return session.answeredLate(id);
+    if (recall.waits.size === 0) this.#finish(id);
+    return [];
   }
 
   /** No lease of before counts any more; nobody waits for one. */
@@ -108,6 +119,7 @@ export class Leases {
     if (recall === undefined) return;
     this.#recalls.delete(id);
     recall.cancel();
+    for (const [session, gfids] of recall.waits) for (const gfid of gfids) session.presume(gfid, id);
     recall.done();
   }
 }

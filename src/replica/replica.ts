@@ -9,7 +9,7 @@ import type { Cancel, Clock, Random } from '../env/clock.js';
 import type { Channel } from '../env/channel.js';
 import type { Log } from '../env/log.js';
 import { EMPTY_VIEW, type BrickId, type View } from '../fops/view.js';
-import type { Message, MessageOf } from '../wire/messages.js';
+import { OPENS_MAX, type Message, type MessageOf } from '../wire/messages.js';
 import type { Authority, ReplicaStatus } from './authority.js';
 import { Copy } from './copy.js';
 import { Journal } from './journal.js';
@@ -245,7 +245,11 @@ export class Replica {
         else this.#primary.reclaim(session, channel, message);
         return;
       case 'recalled':
-        this.#primary?.leases.recalled(session, message.id);
+        this.#primary?.clients.recalled(session, message.id);
+        return;
+      case 'opens':
+        for (const gfid of session.told(message.whole, message.held, message.closed)) this.#primary?.orphans.purge(gfid);
+        if (session.openCount > OPENS_MAX) channel.close('more open files than a session may have');
         return;
       case 'bye':
         this.#primary?.clients.end(session);

@@ -12,6 +12,11 @@ export class Session {
   lastSeen = 0;
   /** Open counts by inode. */
   readonly opens = new Map<Gfid, number>();
+  /** Inodes that the client opened by itself under a lease, as far as it has told. */
+  readonly #told = new Set<Gfid>();
+  /** Inodes that it may have opened so: it was silent when a lease was recalled. With the number of the recall, 0 for none. */
+  readonly #presumed = new Map<Gfid, number>();
+  #presumesAll = false;
   /** The primary that has counted `opens` since it heard them from the client. */
   countedBy: object | undefined;
   /** Requests under way: request number → id to answer with (of the connection that asked last). */
@@ -44,9 +49,52 @@ export class Session {
   }
 
   get openCount(): number {
-    let count = 0;
+    let count = this.#told.size;
     for (const n of this.opens.values()) count += n;
     return count;
+  }
+
+  /** It has the inode open, or may have: an unlinked inode stays until this is false for every session. */
+  mayHaveOpen(gfid: Gfid): boolean {
+    return this.opens.has(gfid) || this.#told.has(gfid) || this.#presumesAll || this.#presumed.has(gfid);
+  }
+
+  /** See the message `opens`. Returns inodes that it may not have open any more. */
+  told(whole: boolean, held: readonly Gfid[], closed: readonly Gfid[]): Gfid[] {
+    const gone = whole ? [...this.#told, ...this.#presumed.keys()] : [...closed];
+    if (whole) {
+      this.#told.clear();
+      this.#presumed.clear();
+      this.#presumesAll = false;
+    }
+    for (const gfid of closed) this.#told.delete(gfid);
+    for (const gfid of held) this.#told.add(gfid);
+    return gone;
+  }
+
+  /** It did not answer this recall in time. */
+  presume(gfid: Gfid, recall: number): void {
+    this.#presumed.set(gfid, recall);
+  }
+
+  /** Its leases were forgotten without a recall. */
+  presumeAll(): void {
+    this.#presumesAll = true;
+  }
+
+  /** It answered a recall late, after telling what it has open. Returns inodes that it may not have open any more. */
+  answeredLate(recall: number): Gfid[] {
+    const gone: Gfid[] = [];
+    for (const [gfid, number] of this.#presumed) if (number === recall) gone.push(gfid);
+    for (const gfid of gone) this.#presumed.delete(gfid);
+    return gone;
+  }
+
+  /** Everything it has open is let go; returns the inodes. */
+  closeAll(): Gfid[] {
+    const all = [...this.opens.keys(), ...this.told(true, [], [])];
+    this.opens.clear();
+    return all;
   }
 }
 
@@ -78,7 +126,7 @@ export class Sessions {
   }
 
   isOpen(gfid: Gfid): boolean {
-    for (const session of this.#sessions.values()) if (session.opens.has(gfid)) return true;
+    for (const session of this.#sessions.values()) if (session.mayHaveOpen(gfid)) return true;
     return false;
   }
 }

@@ -21,13 +21,16 @@ import type { Args, OpName, Result } from '../fops/ops.js';
 import { viewKind } from './kinds.js';
 import type { PeerArgs, PeerOpName, PeerResult } from './peer-ops.js';
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 /** Header bytes of one frame, at most. */
 export const HEADER_BYTES_MAX = 4 << 20;
 /** Payload bytes of one frame, at most. */
 export const PAYLOAD_BYTES_MAX = 1 << 20;
 
-const gfids: Kind<Gfid[]> = { label: 'gfids', check: (v) => Array.isArray(v) && v.length <= 65_536 && v.every((x) => f.gfid.check(x)) };
+/** Files that one session may have open, at most: one message must be able to tell all. */
+export const OPENS_MAX = 65_536;
+
+const gfids: Kind<Gfid[]> = { label: 'gfids', check: (v) => Array.isArray(v) && v.length <= OPENS_MAX && v.every((x) => f.gfid.check(x)) };
 
 /** A lock that a client holds: what `reclaim` restores after a restart of all bricks. */
 export interface HeldLock {
@@ -98,6 +101,11 @@ export const MESSAGES = {
   reclaimed: message(19, { id: f.size, errno: f.u32 }),
   /** The session ends: its opens and locks go at once. */
   bye: message(20, {}),
+  /**
+   * Inodes that the client opened by itself under a lease: told before a recall is answered, before the client itself may remove a name, and after a
+   * `reclaim`. `whole`: these are all, what was told or presumed before is void. `closed`: not open any more.
+   */
+  opens: message(21, { whole: f.flag, held: gfids, closed: gfids }),
 
   // --- brick to brick
   /** One mutation in the primary's order. `committed`: every in-sync brick has applied up to this sequence number. */

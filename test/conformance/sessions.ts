@@ -69,6 +69,23 @@ export const SESSION_TESTS: ConformanceTests = {
     await t.gone(gfid);
   },
 
+  'so does one that was opened under a lease, whoever removes it': async (t) => {
+    const other = await t.differentSession();
+    for (const remover of [t, other]) {
+      const gfid = await t.file('f', bytes('data'));
+      // The second lookup finds the session in touch, so that it is given a lease.
+      for (let i = 0; i < 2; i++) await other.fops.lookup({ parent: t.dir, name: 'f' });
+      for (let i = 0; i < 3; i++) await other.fops.open({ gfid, truncate: false, killPriv: false });
+      await other.fops.release({ gfid });
+      await remover.fops.unlink({ parent: t.dir, name: 'f' });
+      assert.equal(Buffer.from((await other.fops.read({ gfid, offset: 0, size: 10 })).data).toString(), 'data');
+      await other.fops.release({ gfid });
+      assert.equal(Buffer.from((await other.fops.read({ gfid, offset: 0, size: 10 })).data).toString(), 'data');
+      await other.fops.release({ gfid });
+      await t.gone(gfid);
+    }
+  },
+
   'an unlinked open file vanishes when its session ends': async (t) => {
     const other = await t.differentSession();
     const gfid = await t.file('f', bytes('data'));

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Errno, FsError, LostError } from '../../../src/base/errno.js';
 import type { MessageOf } from '../../../src/wire/messages.js';
+import type { VolumeClient } from '../../../src/client/client.js';
 import { FakeBricks, GFID, plainAnswer, reply } from './fake-bricks.js';
 
 const WRITE = { gfid: GFID, offset: 0, append: false, sync: false, killPriv: false, data: Buffer.from('data') };
@@ -27,7 +28,7 @@ test('a request whose answer was lost is repeated with the same number, after a 
   };
   const client = set.client();
   assert.deepEqual(await set.settle(client.fops.write(WRITE)), { offset: 0, attr: undefined });
-  assert.deepEqual(brick.kinds(), ['reclaim', 'request write', 'reclaim', 'request write']);
+  assert.deepEqual(brick.kinds(), ['reclaim', 'opens', 'request write', 'reclaim', 'opens', 'request write']);
   const [first, second] = brick.requests() as [MessageOf<'request'>, MessageOf<'request'>];
   assert.equal(first.requestNumber, second.requestNumber);
   assert.ok(first.requestNumber > 0);
@@ -43,7 +44,8 @@ test('a redirect with a newer view leads to the new primary, with the same numbe
     message.kind === 'request' ? { kind: 'redirect', id: message.id, view: set.view } : plainAnswer(message);
   set.moveTo(1);
   await set.settle(client.fops.write(WRITE));
-  const [reclaim, request] = set.brick(1).received.filter((message) => message.kind !== 'ping');
+  const [reclaim, opens, request] = set.brick(1).received.filter((message) => message.kind !== 'ping');
+  assert.deepEqual(opens, { kind: 'opens', whole: true, held: [], closed: [] });
   assert.ok(reclaim?.kind === 'reclaim' && request?.kind === 'request');
   assert.equal(reclaim.epoch, 2);
   assert.deepEqual(reclaim.opens, [GFID]);
@@ -75,7 +77,7 @@ test('an epoch more under the same primary: it is told what is open, then everyt
   await set.wait(20);
   brick.channel?.send({ kind: 'newView', view: set.moveTo(0) });
   await set.settle(write);
-  assert.deepEqual(brick.kinds(), ['reclaim', 'request write', 'reclaim', 'request write']);
+  assert.deepEqual(brick.kinds(), ['reclaim', 'opens', 'request write', 'reclaim', 'opens', 'request write']);
   assert.deepEqual(
     brick.requests().map((request) => request.epoch),
     [1, 2],
@@ -264,4 +266,76 @@ test('more data than was asked for is EIO, not the answer', async () => {
   const client = bricks.client();
   bricks.brick(0).answer = (message) => (message.kind === 'request' && message.op === 'read' ? reply(message, { data: Buffer.alloc(message.args.size + 1) }) : plainAnswer(message));
   await assert.rejects(bricks.settle(client.fops.read({ gfid: GFID, offset: 0, size: 10 })), { code: 'EIO' });
+});
+
+/** A brick that grants leases, and a client that knows the attributes of GFID under one. */
+async function leased(): Promise<{ set: FakeBricks; client: VolumeClient }> {
+  const set = await started();
+  const brick = set.brick(0);
+  brick.answer = (message) => {
+    if (message.kind === 'ping') return { kind: 'pong', id: message.id, epoch: set.view.epoch, leaseMs: 500 };
+    const answer = plainAnswer(message);
+    return answer?.kind === 'reply' && answer.op === 'getattr' ? { ...answer, lease: true } : answer;
+  };
+  const client = set.client();
+  await set.settle(client.fops.getattr({ gfid: GFID }));
+  await set.wait(20);
+  await set.settle(client.fops.getattr({ gfid: GFID }));
+  return { set, client };
+}
+
+const OPEN = { gfid: GFID, truncate: false, killPriv: false };
+
+test('under a lease, a file is opened and closed without asking', async () => {
+  const { set, client } = await leased();
+  const before = set.brick(0).requests().length;
+  assert.equal((await set.settle(client.fops.open(OPEN))).attr.gfid, GFID);
+  await set.settle(client.fops.release({ gfid: GFID }));
+  assert.equal(set.brick(0).requests().length, before);
+  await set.settle(client.fops.open({ ...OPEN, truncate: true }));
+  assert.equal(set.brick(0).requests().length, before + 1, 'truncating is a change');
+});
+
+test('what is open is told before a recall is answered, and that it is closed when it is', async () => {
+  const { set, client } = await leased();
+  const brick = set.brick(0);
+  await set.settle(client.fops.open(OPEN));
+  brick.channel?.send({ kind: 'recall', id: 9, gfids: [GFID] });
+  await set.wait(20);
+  const told = brick.received.filter((message) => message.kind === 'opens' || message.kind === 'recalled').slice(-2);
+  assert.deepEqual(told, [
+    { kind: 'opens', whole: false, held: [GFID], closed: [] },
+    { kind: 'recalled', id: 9 },
+  ]);
+  await set.settle(client.fops.open(OPEN));
+  await set.settle(client.fops.release({ gfid: GFID }));
+  await set.settle(client.fops.release({ gfid: GFID }));
+  await set.wait(20);
+  const last = brick.received.findLast((message) => message.kind === 'opens');
+  assert.deepEqual(last, { kind: 'opens', whole: false, held: [], closed: [GFID] });
+});
+
+test('what is open is told before the client itself may remove its name', async () => {
+  const { set, client } = await leased();
+  const brick = set.brick(0);
+  await set.settle(client.fops.open(OPEN));
+  await set.settle(client.fops.unlink({ parent: 'd'.repeat(32), name: 'of-what-inode' }));
+  const kinds = brick.kinds();
+  assert.deepEqual(kinds.slice(-2), ['opens', 'request unlink']);
+});
+
+test('after a time without leases, and to a new primary, everything that is open is told', async () => {
+  const { set, client } = await leased();
+  const brick = set.brick(0);
+  const { answer } = brick;
+  await set.settle(client.fops.open(OPEN));
+  brick.answer = (message) => (message.kind === 'ping' ? undefined : answer(message));
+  await set.wait(1000);
+  brick.answer = answer;
+  await set.wait(200);
+  const whole = { kind: 'opens', whole: true, held: [GFID], closed: [] };
+  assert.deepEqual(brick.received.findLast((message) => message.kind === 'opens'), whole);
+  brick.channel?.send({ kind: 'newView', view: set.moveTo(1) });
+  await set.wait(200);
+  assert.deepEqual(set.brick(1).received.filter((message) => message.kind === 'opens')[0], whole);
 });

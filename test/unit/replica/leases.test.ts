@@ -78,4 +78,37 @@ void describe('read leases', () => {
     assert.equal(leases.eligible(reader), true);
     assert.equal(leases.recall(['0'.repeat(32)], writer, () => undefined), true);
   });
+
+  void it('a session that does not answer a recall is presumed to have the inode open, until it tells', async () => {
+    const { leases, reader, writer, later } = setUp();
+    leases.extend(reader);
+    leases.grant(A, reader);
+    leases.recall([A], writer, () => undefined);
+    assert.equal(reader.mayHaveOpen(A), false);
+    await later(LEASE_MS + 100);
+    assert.equal(reader.mayHaveOpen(A), true);
+    assert.deepEqual(leases.recalled(reader, 1), [A]);
+    assert.equal(reader.mayHaveOpen(A), false);
+  });
+
+  void it('so is one whose leases had run out, or were forgotten because there were too many', async () => {
+    const { leases, reader, writer, later } = setUp();
+    leases.extend(reader);
+    leases.grant(A, reader);
+    await later(LEASE_MS + 100);
+    assert.equal(leases.recall([A], writer, () => undefined), true);
+    assert.equal(reader.mayHaveOpen(A), true);
+    assert.deepEqual(reader.told(true, [], []), [A]);
+    assert.equal(reader.mayHaveOpen(A), false);
+    leases.extend(reader);
+    for (let i = 0; i < 200_000; i++) leases.grant(i.toString(16).padStart(32, '0'), reader);
+    leases.extend(reader);
+    await later(LEASE_MS + 100);
+    leases.extend(reader);
+    assert.equal(reader.mayHaveOpen(A), true);
+    reader.told(true, [A], []);
+    assert.equal(reader.mayHaveOpen(A), true);
+    assert.deepEqual(reader.told(false, [], [A]), [A]);
+    assert.equal(reader.mayHaveOpen(A), false);
+  });
 });
