@@ -31,14 +31,23 @@ export interface ClientEnv {
 }
 
 export interface ClientOptions {
-  /** 32 hex digits; random when absent. The same again takes the session over. */
+  /** 32 hex digits; random when absent. */
   session?: string;
+  /** The session was confirmed by the bricks before (`onSession`): this client takes it over. */
+  begun?: boolean;
   /** Inodes that are open in the session that is taken over, once for each open. */
   opens?: readonly Gfid[];
   /** After a takeover, requests of before may come again for so long: their answers are kept at the bricks. */
   holdAcknowledgedMs?: number;
   /** Requests fail with ETIMEDOUT after so long without an answer; 0: they wait. */
   frameTimeoutMs?: number;
+  /** A session was confirmed by the bricks: from now on requests are sent under it. */
+  onBegun?: () => void;
+  /**
+   * The session was revoked, and `session` is its successor: what was open and locked is lost. Called before the requests that were under way fail, so that whoever
+   * hears of a failure finds it known.
+   */
+  onRevoked?: (session: string) => void;
   /** What the leases on these inodes allowed to keep elsewhere (the kernel) must be gone when the promise resolves. */
   invalidate?: (stale: Stale) => Promise<void>;
 }
@@ -78,14 +87,17 @@ interface Pending {
 }
 
 export class VolumeClient {
-  readonly session: string;
   readonly fops: Fops;
   readonly cache: LeaseCache;
   readonly #env: ClientEnv;
-  readonly #log: Log;
+  #log: Log;
   readonly #frameTimeoutMs: number;
   readonly #invalidate: ((stale: Stale) => Promise<void>) | undefined;
-  readonly #held: HeldState;
+  readonly #onBegun: (() => void) | undefined;
+  readonly #onRevoked: ((session: string) => void) | undefined;
+  #session: string;
+  #begun: boolean;
+  #held: HeldState;
   readonly #acknowledgements: Acknowledgements;
   readonly #pending = new Map<number, Pending>();
   readonly #pings = new Map<number, number>();
@@ -110,15 +122,23 @@ export class VolumeClient {
 
   constructor(env: ClientEnv, options: ClientOptions = {}) {
     this.#env = env;
-    this.session = options.session ?? hex(env.random.bytes(16));
-    this.#log = env.log.child({ session: this.session });
+    this.#session = options.session ?? hex(env.random.bytes(16));
+    this.#begun = options.begun ?? false;
+    this.#onBegun = options.onBegun;
+    this.#onRevoked = options.onRevoked;
+    this.#log = env.log.child({ session: this.#session });
     this.#frameTimeoutMs = options.frameTimeoutMs ?? 0;
     this.#invalidate = options.invalidate;
-    this.#held = new HeldState(options.opens ?? [], (gfid) => this.#tellOpens([], [gfid]));
+    this.#held = this.#newHeld(options.opens ?? []);
     this.#acknowledgements = new Acknowledgements(env.clock.now() + (options.holdAcknowledgedMs ?? 0));
     this.cache = new LeaseCache(() => env.clock.now());
     this.fops = Object.fromEntries(OP_NAMES.map((op) => [op, (args: never, requestNumber?: number) => this.call(op, args, requestNumber)])) as unknown as Fops;
     this.#armTick();
+  }
+
+  /** Its identity at the bricks; another one after it was revoked. */
+  get session(): string {
+    return this.#session;
   }
 
   get view(): View {
@@ -197,6 +217,10 @@ export class VolumeClient {
       default:
         return undefined;
     }
+  }
+
+  #newHeld(opens: readonly Gfid[]): HeldState {
+    return new HeldState(opens, (gfid) => this.#tellOpens([], [gfid]));
   }
 
   #tellBeforeRemoval(parent: Gfid, name: Name): void {
@@ -287,7 +311,7 @@ export class VolumeClient {
   }
 
   async #dial(brick: BrickSpec, spec: VolumeSpec, ready: (channel: Channel<Message>, view: View) => void): Promise<void> {
-    const options = { role: 'client' as const, id: this.session, brick: brick.id, volume: spec.id, secret: spec.secret };
+    const options = { role: 'client' as const, id: this.#session, brick: brick.id, volume: spec.id, secret: spec.secret };
     const addresses: Address[] = [];
     if (brick.socket !== undefined) addresses.push({ path: brick.socket });
     if (brick.port !== 0) addresses.push({ host: brick.host, port: brick.port });
@@ -345,7 +369,7 @@ export class VolumeClient {
     this.cache.clear();
     // Everything is asked again: a brick that became primary anew forgot what was waiting for it, one that did not knows the numbers.
     this.#unsendAll();
-    this.#channel?.send({ kind: 'reclaim', id: this.#view.epoch, epoch: this.#view.epoch, opens: this.#held.opens(), locks: this.#held.locks() });
+    this.#channel?.send({ kind: 'reclaim', id: this.#view.epoch, epoch: this.#view.epoch, begins: !this.#begun, opens: this.#held.opens(), locks: this.#held.locks() });
     this.#tellAllOpens();
   }
 
@@ -369,8 +393,11 @@ export class VolumeClient {
         return;
       case 'reclaimed':
         if (message.id !== this.#view.epoch) return;
-        if (message.errno !== 0) this.#log.error('locks were lost: another client took them', { errno: message.errno });
         this.#readyEpoch = this.#view.epoch;
+        if (!this.#begun) {
+          this.#begun = true;
+          this.#onBegun?.();
+        }
         this.#ping();
         this.#sendAll();
         return;
@@ -379,6 +406,9 @@ export class VolumeClient {
         return;
       case 'newView':
         this.#learnView(message.view);
+        return;
+      case 'fenced':
+        this.#revoked();
         return;
       default:
         this.#drop(`unexpected ${message.kind} from a brick`);
@@ -401,6 +431,25 @@ export class VolumeClient {
       pending.resolve(message.result);
     } else pending.reject(new FsError(message.errno, op));
     if (this.#unsent > 0 && this.#readyEpoch > 0) this.#sendAll();
+  }
+
+  /**
+   * The bricks carry out nothing more under this session. Changes that were asked for fail, whether or not they were sent: what they rely on (open files, locks) is
+   * gone. Reads, and what comes from now on, go on under a session of their own.
+   */
+  #revoked(): void {
+    this.#session = hex(this.#env.random.bytes(16));
+    this.#begun = false;
+    this.#held = this.#newHeld([]);
+    this.#drop('the session was revoked');
+    this.#log.error('this client was silent for too long: others went on without it, its open files and locks are lost', { successor: this.#session });
+    this.#log = this.#env.log.child({ session: this.#session });
+    this.#onRevoked?.(this.#session);
+    for (const pending of [...this.#pending.values()]) {
+      if (pending.requestNumber === 0) continue;
+      this.#remove(pending);
+      pending.reject(unanswered(pending, Errno.EIO, 'the session was revoked'));
+    }
   }
 
   #recall(channel: Channel<Message>, message: MessageOf<'recall'>): void {

@@ -104,6 +104,7 @@ export const FATTR_GID = 4;
 export const FATTR_SIZE = 8;
 export const FATTR_ATIME = 16;
 export const FATTR_MTIME = 32;
+export const FATTR_FH = 64;
 export const FATTR_ATIME_NOW = 128;
 export const FATTR_MTIME_NOW = 256;
 export const FATTR_KILL_SUIDGID = 2048;

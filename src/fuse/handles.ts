@@ -4,6 +4,9 @@ import type { StateTable } from './state-memory.js';
 const GFID_AT = 0;
 const GFID_BYTES = 16;
 const OPEN = 4;
+/** Values of the word at `OPEN`. */
+const INTACT = 1;
+const LOST = 2;
 
 /**
  * Open files by the handle number given to the kernel. Reads and writes do not come here (they name the inode); the table is what a new
@@ -12,12 +15,16 @@ const OPEN = 4;
 export class HandleTable {
   readonly #table: StateTable;
   readonly #gfids = new Map<number, Gfid>();
+  readonly #lost = new Set<number>();
 
   constructor(table: StateTable) {
     this.#table = table;
     table.open(
-      (index) => table.getWord(index, OPEN) === 1,
-      (index) => this.#gfids.set(index + 1, table.getText(index, GFID_AT, GFID_BYTES, 'hex')),
+      (index) => table.getWord(index, OPEN) !== 0,
+      (index) => {
+        this.#gfids.set(index + 1, table.getText(index, GFID_AT, GFID_BYTES, 'hex'));
+        if (table.getWord(index, OPEN) === LOST) this.#lost.add(index + 1);
+      },
     );
   }
 
@@ -25,9 +32,21 @@ export class HandleTable {
     return this.#gfids.size;
   }
 
-  /** The inodes that are open, once for each handle. */
+  /** The inodes that are open, once for each handle that is not lost. */
   opens(): Gfid[] {
-    return [...this.#gfids.values()];
+    return [...this.#gfids].filter(([fh]) => !this.#lost.has(fh)).map(([, gfid]) => gfid);
+  }
+
+  /** The session that opened it was revoked: others may have gone on with the file, so nothing is changed through it any more. */
+  isLost(fh: number): boolean {
+    return this.#lost.size > 0 && this.#lost.has(fh);
+  }
+
+  loseAll(): void {
+    for (const fh of this.#gfids.keys()) {
+      this.#lost.add(fh);
+      this.#table.setWord(fh - 1, OPEN, LOST);
+    }
   }
 
   gfid(fh: number): Gfid | undefined {
@@ -39,13 +58,14 @@ export class HandleTable {
     const index = this.#table.allocate();
     if (index < 0) return 0;
     this.#table.setText(index, GFID_AT, gfid, 'hex');
-    this.#table.setWord(index, OPEN, 1);
+    this.#table.setWord(index, OPEN, INTACT);
     this.#gfids.set(index + 1, gfid);
     return index + 1;
   }
 
   remove(fh: number): void {
     if (!this.#gfids.delete(fh)) return;
+    this.#lost.delete(fh);
     this.#table.setWord(fh - 1, OPEN, 0);
     this.#table.free(fh - 1);
   }

@@ -18,7 +18,7 @@ import { NodeTable } from './nodes.js';
 import { StateTable, type StateMemory } from './state-memory.js';
 
 const MAGIC = 0x676c756e;
-const LAYOUT = 1;
+const LAYOUT = 2;
 const HEADER_BYTES = 65_536;
 const MIB = 1 << 20;
 
@@ -60,7 +60,14 @@ const Word = {
   handles: 9,
   owners: 10,
   directories: 11,
+  /** 1: the bricks have confirmed the session. */
+  begun: 12,
+  newestLow: 13,
+  newestHigh: 14,
+  revokedLow: 15,
+  revokedHigh: 16,
 } as const;
+const TWO_TO_32 = 0x1_0000_0000;
 
 export class KeptState {
   readonly #words: Uint32Array;
@@ -100,7 +107,7 @@ export class KeptState {
     return this.#words[word] as number;
   }
 
-  /** The session that bricks know this mount by; '' before it was chosen. It stays for the life of the mount. */
+  /** The session that bricks know this mount by; '' before it was chosen. It stays until it is revoked. */
   get session(): string {
     const text = this.#bytes.toString('latin1', SESSION_AT, SESSION_AT + SESSION_CHARS);
     return text.startsWith('\0') ? '' : text;
@@ -109,6 +116,43 @@ export class KeptState {
   set session(id: string) {
     assert(id.length === SESSION_CHARS, 'a session id has 32 characters');
     this.#bytes.write(id, SESSION_AT, 'latin1');
+  }
+
+  /** The bricks have confirmed the session. */
+  get begun(): boolean {
+    return this.#get(Word.begun) === 1;
+  }
+
+  set begun(begun: boolean) {
+    this.#words[Word.begun] = begun ? 1 : 0;
+  }
+
+  /** The highest request number of the kernel that was read. */
+  get newestUnique(): number {
+    return this.#get(Word.newestHigh) * TWO_TO_32 + this.#get(Word.newestLow);
+  }
+
+  set newestUnique(unique: number) {
+    this.#words[Word.newestHigh] = Math.floor(unique / TWO_TO_32);
+    this.#words[Word.newestLow] = unique % TWO_TO_32;
+  }
+
+  /** Requests up to this number may have been sent under a session that was revoked: they must not be sent under another. */
+  get revokedUpTo(): number {
+    return this.#get(Word.revokedHigh) * TWO_TO_32 + this.#get(Word.revokedLow);
+  }
+
+  /**
+   * The session was revoked: every file that is open is lost, and what was asked for with it. A worker that dies in the middle leaves the old session, or a
+   * new one that no brick knows: its successor is told that it was revoked, and does this again.
+   */
+  revoked(successor: string): void {
+    const { newestUnique } = this;
+    this.#words[Word.revokedHigh] = Math.floor(newestUnique / TWO_TO_32);
+    this.#words[Word.revokedLow] = newestUnique % TWO_TO_32;
+    this.handles.loseAll();
+    this.session = successor;
+    this.begun = false;
   }
 
   /** The directory that is mounted: the volume's root, or another one of it. Set before the kernel asks for anything. */

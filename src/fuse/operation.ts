@@ -17,6 +17,8 @@ export interface Operation {
   readonly anywhere?: true;
   /** The kernel wants no answer. */
   readonly silent?: true;
+  /** Asks for a change of the volume. */
+  readonly changes?: true;
   readonly handle: Handler;
 }
 
@@ -26,6 +28,7 @@ interface Shape {
   readonly names?: number;
   readonly anywhere?: true;
   readonly silent?: true;
+  readonly changes?: true;
 }
 
 export function operation(label: string, shape: Shape, handle: Handler): Operation {
@@ -36,6 +39,7 @@ export function operation(label: string, shape: Shape, handle: Handler): Operati
     names: shape.names ?? 0,
     ...(shape.anywhere === true ? { anywhere: true } : {}),
     ...(shape.silent === true ? { silent: true } : {}),
+    ...(shape.changes === true ? { changes: true } : {}),
     handle,
   };
 }

@@ -62,7 +62,7 @@ function closer(session: Session, gfid: Gfid): () => void {
   };
 }
 
-export const open = operation('OPEN', { body: OpenIn }, (session, request, message) => {
+export const open = operation('OPEN', { body: OpenIn, changes: true }, (session, request, message) => {
   const flags = message.u32(OpenIn.at.flags);
   const gfid = session.gfid;
   const args = {
@@ -77,7 +77,7 @@ export const open = operation('OPEN', { body: OpenIn }, (session, request, messa
   });
 });
 
-export const create = operation('CREATE', { body: CreateIn, names: 1 }, (session, request, message) => {
+export const create = operation('CREATE', { body: CreateIn, names: 1, changes: true }, (session, request, message) => {
   const flags = message.u32(CreateIn.at.flags);
   const args = {
     parent: session.gfid,
@@ -93,7 +93,7 @@ export const create = operation('CREATE', { body: CreateIn, names: 1 }, (session
   });
 });
 
-export const tmpfile = operation('TMPFILE', { body: CreateIn }, (session, request, message) => {
+export const tmpfile = operation('TMPFILE', { body: CreateIn, changes: true }, (session, request, message) => {
   const flags = message.u32(CreateIn.at.flags);
   const mode = message.u32(CreateIn.at.mode) & MODE_BITS;
   const args = { parent: session.gfid, mode, uid: request.uid, gid: request.gid };
@@ -139,7 +139,8 @@ function writeData(session: Session, request: Request, message: Message, data: U
   );
 }
 
-export const write = operation('WRITE', { body: WriteIn }, (session, request, message) => {
+export const write = operation('WRITE', { body: WriteIn, changes: true }, (session, request, message) => {
+  session.needIntact(message.u64(WriteIn.at.fh));
   const size = message.u32(WriteIn.at.size);
   const from = message.rest;
   if (from + size > message.end || size > DATA_BYTES_MAX)
@@ -161,7 +162,10 @@ const fsyncHandler: Handler = (session, request, message) => {
   );
 };
 
-export const fsync = operation('FSYNC', { body: FsyncIn }, fsyncHandler);
+export const fsync = operation('FSYNC', { body: FsyncIn }, (session, request, message) => {
+  session.needIntact(message.u64(FsyncIn.at.fh));
+  fsyncHandler(session, request, message);
+});
 export const fsyncdir = operation('FSYNCDIR', { body: FsyncIn }, fsyncHandler);
 
 const FALLOCATE_MODES = new Set([
@@ -172,7 +176,8 @@ const FALLOCATE_MODES = new Set([
   FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE,
 ]);
 
-export const fallocate = operation('FALLOCATE', { body: FallocateIn }, (session, request, message) => {
+export const fallocate = operation('FALLOCATE', { body: FallocateIn, changes: true }, (session, request, message) => {
+  session.needIntact(message.u64(FallocateIn.at.fh));
   const mode = message.u32(FallocateIn.at.mode);
   if (!FALLOCATE_MODES.has(mode)) return session.failWith(request, Errno.EOPNOTSUPP);
   const args = {
@@ -202,6 +207,7 @@ function copyRange(
   reply: (copied: number) => void,
 ): void {
   const at = CopyFileRangeIn.at;
+  session.needIntact(message.u64(at.fh_out));
   const target = session.nodes.gfid(message.u64(at.nodeid_out));
   if (target === undefined) return session.failWith(request, Errno.ESTALE);
   const args = {
@@ -214,7 +220,7 @@ function copyRange(
   session.settle(request, session.fops.copyFileRange(args, request.mutation(0)), (r) => reply(r.copied));
 }
 
-export const copyFileRange = operation('COPY_FILE_RANGE', { body: CopyFileRangeIn }, (session, request, message) => {
+export const copyFileRange = operation('COPY_FILE_RANGE', { body: CopyFileRangeIn, changes: true }, (session, request, message) => {
   copyRange(session, request, message, COPY_BYTES_MAX, (copied) => {
     session.outView.setUint32(OutHeader.bytes + WriteOut.at.size, copied, true);
     session.outView.setUint32(OutHeader.bytes + WriteOut.at.padding, 0, true);
@@ -224,7 +230,7 @@ export const copyFileRange = operation('COPY_FILE_RANGE', { body: CopyFileRangeI
 
 export const copyFileRange64 = operation(
   'COPY_FILE_RANGE_64',
-  { body: CopyFileRangeIn },
+  { body: CopyFileRangeIn, changes: true },
   (session, request, message) => {
     copyRange(session, request, message, COPY_BYTES_MAX, (copied) => {
       write64(session.outView, OutHeader.bytes + CopyFileRangeOut.at.bytes_copied, copied);

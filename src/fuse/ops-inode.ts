@@ -2,6 +2,7 @@ import { OutHeader, ForgetIn, ForgetOne, BatchForgetIn, GetattrIn, InterruptIn, 
 import {
   FATTR_ATIME,
   FATTR_ATIME_NOW,
+  FATTR_FH,
   FATTR_GID,
   FATTR_KILL_SUIDGID,
   FATTR_MODE,
@@ -53,9 +54,10 @@ function timeAt(message: Message, sec: number, nsec: number): Time {
   return { sec: message.i64(sec), nsec: message.u32(nsec) };
 }
 
-export const setattr = operation('SETATTR', { body: SetattrIn }, (session, request, message) => {
+export const setattr = operation('SETATTR', { body: SetattrIn, changes: true }, (session, request, message) => {
   const at = SetattrIn.at;
   const valid = message.u32(at.valid);
+  if ((valid & FATTR_FH) !== 0) session.needIntact(message.u64(at.fh));
   const args: Args<'setattr'> = {
     gfid: session.gfid,
     atimeNow: (valid & FATTR_ATIME_NOW) !== 0,

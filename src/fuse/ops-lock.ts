@@ -83,6 +83,10 @@ function sendLock(
   again: boolean,
 ): void {
   if (request.answered) return session.owners.endRequest(lock.nodeid);
+  if (session.handles.isLost(lock.fh)) {
+    session.owners.endRequest(lock.nodeid);
+    return session.failWith(request, Errno.EIO);
+  }
   if (request.interrupted && wait) {
     session.owners.endRequest(lock.nodeid);
     return session.failWith(request, Errno.EINTR);
@@ -138,10 +142,10 @@ function setLock(session: Session, request: Request, message: Message, wait: boo
   afterDrops(session, lock.nodeid, () => sendLock(session, request, lock, wait, session.lateNumber(), false));
 }
 
-export const setlk = operation('SETLK', { body: LkIn }, (session, request, message) =>
+export const setlk = operation('SETLK', { body: LkIn, changes: true }, (session, request, message) =>
   setLock(session, request, message, false),
 );
-export const setlkw = operation('SETLKW', { body: LkIn }, (session, request, message) =>
+export const setlkw = operation('SETLKW', { body: LkIn, changes: true }, (session, request, message) =>
   setLock(session, request, message, true),
 );
 
@@ -184,6 +188,11 @@ export const release = operation('RELEASE', { body: ReleaseIn, anywhere: true },
   const gfid = session.handles.gfid(fh);
   if (gfid === undefined) return session.ok(request);
   const records = session.owners.find(request.nodeid)?.records.filter((r) => r.fh === fh) ?? [];
+  if (session.handles.isLost(fh)) {
+    session.owners.erase(request.nodeid, records);
+    session.handles.remove(fh);
+    return session.ok(request);
+  }
   const locksGone =
     records.length === 0 ? Promise.resolve() : dropLocks(session, request, request.nodeid, gfid, records, 1);
   const closed = session.fops.release({ gfid }, request.mutation(0)).catch((error: unknown) => {

@@ -24,7 +24,7 @@ function answerValue(session: Session, request: Request, value: Uint8Array, room
   else session.sendData(request, value);
 }
 
-export const setxattr = operation('SETXATTR', { body: SetxattrIn, strings: 1 }, (session, request, message) => {
+export const setxattr = operation('SETXATTR', { body: SetxattrIn, strings: 1, changes: true }, (session, request, message) => {
   const size = message.u32(SetxattrIn.at.size);
   const errno = xattrNameErrno(message.name0);
   if (errno !== 0) return session.failWith(request, errno);
@@ -52,7 +52,7 @@ export const listxattr = operation('LISTXATTR', { body: GetxattrIn }, (session, 
   });
 });
 
-export const removexattr = operation('REMOVEXATTR', { strings: 1 }, (session, request, message) => {
+export const removexattr = operation('REMOVEXATTR', { strings: 1, changes: true }, (session, request, message) => {
   const errno = xattrNameErrno(message.name0);
   if (errno !== 0) return session.failWith(request, errno);
   const args = { gfid: session.gfid, name: message.name0 };

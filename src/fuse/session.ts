@@ -77,7 +77,6 @@ export class Session {
   readonly #interrupts: Interrupts;
   readonly #lateNumbers = new LateNumbers();
   readonly #refuseResent: boolean;
-  #newestUnique = 0;
   #buffer: RequestBuffer | undefined;
   #kept = false;
   /** The inode of the request in hand. */
@@ -154,8 +153,13 @@ export class Session {
       return false;
     }
     const request = new Request(buffer.view, channel);
-    if (request.unique > this.#newestUnique) this.#newestUnique = request.unique;
+    if (request.unique > this.state.newestUnique) this.state.newestUnique = request.unique;
     const operation = OPERATIONS[request.opcode];
+    if (request.resent && operation?.changes === true && request.unique <= this.state.revokedUpTo) {
+      this.log.warn('a change that was asked for before the session was revoked failed', { operation: operation.label });
+      this.failWith(request, Errno.EIO);
+      return false;
+    }
     if (request.resent && this.#refuseResent && operation?.silent !== true) {
       this.log.error('a request that may have killed the last workers was refused', { opcode: request.opcode });
       this.failWith(request, Errno.EIO);
@@ -240,7 +244,7 @@ export class Session {
 
   /** The number of a mutation that begins after later requests may have begun theirs. */
   lateNumber(): number {
-    return this.#lateNumbers.take(this.#newestUnique);
+    return this.#lateNumbers.take(this.state.newestUnique);
   }
 
   /** Keeps the buffer of the request in hand until `recycle`. */
@@ -310,8 +314,21 @@ export class Session {
     if (!this.send(request, EntryOut.bytes)) this.#unlook(attr.gfid);
   }
 
+  /** Throws EIO for a file that was open when the session was revoked: it has to be opened anew. */
+  needIntact(fh: number): void {
+    if (this.handles.isLost(fh)) throw new FsError(Errno.EIO, 'fuse', 'the file was open when the session was revoked');
+  }
+
+  /** True when the request was there when the session was revoked: what it opened is not open any more, and it fails. */
+  #lostOpen(request: Request): boolean {
+    if (request.unique > this.state.revokedUpTo) return false;
+    this.failWith(request, Errno.EIO);
+    return true;
+  }
+
   /** Answers with the inode that was made at this place ('' for one without a name) and its new handle; `close` undoes the open when nobody waits for it. */
   created(request: Request, place: { parent: Gfid; name: Name }, attr: Attr, openFlags: number, close: () => void): void {
+    if (this.#lostOpen(request)) return;
     if (request.answered) return close();
     const fh = this.handles.add(attr.gfid);
     if (fh === 0 || !this.putEntry(OutHeader.bytes, place.parent, place.name, attr)) {
@@ -327,6 +344,7 @@ export class Session {
   }
 
   opened(request: Request, gfid: Gfid, openFlags: number, close: () => void): void {
+    if (this.#lostOpen(request)) return;
     if (request.answered) return close();
     const fh = this.handles.add(gfid);
     if (fh === 0) {

@@ -71,11 +71,14 @@ class MountedVolume implements OpenVolume {
   }
 
   #update(spec: VolumeSpec, view: View): void {
-    const { session, opens, takeover, log, clock } = this.#request;
+    const { session, begun, opens, takeover, log, clock } = this.#request;
     this.#client ??= new VolumeClient(
       { clock, random: new RealRandom(), network: new TcpNetwork(this.#buffers), log },
       {
         session,
+        begun,
+        onBegun: () => this.#request.onBegun(),
+        onRevoked: (successor) => this.#request.onRevoked(successor),
         opens,
         holdAcknowledgedMs: takeover ? HOLD_ACKNOWLEDGED_MS : 0,
         frameTimeoutMs: frameTimeoutMs(spec),

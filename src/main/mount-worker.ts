@@ -30,8 +30,13 @@ import { supervisorScript } from './mount-supervisor.js';
 
 export interface VolumeRequest {
   config: MountConfig;
-  /** By this the bricks know the mount; the same for every worker of it. */
+  /** By this the bricks know the mount; the same for every worker of it, until it is revoked. */
   session: string;
+  /** The bricks have confirmed the session. */
+  begun: boolean;
+  onBegun(): void;
+  /** The session was revoked: what was open is lost. `successor` takes its place. */
+  onRevoked(successor: string): void;
   /** Inodes that programs have open, once for each open. */
   opens: Gfid[];
   /** The session exists already: requests of a worker that died come again under their old numbers. */
@@ -122,6 +127,11 @@ class MountWorker {
     return {
       config: this.#config,
       session: this.#state.session,
+      begun: this.#state.begun,
+      onBegun: (): void => {
+        this.#state.begun = true;
+      },
+      onRevoked: (successor): void => this.#state.revoked(successor),
       opens,
       takeover,
       noted: this.#state.note,

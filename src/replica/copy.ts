@@ -1,5 +1,5 @@
 /**
- * One brick's copy of the volume and what belongs to it: the store, the change journal, file locks, answers given, and which of the applied
+ * One brick's copy of the volume and what belongs to it: the store, the change journal, sessions, file locks, answers given, and which of the applied
  * changes may not have reached every in-sync brick. Both roles of a brick, primary and member, work on it.
  */
 import { Errno, errnoOf, FsError } from '../base/errno.js';
@@ -9,6 +9,7 @@ import { FileLocks } from './file-locks.js';
 import type { Journal } from './journal.js';
 import type { Key } from './keys.js';
 import { FORGET_ANSWERS, makeAnswer, resultRecord, Results, type Answer } from './results.js';
+import { SessionState, SessionTable, type SessionDisk } from './session-table.js';
 import { parseState } from './state-check.js';
 import type { Stamp, Store, StoreOp } from './store.js';
 
@@ -35,12 +36,22 @@ export class Copy {
   readonly journal: Journal;
   readonly fileLocks = new FileLocks();
   readonly results = new Results();
+  readonly sessions: SessionTable;
   #doubt: Doubt[] = [];
 
-  constructor(store: Store, journal: Journal) {
+  constructor(store: Store, journal: Journal, disk: SessionDisk) {
     this.store = store;
     this.journal = journal;
+    this.sessions = new SessionTable(disk);
     this.results.restore(journal.answers());
+    this.dropStrangers();
+  }
+
+  /** What sessions left that have ended, in case their end was not carried through. */
+  dropStrangers(): void {
+    const known = (session: string): boolean => this.sessions.has(session);
+    this.results.keepOnly(known);
+    this.fileLocks.keepOnly(known);
   }
 
   /** Announces the keys, then carries out the change. Throws FsError; then nothing was changed but, for a write, bytes of its range. */
@@ -98,13 +109,23 @@ export class Copy {
     this.#doubt = [];
   }
 
+  /** Takes note of what became of a session, durable on return. What it held goes with its end. Throws FsError when the disk refuses. */
+  setSession(session: string, state: SessionState): void {
+    if (state === SessionState.ended) {
+      this.fileLocks.dropSession(session);
+      this.results.drop(session);
+    }
+    this.sessions.set(session, state);
+  }
+
   exportState(): Buffer {
-    return Buffer.from(JSON.stringify({ locks: this.fileLocks.export(), results: this.results.export() }), 'latin1');
+    return Buffer.from(JSON.stringify({ sessions: this.sessions.export(), locks: this.fileLocks.export(), results: this.results.export() }), 'latin1');
   }
 
   /** Takes over what `exportState` of another copy gave; FsError EPROTO when it is not that, and then nothing was. */
   importState(bytes: Buffer): void {
     const state = parseState(bytes.toString('latin1'));
+    this.sessions.import(state.sessions);
     this.fileLocks.import(state.locks);
     this.results.import(state.results);
     this.journal.noteAnswer(FORGET_ANSWERS);

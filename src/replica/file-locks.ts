@@ -94,6 +94,16 @@ export class FileLocks {
     return touched;
   }
 
+  /** Drops the locks of all other sessions. */
+  keepOnly(wanted: (session: string) => boolean): void {
+    for (const gfid of [...this.#byInode.keys()]) this.#filter(gfid, (held) => wanted(held.session));
+  }
+
+  /** Inodes on which the session has a lock. */
+  inodesOf(session: string): Gfid[] {
+    return [...this.#byInode].filter(([, locks]) => locks.some((held) => held.session === session)).map(([gfid]) => gfid);
+  }
+
   countOf(session: string): number {
     let count = 0;
     for (const locks of this.#byInode.values()) for (const held of locks) if (held.session === session) count++;

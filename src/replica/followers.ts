@@ -1,6 +1,7 @@
 /** The other bricks of the view as the primary sees them: it keeps a connection to each, seals it, and has it made equal. */
 import { Errno, FsError, LostError } from '../base/errno.js';
 import type { BrickId } from '../fops/view.js';
+import type { PeerArgs, PeerOpName, PeerResult } from '../wire/peer-ops.js';
 import { CatchUp } from './catch-up.js';
 import type { Key } from './keys.js';
 import { PeerLink } from './peer-link.js';
@@ -193,15 +194,31 @@ export class Followers {
     }
   }
 
-  async call<K extends Parameters<PeerLink['call']>[1]>(follower: Follower, op: K, args: Parameters<typeof PeerLink.prototype.call<K>>[2]) {
+  async call<K extends PeerOpName>(follower: Follower, op: K, args: PeerArgs<K>): Promise<PeerResult<K>> {
     if (follower.link === undefined) throw new LostError(`${op}: no connection to brick ${follower.brick}`);
     return await follower.link.call(this.#primary.view.epoch, op, args, RESYNC_CALL_TIMEOUT_MS);
   }
 
-  /** Tells every ready member, without waiting. */
-  tellReady(op: 'releaseSession' | 'endSession', session: string): void {
-    for (const follower of this.#followers.values()) {
-      if (follower.state === 'ready') void follower.link?.call(this.#primary.view.epoch, op, { session }, CALL_TIMEOUT_MS).catch(() => undefined);
+  /** Has every in-sync brick but this one do it; `args` are asked for anew with every attempt. True when all have; false when the role ended before, and another may never hear of it. */
+  async everywhere<K extends PeerOpName>(op: K, args: () => PeerArgs<K>): Promise<boolean> {
+    const { gate } = this.#primary;
+    for (;;) {
+      if (gate.closed) await new Promise<void>((resolve) => gate.hold(resolve));
+      if (this.#primary.stopped) return false;
+      await Promise.all(this.ready().map((follower) => this.#insist(follower, op, args())));
+      if (!this.#primary.serving) return false;
+      // A member that was lost has left the view, or the gate is closed until it has.
+      if (!this.#primary.stalled) return true;
+    }
+  }
+
+  async #insist<K extends PeerOpName>(follower: Follower, op: K, args: PeerArgs<K>): Promise<void> {
+    const { link } = follower;
+    try {
+      await link?.call(this.#primary.view.epoch, op, args, this.#primary.host.pingTimeoutMs());
+    } catch (error) {
+      if (error instanceof FsError) link?.close(`${op} failed: ${error.message}`);
+      else if (!(error instanceof LostError)) throw error;
     }
   }
 

@@ -56,6 +56,12 @@ export class Leases {
     return session.leaseUntil > this.#clock.now() && this.#holders.size < LEASES_MAX;
   }
 
+  /** True when the session was given a lease on this inode that was not recalled since. */
+  mayHold(gfid: Gfid, session: Session): boolean {
+    const held = this.#holders.get(gfid);
+    return held instanceof Set ? held.has(session) : held === session;
+  }
+
   grant(gfid: Gfid, session: Session): void {
     const held = this.#holders.get(gfid);
     if (held === undefined) this.#holders.set(gfid, session);

@@ -3,6 +3,7 @@ import { Errno } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
 import type { Args } from '../fops/ops.js';
 import type { HeldLock } from '../wire/messages.js';
+import { LOCK_NONE, type LockRequest } from './file-locks.js';
 import { LockWaiters, type LockWaiter } from './lock-waiters.js';
 import type { Mutation } from './mutation.js';
 import type { Primary } from './primary.js';
@@ -20,6 +21,13 @@ export class LockRequests {
   /** What may be done now: the lock be set (undefined), or an errno answered, or the request waits. */
   verdict(mutation: Mutation, args: Args<'setLock'>): number | 'waits' | undefined {
     const request = { ...args, session: mutation.sessionId };
+    const { clients, mutations } = this.#primary;
+    if (mutation.requestNumber > 0 && args.type !== LOCK_NONE && clients.graceHolds(() => mutations.plan(mutation))) return 'waits';
+    const holder = this.silentHolder(request);
+    if (holder !== undefined) {
+      void clients.revoke([holder]).then(() => mutations.plan(mutation));
+      return 'waits';
+    }
     switch (this.#waiters.examine(request)) {
       case 'grant':
         return undefined;
@@ -34,6 +42,12 @@ export class LockRequests {
     }
   }
 
+  /** The session that stands against the request and is silent. */
+  silentHolder(request: LockRequest): string | undefined {
+    const held = this.#primary.host.copy.fileLocks.conflict(request);
+    return held !== undefined && this.#primary.clients.isSilent(held.session) ? held.session : undefined;
+  }
+
   /** A lock on this inode went: all that wait for one ask again. */
   wake(gfid: Gfid): void {
     for (const waiter of this.#waiters.take(gfid)) this.#primary.mutations.plan((waiter as LockWaiter<Mutation>).mutation);
@@ -45,9 +59,9 @@ export class LockRequests {
   }
 
   /** Drops the session's locks here, and what waits for it; answers the inodes that had one. */
-  dropSession(session: Session): Gfid[] {
-    for (const waiter of this.#waiters.cancelSession(session.id)) session.underWay.delete((waiter as LockWaiter<Mutation>).mutation.requestNumber);
-    return this.#primary.host.copy.fileLocks.dropSession(session.id);
+  dropSession(session: string): Gfid[] {
+    this.#waiters.cancelSession(session);
+    return this.#primary.host.copy.fileLocks.dropSession(session);
   }
 
   /** A lock that the client says it holds. False when another has taken it. */

@@ -13,6 +13,7 @@ import type { Message, MessageOf } from '../wire/messages.js';
 import { DAMAGED_RANGES_MAX, type PeerArgs, type PeerOpName, type PeerResult } from '../wire/peer-ops.js';
 import { definiteErrno, type Copy } from './copy.js';
 import { spareBytes } from './space.js';
+import { isSessionState } from './session-table.js';
 import { addRegionKeys, inodeKey, nameKey, type Key } from './keys.js';
 import { REGION_BYTES, type Args } from '../fops/ops.js';
 import { Soundness, SUM_BLOCK_BYTES, type Examined } from './soundness.js';
@@ -261,12 +262,12 @@ export class Member {
         store.sums?.taint(gfid, offset, length);
         return {};
       }
-      case 'releaseSession':
-        this.#copy.fileLocks.dropSession((args as PeerArgs<'releaseSession'>).session);
+      case 'session': {
+        const { session, state } = args as PeerArgs<'session'>;
+        if (!isSessionState(state)) throw new FsError(Errno.EPROTO, op, `no session state ${state}`);
+        this.#copy.setSession(session, state);
         return {};
-      case 'endSession':
-        this.#copy.results.drop((args as PeerArgs<'endSession'>).session);
-        return {};
+      }
       case 'seal':
         throw new FsError(Errno.EPROTO, op);
     }

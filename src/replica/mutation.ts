@@ -22,6 +22,33 @@ export interface Mutation {
   spaceChecked?: boolean;
 }
 
+/** A request that goes by the data of a file, or changes it. */
+export interface DataAccess {
+  gfid: Gfid;
+  changes: boolean;
+}
+
+/** Undefined for requests that have nothing to do with a file's data. `existing`: the inode that a `create` opens. */
+export function dataAccess(op: OpName, args: unknown, existing: Gfid | ''): DataAccess | undefined {
+  switch (op) {
+    case 'write':
+    case 'fallocate':
+      return { gfid: (args as Args<'write'>).gfid, changes: true };
+    case 'setattr':
+      return (args as Args<'setattr'>).size === undefined ? undefined : { gfid: (args as Args<'setattr'>).gfid, changes: true };
+    case 'copyFileRange':
+      return { gfid: (args as Args<'copyFileRange'>).target, changes: true };
+    case 'open':
+      return { gfid: (args as Args<'open'>).gfid, changes: (args as Args<'open'>).truncate };
+    case 'create':
+      return existing === '' ? undefined : { gfid: existing, changes: (args as Args<'create'>).truncate };
+    case 'read':
+      return { gfid: (args as Args<'read'>).gfid, changes: false };
+    default:
+      return undefined;
+  }
+}
+
 /** Operations whose success leaves the inode open. */
 export const OPENING = new Set<OpName>(['create', 'open', 'tmpfile']);
 

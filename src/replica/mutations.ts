@@ -14,7 +14,7 @@ import type { Message, MessageOf } from '../wire/messages.js';
 import { definiteErrno, type Change } from './copy.js';
 import { Mode, readLock, type Lock, type Ticket } from './inode-locks.js';
 import { inodeKey } from './keys.js';
-import { asResultOf, isAnswerTo, openedBy, OPENING, ownArgs, parentLocks, unlocks, type Mutation } from './mutation.js';
+import { asResultOf, dataAccess, isAnswerTo, openedBy, OPENING, ownArgs, parentLocks, unlocks, type Mutation } from './mutation.js';
 import { planMutation, sameLocks, type Plan } from './plan.js';
 import type { Primary } from './primary.js';
 import { makeAnswer, resultOf, type Answer } from './results.js';
@@ -95,7 +95,7 @@ export class Mutations {
   /** Plans, takes the locks and carries out; runs again from here when it had to wait. */
   plan(mutation: Mutation): void {
     const { stopped, gate, host, locks } = this.#primary;
-    if (stopped) return;
+    if (stopped || this.#isRevoked(mutation)) return;
     if (gate.closed) {
       gate.hold(() => this.plan(mutation));
       return;
@@ -150,11 +150,18 @@ export class Mutations {
     }
   }
 
-  /** Others let go of what they know of the inodes that change, then the change is made. */
+  /** Silent sessions are revoked that have open what changes, others let go of what they know of it, then the change is made. */
   #carryOut(mutation: Mutation, plan: Plan, ticket: Ticket): void {
-    const { leases, locks, gate } = this.#primary;
+    const { leases, locks, gate, clients, host } = this.#primary;
     const changing: Gfid[] = [];
     for (const lock of plan.locks) if (lock.mode >= Mode.Write) changing.push(lock.gfid);
+    const access = host.copy.sessions.anySilent ? dataAccess(mutation.op, mutation.args, plan.existing) : undefined;
+    const silent = access === undefined ? [] : clients.inTheWay(access, mutation.session);
+    if (silent.length > 0) {
+      locks.release(ticket);
+      void clients.revoke(silent).then(() => this.plan(mutation));
+      return;
+    }
     const free = leases.recall(changing, mutation.session, () => {
       // The locks were held meanwhile, so the plan stands; but the role may be over, or mutations held.
       if (this.#primary.stopped) return;
@@ -169,6 +176,10 @@ export class Mutations {
 
   #change(mutation: Mutation, plan: Plan, ticket: Ticket): void {
     const { host, locks, refusals, stream, orphans } = this.#primary;
+    if (this.#isRevoked(mutation)) {
+      locks.release(ticket);
+      return;
+    }
     if (mutation.op === 'setLock' && this.#mustWait(mutation, ticket)) return;
     const asked = this.#whatToApply(mutation, plan);
     if (asked === undefined) {
@@ -207,9 +218,16 @@ export class Mutations {
       return;
     }
     if (op === 'copyFileRange') change.args = { ...(args as Args<'copyFileRange'>), length: (result as { copied: number }).copied };
+    const access = dataAccess(op, args, '');
+    if (access?.changes === true) mutation.session.changed(access.gfid);
     const opened = openedBy(mutation.op, plan, newGfid);
     if (opened !== '') mutation.session.opened(opened);
     stream.send(mutation, change, ticket, asResultOf(mutation.op, result), this.#afterCommit(mutation, plan));
+  }
+
+  /** Looked at in the same step in which the change is made: what a revoked session asked for before takes no effect after. */
+  #isRevoked(mutation: Mutation): boolean {
+    return !this.#primary.host.copy.sessions.has(mutation.sessionId);
   }
 
   /** The operation that the bricks carry out; undefined for an open that changes nothing. */

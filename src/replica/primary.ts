@@ -16,6 +16,7 @@ import type { Log } from '../env/log.js';
 import type { Args } from '../fops/ops.js';
 import type { BrickId, View } from '../fops/view.js';
 import type { Message, MessageOf } from '../wire/messages.js';
+import type { PeerArgs, PeerOpName, PeerResult } from '../wire/peer-ops.js';
 import type { Authority, HealStatus } from './authority.js';
 import { CatchUp } from './catch-up.js';
 import { Clients } from './clients.js';
@@ -67,6 +68,8 @@ const CHECKPOINT_MS = 30_000;
 const TICK_MS = 1000;
 const HELD_MAX = 100_000;
 const MEMBER_MISSING = 'member';
+/** See PEER_OPS.seal. */
+const CONTINUOUS = 2;
 
 export class Primary {
   readonly host: PrimaryHost;
@@ -143,6 +146,7 @@ export class Primary {
 
   #serve(): void {
     const { copy, clock } = this.host;
+    const locksLost = this.host.standing() < CONTINUOUS;
     this.#state = 'serving';
     copy.clearDoubt();
     // The best copy there is has become the truth.
@@ -157,6 +161,7 @@ export class Primary {
     this.followers.connectAll();
     this.updateGate();
     this.followers.joinSealed();
+    this.clients.serve(locksLost);
     this.gate.letThrough();
   }
 
@@ -193,16 +198,39 @@ export class Primary {
       }
       return;
     }
+    if (!this.host.copy.sessions.has(session.id)) {
+      this.clients.refuse(channel);
+      return;
+    }
     if (message.op === 'cancelLock') {
       const { gfid, owner } = message.args as Args<'cancelLock'>;
       this.lockRequests.cancel(session, gfid, owner);
       channel.send({ kind: 'reply', id: message.id, errno: 0, lease: false, op: 'cancelLock', result: {} });
-    } else if (isRead(message.op)) answerRead(this, session, channel, message);
+    } else if (isRead(message.op)) this.#read(session, channel, message);
     else this.mutations.begin(session, message);
   }
 
+  /** Who reads a file goes by what it says: no silent session may change it afterwards. */
+  #read(session: Session, channel: Channel<Message>, message: MessageOf<'request'>): void {
+    const silent = this.host.copy.sessions.anySilent ? this.#silentAgainst(session, message) : [];
+    if (silent.length === 0) {
+      answerRead(this, session, channel, message);
+      return;
+    }
+    void this.clients.revoke(silent).then((done) => {
+      if (done) this.request(session, channel, message);
+    });
+  }
+
+  #silentAgainst(session: Session, message: MessageOf<'request'>): readonly string[] {
+    if (message.op === 'read') return this.clients.inTheWay({ gfid: message.args.gfid, changes: false }, session);
+    if (message.op !== 'getLock') return [];
+    const holder = this.lockRequests.silentHolder({ ...message.args, session: session.id, pid: 0 });
+    return holder === undefined ? [] : [holder];
+  }
+
   reclaim(session: Session, channel: Channel<Message>, message: MessageOf<'reclaim'>): void {
-    if (this.serving) this.clients.reclaim(session, channel, message);
+    if (this.serving) void this.clients.reclaim(session, channel, message);
     else this.gate.hold(() => this.reclaim(session, channel, message));
   }
 
@@ -251,7 +279,7 @@ export class Primary {
     this.followers.becomeReady(follower);
   }
 
-  call<K extends Parameters<Followers['call']>[1]>(follower: Follower, op: K, args: Parameters<typeof Followers.prototype.call<K>>[2]) {
+  call<K extends PeerOpName>(follower: Follower, op: K, args: PeerArgs<K>): Promise<PeerResult<K>> {
     return this.followers.call(follower, op, args);
   }
 

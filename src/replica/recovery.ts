@@ -31,6 +31,7 @@ export class Recovery {
     const primary = this.#primary;
     const { host, followers, log } = primary;
     log.info('becoming primary', { epoch: primary.view.epoch, inSync: primary.view.inSync });
+    host.copy.dropStrangers();
     followers.connectAll();
     const missingSince = host.clock.now();
     while (primary.recovering) {

@@ -40,8 +40,6 @@ export interface ReplicaEnv {
 
 const RETURN_PAUSE_MS = 1000;
 const TICK_MS = 1000;
-/** Answers of a session without a connection are kept this long. */
-const FORGET_SESSION_MS = 3_600_000;
 
 
 export class Replica {
@@ -73,7 +71,7 @@ export class Replica {
     // Not a clean stop: what was being changed may lack its checksum.
     if (journal.meta.bootId !== '') env.store.sums?.suspect(journal.keys());
     journal.updateMeta({ bootId: env.bootId, incomplete: !this.#intact });
-    this.#copy = new Copy(env.store, journal);
+    this.#copy = new Copy(env.store, journal, env.journalDisk);
     this.#member = new Member(
       {
         brick: env.brick,
@@ -230,6 +228,7 @@ export class Replica {
 
   #fromClient(session: Session, channel: Channel<Message>, message: Message): void {
     session.lastSeen = this.#env.clock.now();
+    if (this.#copy.sessions.isSilent(session.id)) this.#primary?.clients.heard(session);
     switch (message.kind) {
       case 'request':
         this.#request(session, channel, message);
@@ -241,7 +240,8 @@ export class Replica {
         }
         return;
       case 'reclaim':
-        if (this.#primary === undefined) channel.send({ kind: 'redirect', id: message.id, view: this.#view });
+        // Of another epoch: it may have been under way for long, and the session be over since.
+        if (this.#primary === undefined || message.epoch !== this.#view.epoch) channel.send({ kind: 'redirect', id: message.id, view: this.#view });
         else this.#primary.reclaim(session, channel, message);
         return;
       case 'recalled':
@@ -252,7 +252,7 @@ export class Replica {
         if (session.openCount > OPENS_MAX) channel.close('more open files than a session may have');
         return;
       case 'bye':
-        this.#primary?.clients.end(session);
+        void this.#primary?.clients.end(session.id);
         channel.close('the client said goodbye');
         return;
       default:
@@ -308,25 +308,14 @@ export class Replica {
   #armTick(): void {
     this.#tick = this.#env.clock.after(TICK_MS, () => {
       this.#armTick();
-      this.#expireSessions();
+      this.#forgetStrangers();
     });
   }
 
-  /** Sessions that were silent for longer than the ping timeout lose locks and opens; their answers are kept for a client that comes back late. */
-  #expireSessions(): void {
-    const now = this.#env.clock.now();
+  /** Clients that went to another primary, which knows what they hold, or that never were let in. */
+  #forgetStrangers(): void {
     for (const session of [...this.#sessions.all()]) {
-      const silentMs = now - session.lastSeen;
-      if (silentMs < this.#env.pingTimeoutMs()) continue;
-      if (!session.expired && this.#primary?.serving === true) {
-        this.#log.info('a session expired', { session: session.id });
-        session.expired = true;
-        session.channel?.close('no sign of life');
-        this.#primary.clients.release(session);
-      }
-      if (silentMs < FORGET_SESSION_MS || session.underWay.size > 0) continue;
-      if (this.#primary?.serving === true) this.#primary.clients.end(session);
-      else this.#sessions.remove(session.id);
+      if (session.channel === undefined && (this.#primary === undefined || !this.#copy.sessions.has(session.id))) this.#sessions.remove(session.id);
     }
   }
 }

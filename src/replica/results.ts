@@ -78,6 +78,10 @@ export class Results {
     this.#sessions.delete(session);
   }
 
+  keepOnly(wanted: (session: string) => boolean): void {
+    for (const session of this.#sessions.keys()) if (!wanted(session)) this.#sessions.delete(session);
+  }
+
   /** The whole table as journal records: what a new generation begins with. */
   records(): string[] {
     const records: string[] = [];

@@ -5,6 +5,8 @@ import type { Channel } from '../env/channel.js';
 import type { Gfid } from '../base/ids.js';
 import type { Message } from '../wire/messages.js';
 
+const CHANGED_KEPT = 16_384;
+
 export class Session {
   readonly id: string;
   channel: Channel<Message> | undefined;
@@ -19,12 +21,12 @@ export class Session {
   #presumesAll = false;
   /** The primary that has counted `opens` since it heard them from the client. */
   countedBy: object | undefined;
+  /** Files whose data it changed, the latest. */
+  readonly #changed = new Set<Gfid>();
   /** Requests under way: request number → id to answer with (of the connection that asked last). */
   readonly underWay = new Map<number, number>();
   /** Until then (monotonic milliseconds) it may answer from its leases; see leases.ts. */
   leaseUntil = 0;
-  /** Silent for too long: its locks and opens are gone. */
-  expired = false;
   bytesRead = 0;
   bytesWritten = 0;
 
@@ -46,6 +48,17 @@ export class Session {
     }
     this.opens.delete(gfid);
     return true;
+  }
+
+  /** Noted for each change of data. */
+  changed(gfid: Gfid): void {
+    if (this.#changed.has(gfid)) return;
+    if (this.#changed.size >= CHANGED_KEPT) this.#changed.delete(this.#changed.values().next().value as Gfid);
+    this.#changed.add(gfid);
+  }
+
+  hasChanged(gfid: Gfid): boolean {
+    return this.#changed.has(gfid);
   }
 
   get openCount(): number {
@@ -112,7 +125,6 @@ export class Sessions {
     const before = session.channel;
     session.channel = channel;
     session.lastSeen = now;
-    session.expired = false;
     if (before !== undefined && before !== channel) before.close('the session has a newer connection');
     return session;
   }

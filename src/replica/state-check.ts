@@ -1,11 +1,14 @@
-/** What one brick tells another of its answers and locks is looked at before anything of it is taken over. */
+/** What one brick tells another of sessions, answers and locks is looked at before anything of it is taken over. */
 import { Errno, FsError } from '../base/errno.js';
 import { f, type Fields, type Kind } from '../fops/fields.js';
 import { OPS, type OpName } from '../fops/ops.js';
 import type { LockRequest } from './file-locks.js';
 import type { Answer } from './results.js';
+import { SESSIONS_MAX } from './session-table.js';
 
 export interface CopyState {
+  /** See SessionTable.export. */
+  sessions: string[];
   locks: LockRequest[];
   results: [session: string, acknowledged: number, answers: [number, Answer][]][];
 }
@@ -50,8 +53,8 @@ export function parseState(text: string): CopyState {
   } catch (error) {
     throw new FsError(Errno.EPROTO, 'settle', 'the state is not readable', { cause: error });
   }
-  const { locks, results } = isRecord(state) ? state : {};
-  if (!Array.isArray(locks) || !locks.every((lock) => fits(LOCK_FIELDS, lock)) || !Array.isArray(results) || !results.every(isSession))
+  const { sessions, locks, results } = isRecord(state) ? state : {};
+  if (!Array.isArray(sessions) || sessions.length > SESSIONS_MAX || !sessions.every((line) => f.token.check(line)) || !Array.isArray(locks) || !locks.every((lock) => fits(LOCK_FIELDS, lock)) || !Array.isArray(results) || !results.every(isSession))
     throw new FsError(Errno.EPROTO, 'settle', 'the state is malformed');
   return state as CopyState;
 }

@@ -121,11 +121,15 @@ export interface BrickMeta {
   incomplete: boolean;
 }
 
-/** The change journal's files and the brick's meta file. */
+/** The change journal's files, the brick's meta file and its table of sessions. */
 export interface JournalDisk {
   /** Durable on return (fsync of file and directory). */
   writeMeta(meta: BrickMeta): void;
   readMeta(): BrickMeta;
+  /** Replaces the table of sessions in one step, durable on return. */
+  writeSessions(table: Uint8Array): void;
+  /** Empty when none was written. */
+  readSessions(): Uint8Array;
   /** Generation numbers present, ascending. */
   generations(): number[];
   /** Appends in one synchronous write. */

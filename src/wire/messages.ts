@@ -13,7 +13,7 @@
  *   brick   welcome {view}
  *
  * Client session: `request` → `reply` | `redirect`, in any order. A client that (re)connects to a primary, or learns of a new epoch, sends
- * `reclaim` with its open inodes and locks before anything else.
+ * `reclaim` with its open inodes and locks before anything else. A session that the set does not know (it was revoked) is told `fenced` instead of any answer.
  */
 import type { Gfid } from '../base/ids.js';
 import { f, type Fields, type Kind, type Values } from '../fops/fields.js';
@@ -97,7 +97,8 @@ export const MESSAGES = {
   /** The client forgets what it knows of these inodes (and of the names in these directories), then answers `recalled`. */
   recall: message(16, { id: f.size, gfids }),
   recalled: message(17, { id: f.size }),
-  reclaim: message(18, { id: f.size, epoch: f.size, opens: gfids, locks: heldLocks }),
+  /** `begins`: the session never was confirmed by `reclaimed`, so nothing was ever asked under it; only then may it be unknown. */
+  reclaim: message(18, { id: f.size, epoch: f.size, begins: f.flag, opens: gfids, locks: heldLocks }),
   reclaimed: message(19, { id: f.size, errno: f.u32 }),
   /** The session ends: its opens and locks go at once. */
   bye: message(20, {}),
@@ -106,6 +107,8 @@ export const MESSAGES = {
    * `reclaim`. `whole`: these are all, what was told or presumed before is void. `closed`: not open any more.
    */
   opens: message(21, { whole: f.flag, held: gfids, closed: gfids }),
+  /** The session was revoked: nothing of it that was not answered takes effect from now on, nor anything sent later. The brick closes the connection. */
+  fenced: message(22, {}),
 
   // --- brick to brick
   /** One mutation in the primary's order. `committed`: every in-sync brick has applied up to this sequence number. */

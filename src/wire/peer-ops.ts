@@ -88,10 +88,8 @@ export const PEER_OPS = {
   purge: op(21, { gfid: f.gfid }, {}),
   /** Sync the disk and become a full copy: the primary is about to ask for the view change that admits this brick. */
   resyncEnd: op(22, { checkpoint: f.size, base: f.size }, {}),
-  /** A session ended: its answers go. */
-  endSession: op(23, { session: f.token }, {}),
-  /** A session is silent or ended: its locks go. */
-  releaseSession: op(24, { session: f.token }, {}),
+  /** What became of a session, see SessionState in replica/session-table.ts: durable on return. With its end, its locks and answers go. */
+  session: op(23, { session: f.token, state: f.u32 }, {}),
   /** Bytes that this brick can give away; 0 when only its reserve is left. */
   space: op(25, {}, { spare: f.size }),
   /** Ranges that do not match this brick's checksums and wait for the right bytes (`patch`). */

@@ -32,7 +32,8 @@ const REQUEST_NUMBER = 3;
 const ACKNOWLEDGED = 4;
 const OPERATION = 5;
 /** In that of a reclaim. */
-const LOCKS = 4;
+const BEGINS = 3;
+const LOCKS = 5;
 
 /** An honest client, reduced to one request after another. */
 export class Honest {
@@ -52,7 +53,7 @@ export class Honest {
         if (message.kind !== 'reply' && message.kind !== 'redirect') return;
         this.#waiting.get(message.id)?.(message);
       });
-      this.#caller.deliver(encodeFrame({ kind: 'reclaim', id: epoch, epoch, opens: [], locks: [] }));
+      this.#caller.deliver(encodeFrame({ kind: 'reclaim', id: epoch, epoch, begins: true, opens: [], locks: [] }));
     }
     const id = this.#id++;
     const answered = new Promise<Message>((resolve) => this.#waiting.set(id, resolve));
@@ -144,8 +145,11 @@ export class ClientAttack {
     // Of a session that it knows, a primary does not ask what it has.
     if (!this.#reclaimed.has(id)) {
       this.#reclaimed.add(id);
-      this.#deliver(caller, putTogether(this.#mutator.parts(this.#current(this.#random.pick(this.#reclaims)), 3)));
+      this.#deliver(caller, putTogether(this.#mutator.parts(this.#current(this.#random.pick(this.#reclaims)), BEGINS + 1)));
     }
+    // In case that one was refused: without a session nothing gets far.
+    const { epoch } = this.#target;
+    if (!caller.closed) this.#deliver(caller, encodeFrame({ kind: 'reclaim', id: epoch, epoch, begins: true, opens: [], locks: [] }));
     return caller;
   }
 
@@ -207,6 +211,7 @@ export class ClientAttack {
       fresh[ACKNOWLEDGED] = random.chance(0.0005) ? random.next() : number - 300;
     } else if (fresh[0] === RECLAIM) {
       fresh[ID] = fresh[EPOCH] = odd(this.#target.epoch);
+      fresh[BEGINS] = true;
     }
     return { items: fresh, payload };
   }

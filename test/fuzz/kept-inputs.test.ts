@@ -37,7 +37,9 @@ async function settled(): Promise<void> {
 
 function asClient(session: string): { channel: PipeChannel; received: Message[] } {
   const received: Message[] = [];
-  return { channel: primary.connect('client', session, (message) => received.push(message)), received };
+  const channel = primary.connect('client', session, (message) => received.push(message));
+  channel.deliver(encodeFrame({ kind: 'reclaim', id: 0, epoch: 1, begins: true, opens: [], locks: [] }));
+  return { channel, received };
 }
 
 /** Sealed by its primary. */
@@ -71,16 +73,16 @@ test('a lock that no setLock could ask for cannot be claimed either', () => {
     [GFID, 'owner', 0, 2 ** 33, 0, 1, 1],
   ]) {
     const { channel } = asClient('2'.repeat(32));
-    channel.deliver(putTogether({ items: [MESSAGES.reclaim.code, 1, 1, [], [lock]], payload: NOTHING }));
+    channel.deliver(putTogether({ items: [MESSAGES.reclaim.code, 1, 1, false, [], [lock]], payload: NOTHING }));
     assert.match(channel.reason, /reclaim\.locks/);
   }
 });
 
 test('a state that is not one is refused whole', async () => {
   const wrong = [
-    '', '{', '[]', '{}', 'null', '{"locks":[],"results":[[1,2,3]]}', '{"locks":[{}],"results":[]}', '{"locks":[],"results":[["s",0,[[1,{"op":"toString"}]]]]}',
-    '{"locks":[],"results":[["s",0,[[1,{"op":"mkdir","errno":0,"gfid":"","value":0,"result":{"attr":null}}]]]]}',
-    `{"locks":[],"results":[["s",0,[[1,{"op":"mkdir","errno":0,"gfid":"../../x","value":0}]]]]}`,
+    '', '{', '[]', '{}', 'null', '{"locks":[],"results":[]}', '{"sessions":[7],"locks":[],"results":[]}', '{"sessions":[],"locks":[],"results":[[1,2,3]]}', '{"sessions":[],"locks":[{}],"results":[]}', '{"sessions":[],"locks":[],"results":[["s",0,[[1,{"op":"toString"}]]]]}',
+    '{"sessions":[],"locks":[],"results":[["s",0,[[1,{"op":"mkdir","errno":0,"gfid":"","value":0,"result":{"attr":null}}]]]]}',
+    `{"sessions":[],"locks":[],"results":[["s",0,[[1,{"op":"mkdir","errno":0,"gfid":"../../x","value":0}]]]]}`,
   ];
   const { channel, received } = asSibling();
   for (const [index, text] of wrong.entries()) {
@@ -88,7 +90,7 @@ test('a state that is not one is refused whole', async () => {
     await settled();
     assert.equal(errnoOf(received, 10 + index), Errno.EPROTO, text);
   }
-  channel.deliver(encodeFrame({ kind: 'call', id: 99, epoch: 7, op: 'settle', args: { part: 0, last: true, state: Buffer.from('{"locks":[],"results":[]}') } }));
+  channel.deliver(encodeFrame({ kind: 'call', id: 99, epoch: 7, op: 'settle', args: { part: 0, last: true, state: Buffer.from('{"sessions":[],"locks":[],"results":[]}') } }));
   await settled();
   assert.equal(errnoOf(received, 99), 0);
 });

@@ -426,6 +426,7 @@ export class MemoryStore implements Store {
 
 export class MemoryJournalDisk implements JournalDisk {
   #meta: BrickMeta;
+  #sessions: Uint8Array = new Uint8Array();
   readonly #generations = new Map<number, Buffer>([[0, Buffer.alloc(0)]]);
 
   constructor(meta: BrickMeta) {
@@ -438,6 +439,14 @@ export class MemoryJournalDisk implements JournalDisk {
 
   readMeta(): BrickMeta {
     return { ...this.#meta };
+  }
+
+  writeSessions(table: Uint8Array): void {
+    this.#sessions = Buffer.from(table);
+  }
+
+  readSessions(): Uint8Array {
+    return this.#sessions;
   }
 
   generations(): number[] {

@@ -11,7 +11,7 @@ import { OPS } from '../../src/fops/ops.js';
 import { EMPTY_VIEW, type BrickId, type View } from '../../src/fops/view.js';
 import { Replica } from '../../src/replica/replica.js';
 import { nextView, type ViewChange } from '../../src/replica/view.js';
-import type { Message } from '../../src/wire/messages.js';
+import type { HeldLock, Message } from '../../src/wire/messages.js';
 import { MemoryJournalDisk, MemoryStore } from './memory-store.js';
 import { makeLink, SeededRandom, type Party, type World } from './world.js';
 
@@ -20,6 +20,7 @@ const RENEW_MS = 500;
 /** The authority takes a brick that it does not hear for dead after this; by then its serving lease is over. */
 const DEAD_MS = LEASE_MS + 500;
 const CHANGE_MS = 5000;
+const PING_MS = 1000;
 /** The name of the cluster store in cuts. */
 export const STORE = 'store';
 
@@ -235,14 +236,19 @@ interface Waiting {
 
 /** A client that asks until it is answered: the same request number until then. */
 export class SimClient implements Party {
-  readonly session: string;
+  session: string;
   readonly name: string;
   stopped = false;
+  /** How often this client's session was revoked. */
+  revocations = 0;
   readonly #cluster: SimCluster;
+  #begun = false;
   /** What this client knows; it may be old. */
   #view: View = EMPTY_VIEW;
   readonly #waiting = new Map<number, Waiting>();
   readonly opens = new Map<Gfid, number>();
+  /** What it says that it holds when it claims. */
+  readonly locks: HeldLock[] = [];
   #channel: Channel<Message> | undefined;
   #epoch = 0;
   #nextId = 1;
@@ -295,8 +301,15 @@ export class SimClient implements Party {
       channel.onClose = () => {
         if (this.#channel === channel) this.#redial(5);
       };
-      channel.send({ kind: 'reclaim', id: 0, epoch: view.epoch, opens: [...this.opens].flatMap(([gfid, count]) => Array(count).fill(gfid) as Gfid[]), locks: [] });
+      channel.send({ kind: 'reclaim', id: 0, epoch: view.epoch, begins: !this.#begun, opens: [...this.opens].flatMap(([gfid, count]) => Array(count).fill(gfid) as Gfid[]), locks: this.locks });
     });
+  }
+
+  /** While the connection lasts. */
+  #ping(channel: Channel<Message>): void {
+    if (this.#channel !== channel || channel.closed) return;
+    if (!this.stopped) channel.send({ kind: 'ping', id: 0 });
+    this.#cluster.world.at(PING_MS, () => this.#ping(channel));
   }
 
   /** Asks the store for the view, when it can be reached. */
@@ -308,12 +321,26 @@ export class SimClient implements Party {
     if (this.#channel !== channel) return;
     if (message.kind === 'reclaimed') {
       this.#epoch = this.#view.epoch;
+      this.#begun = true;
+      this.#ping(channel);
       for (const { message: request } of this.#waiting.values()) channel.send({ ...request, epoch: this.#epoch });
     } else if (message.kind === 'redirect' || message.kind === 'newView') {
       if (message.view.epoch > this.#view.epoch) this.#view = message.view;
       channel.onClose = () => undefined;
       channel.close('another view');
       this.#redial(message.kind === 'redirect' ? 10 : 1);
+    } else if (message.kind === 'fenced') {
+      this.session = hex(this.#cluster.world.random.bytes(16));
+      this.#begun = false;
+      this.opens.clear();
+      this.revocations++;
+      for (const [id, waiting] of [...this.#waiting]) {
+        if (waiting.message.requestNumber === 0) continue;
+        this.#waiting.delete(id);
+        waiting.reject(new LostError('the session was revoked'));
+      }
+      channel.onClose = () => undefined;
+      this.#redial(1);
     } else if (message.kind === 'reply') {
       const waiting = this.#waiting.get(message.id);
       if (waiting === undefined) return;

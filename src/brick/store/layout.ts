@@ -2,6 +2,7 @@
  * Names on the brick's disk.
  *
  *   .gluon/brick.json           identity and small state, see BrickMeta
+ *   .gluon/sessions             clients that may change the volume, see replica/session-table.ts
  *   .gluon/lock                 held by the brick process
  *   .gluon/handles/ab/<gfid>    hard link to every file; for a directory a symbolic link with the text "<parent gfid>/<name>"
  *   .gluon/handles/ab/<gfid>.next   where a directory that is being moved will be
@@ -23,6 +24,7 @@ export const SUMS_NAME = 'sums';
 /** Counts of the scrubber and when it ran. */
 export const SCRUB_NAME = 'scrub.json';
 export const META_NAME = 'brick.json';
+export const SESSIONS_NAME = 'sessions';
 export const LOCK_NAME = 'lock';
 export const HANDLE_DIRECTORIES = 256;
 

@@ -1,14 +1,15 @@
-/** The brick's small state (.gluon/brick.json) and its change journal (.gluon/journal/<generation>). */
+/** The brick's small state (.gluon/brick.json), its table of sessions (.gluon/sessions) and its change journal (.gluon/journal/<generation>). */
 import { Errno, FsError } from '../../base/errno.js';
 import type { BrickMeta, JournalDisk } from '../../replica/store.js';
 import { DiskStat, O_CREAT, O_RDONLY, O_RDWR, type Disk } from '../disk.js';
-import { META_NAME } from './layout.js';
+import { META_NAME, SESSIONS_NAME } from './layout.js';
 import { check } from './check.js';
 
 const O_TRUNC = 0o1000;
 const FILE_MODE = 0o600;
 const GENERATION = /^[0-9]{1,15}$/;
 const META_BYTES_MAX = 65_536;
+const SESSIONS_BYTES_MAX = 16 << 20;
 
 /** The whole of a small file; a negative error number when it cannot be read. */
 export function readFile(disk: Disk, dir: number, name: string, bytesMax: number): Uint8Array | number {
@@ -106,6 +107,17 @@ export class DirectoryJournal implements JournalDisk {
     const meta = readMeta(this.#disk, this.#privateFd);
     if (meta === undefined) throw new FsError(Errno.ENOENT, 'read brick.json');
     return meta;
+  }
+
+  writeSessions(table: Uint8Array): void {
+    replaceFile(this.#disk, this.#privateFd, SESSIONS_NAME, table, 'write sessions');
+  }
+
+  readSessions(): Uint8Array {
+    const bytes = readFile(this.#disk, this.#privateFd, SESSIONS_NAME, SESSIONS_BYTES_MAX);
+    if (bytes === -Errno.ENOENT) return new Uint8Array();
+    if (typeof bytes === 'number') throw new FsError(-bytes, 'read sessions');
+    return bytes;
   }
 
   generations(): number[] {

@@ -339,3 +339,45 @@ test('after a time without leases, and to a new primary, everything that is open
   await set.wait(200);
   assert.deepEqual(set.brick(1).received.filter((message) => message.kind === 'opens')[0], whole);
 });
+
+test('a session begins once; after that it is claimed', async () => {
+  const set = await started();
+  let begun = 0;
+  const client = set.client({ onBegun: () => begun++ });
+  await set.settle(client.fops.write(WRITE));
+  set.brick(0).channel?.cut();
+  await set.settle(client.fops.write(WRITE));
+  const begins = set.brick(0).received.filter((message) => message.kind === 'reclaim').map((message) => message.begins);
+  assert.deepEqual(begins, [true, false]);
+  assert.equal(begun, 1);
+  const successor = set.client({ session: client.session, begun: true });
+  await set.settle(successor.fops.write(WRITE));
+  assert.equal(set.brick(0).received.findLast((message) => message.kind === 'reclaim')?.begins, false);
+});
+
+test('after a revocation changes under way fail, reads go on, and what comes later is of a session of its own', async () => {
+  const set = await started();
+  const brick = set.brick(0);
+  const revoked: string[] = [];
+  let failedBefore = false;
+  const client = set.client({ onRevoked: (session) => (failedBefore ? undefined : revoked.push(session)) });
+  const before = client.session;
+  await set.settle(client.fops.open({ gfid: GFID, truncate: false, killPriv: false }));
+  brick.answer = (message) => (message.kind === 'request' ? undefined : plainAnswer(message));
+  const write = client.fops.write(WRITE).finally(() => (failedBefore = true));
+  const lookup = client.fops.getattr({ gfid: GFID });
+  const failed = assert.rejects(write, (error: LostError) => error instanceof LostError && error.errno === Errno.EIO);
+  await set.wait(20);
+  brick.answer = plainAnswer;
+  brick.channel?.send({ kind: 'fenced' });
+  await set.settle(failed);
+  await set.settle(lookup);
+  assert.deepEqual(revoked, [client.session]);
+  assert.notEqual(client.session, before);
+  assert.equal(brick.caller?.id, client.session);
+  const claim = brick.received.findLast((message) => message.kind === 'reclaim');
+  assert.ok(claim?.kind === 'reclaim' && claim.begins);
+  assert.deepEqual(claim.opens, []);
+  await set.settle(client.fops.write(WRITE));
+  assert.equal(brick.requests().filter((request) => request.op === 'write').length, 2);
+});

@@ -1,0 +1,267 @@
+/** A client that was stopped or cut off cannot change anything after others went on without it (G5); one that nobody missed goes on. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Errno, LostError, type FsError } from '../../src/base/errno.js';
+import { ROOT_GFID, type Gfid } from '../../src/base/ids.js';
+import { LOCK_END_MAX } from '../../src/fops/ops.js';
+import { SimClient, SimCluster, type SimBrick } from './sim-cluster.js';
+import { World } from './world.js';
+
+/** As the simulated bricks have it. */
+const PING_TIMEOUT_MS = 10_000;
+const SILENT_MS = PING_TIMEOUT_MS + 2000;
+
+class Scene {
+  readonly world: World;
+  readonly cluster: SimCluster;
+  readonly old: SimClient;
+  readonly other: SimClient;
+  gfid: Gfid = '';
+
+  private constructor(seed: number) {
+    this.world = new World(seed);
+    this.cluster = new SimCluster(this.world, 3);
+    this.old = new SimClient(this.cluster, 'old');
+    this.other = new SimClient(this.cluster, 'other');
+  }
+
+  /** Three bricks, and a file that both clients have open: the old one wrote it. */
+  static async begin(seed: number): Promise<Scene> {
+    const scene = new Scene(seed);
+    scene.cluster.start();
+    const tend = (): void => {
+      scene.cluster.tend();
+      scene.world.at(100, tend);
+    };
+    tend();
+    const { attr } = await scene.settle(scene.old.call('create', { parent: ROOT_GFID, name: 'image', mode: 0o644, exclusive: true, truncate: false, uid: 0, gid: 0 }));
+    scene.gfid = attr.gfid;
+    scene.old.opens.set(attr.gfid, 1);
+    await scene.settle(scene.write(scene.old, 'before'));
+    await scene.settle(scene.other.call('open', { gfid: attr.gfid, truncate: false, killPriv: false }));
+    scene.other.opens.set(attr.gfid, 1);
+    return scene;
+  }
+
+  write(client: SimClient, text: string): Promise<unknown> {
+    return client.call('write', { gfid: this.gfid, offset: 0, append: false, sync: false, killPriv: false, data: Buffer.from(text) });
+  }
+
+  lock(client: SimClient, wait: boolean): Promise<unknown> {
+    return client.call('setLock', { gfid: this.gfid, owner: 'qemu', kind: 0, type: 1, start: 0, end: LOCK_END_MAX, pid: 1, wait });
+  }
+
+  async settle<T>(work: Promise<T>, ms = 60_000): Promise<T> {
+    let over = false;
+    void work.then(
+      () => (over = true),
+      () => (over = true),
+    );
+    assert.ok(await this.world.run(() => over, this.world.now + ms), `not settled: ${JSON.stringify(this.cluster.view)}`);
+    return work;
+  }
+
+  async pass(ms: number): Promise<void> {
+    await this.world.run(() => false, this.world.now + ms);
+  }
+
+  async until(what: () => boolean): Promise<void> {
+    assert.ok(await this.world.run(what, this.world.now + 60_000), JSON.stringify(this.cluster.view));
+  }
+
+  /** Nothing gets to or from the client. What it sends is on the way until it is heard again. */
+  silence(client: SimClient): void {
+    this.world.cuts.add(`${client.name}>*`).add(`*>${client.name}`);
+  }
+
+  hear(client: SimClient): void {
+    this.world.cuts.delete(`${client.name}>*`);
+    this.world.cuts.delete(`*>${client.name}`);
+  }
+
+  async content(): Promise<string> {
+    const { data } = await this.settle(this.other.call('read', { gfid: this.gfid, offset: 0, size: 100 }));
+    return Buffer.from(data).toString();
+  }
+
+  async inSync(count: number): Promise<void> {
+    await this.until(() => this.cluster.view.inSync.length === count);
+  }
+
+  primary(): SimBrick {
+    return this.cluster.brick(this.cluster.view.primary);
+  }
+
+  member(): SimBrick {
+    return this.cluster.bricks.find((brick) => brick.id !== this.cluster.view.primary && brick.alive) as SimBrick;
+  }
+}
+
+/** The late write fails without a definite answer, the later one as the first of a new session; nothing old is seen. */
+async function assertFenced(scene: Scene, late: Promise<unknown>): Promise<void> {
+  await assert.rejects(scene.settle(late), LostError);
+  assert.equal(scene.old.revocations, 1);
+  assert.equal(await scene.content(), 'after!');
+  for (const brick of scene.cluster.bricks.filter((one) => one.alive)) {
+    assert.equal(Buffer.from(brick.store.read(scene.gfid, 0, 100)).toString(), 'after!', `brick ${brick.name}`);
+  }
+}
+
+void describe('fencing', () => {
+  void it('a client that was silent cannot change what another changed meanwhile', async () => {
+    const scene = await Scene.begin(1);
+    scene.silence(scene.old);
+    const late = scene.write(scene.old, 'stale!');
+    await scene.pass(SILENT_MS);
+    await scene.settle(scene.write(scene.other, 'after!'));
+    scene.hear(scene.old);
+    await assertFenced(scene, late);
+    // A new session of the same client is like any other.
+    await scene.settle(scene.old.call('mkdir', { parent: ROOT_GFID, name: 'new', mode: 0o755, uid: 0, gid: 0 }));
+  });
+
+  void it('nor what another read meanwhile', async () => {
+    const scene = await Scene.begin(2);
+    scene.silence(scene.old);
+    const late = scene.write(scene.old, 'stale!');
+    await scene.pass(SILENT_MS);
+    assert.equal(await scene.content(), 'before');
+    scene.hear(scene.old);
+    await assert.rejects(scene.settle(late), LostError);
+    assert.equal(await scene.content(), 'before');
+  });
+
+  void it('one that nobody missed goes on as if nothing had been', async () => {
+    const scene = await Scene.begin(3);
+    scene.silence(scene.old);
+    const late = scene.write(scene.old, 'later!');
+    await scene.pass(3 * SILENT_MS);
+    await scene.settle(scene.other.call('mkdir', { parent: ROOT_GFID, name: 'elsewhere', mode: 0o755, uid: 0, gid: 0 }));
+    scene.hear(scene.old);
+    await scene.settle(late);
+    assert.equal(scene.old.revocations, 0);
+    assert.equal(await scene.content(), 'later!');
+    // It is heard again: another one's write does not cost it the session.
+    await scene.settle(scene.write(scene.other, 'after!'));
+    await scene.settle(scene.write(scene.old, 'laterr'));
+    assert.equal(scene.old.revocations, 0);
+  });
+
+  void it('holds on a brick that was absent at the revocation, when it is primary', async () => {
+    const scene = await Scene.begin(4);
+    const absent = scene.member();
+    absent.crash(false);
+    await scene.inSync(2);
+    scene.silence(scene.old);
+    const late = scene.write(scene.old, 'stale!');
+    await scene.pass(SILENT_MS);
+    await scene.settle(scene.write(scene.other, 'after!'));
+    absent.start();
+    await scene.inSync(3);
+    for (const brick of scene.cluster.bricks.filter((one) => one !== absent)) brick.crash(false);
+    await scene.pass(2000);
+    for (const brick of scene.cluster.bricks.filter((one) => one !== absent)) brick.start();
+    await scene.until(() => scene.cluster.view.primary === absent.id && absent.replica?.serving === true);
+    scene.hear(scene.old);
+    await assertFenced(scene, late);
+  });
+
+  for (const when of ['before', 'after'] as const) {
+    void it(`holds at a new primary that came ${when} the other client's write`, async () => {
+      const scene = await Scene.begin(5);
+      scene.silence(scene.old);
+      const late = scene.write(scene.old, 'stale!');
+      await scene.pass(SILENT_MS);
+      const before = scene.primary();
+      if (when === 'before') before.crash(false);
+      await scene.settle(scene.write(scene.other, 'after!'));
+      if (when === 'after') before.crash(false);
+      await scene.until(() => scene.primary() !== before && scene.primary().replica?.serving === true);
+      scene.hear(scene.old);
+      await assertFenced(scene, late);
+    });
+  }
+
+  for (const power of [false, true]) {
+    void it(`holds after ${power ? 'a power cut' : 'a restart'} of all bricks`, async () => {
+      const scene = await Scene.begin(6);
+      scene.silence(scene.old);
+      const late = scene.write(scene.old, 'stale!');
+      await scene.pass(SILENT_MS);
+      await scene.settle(scene.write(scene.other, 'after!'));
+      await scene.settle(scene.other.call('fsync', { gfid: scene.gfid, dataOnly: false }));
+      for (const brick of scene.cluster.bricks) brick.crash(power);
+      await scene.pass(2000);
+      for (const brick of scene.cluster.bricks) brick.start();
+      scene.hear(scene.old);
+      await assertFenced(scene, late);
+    });
+  }
+
+  void it('a file that all only read is no reason to revoke anybody', async () => {
+    const scene = await Scene.begin(11);
+    const reader = new SimClient(scene.cluster, 'reader');
+    await scene.settle(reader.call('open', { gfid: scene.gfid, truncate: false, killPriv: false }));
+    scene.silence(reader);
+    await scene.pass(SILENT_MS);
+    assert.equal(await scene.content(), 'before');
+    scene.hear(reader);
+    await scene.settle(reader.call('mkdir', { parent: ROOT_GFID, name: 'mine', mode: 0o755, uid: 0, gid: 0 }));
+    assert.equal(reader.revocations, 0);
+  });
+
+  void it('an outage of the whole set revokes nobody: silence counts only while somebody could listen', async () => {
+    const scene = await Scene.begin(7);
+    const waiting = scene.write(scene.old, 'waited');
+    for (const brick of scene.cluster.bricks) brick.crash(false);
+    await scene.pass(3 * SILENT_MS);
+    for (const brick of scene.cluster.bricks) brick.start();
+    const others = scene.write(scene.other, 'others');
+    await scene.settle(waiting);
+    await scene.settle(others);
+    await scene.settle(scene.write(scene.other, 'after!'));
+    await scene.settle(scene.write(scene.old, 'theend'));
+    assert.equal(scene.old.revocations + scene.other.revocations, 0);
+  });
+
+  void it('the lock of a silent client goes to who waits for it, and the client learns that it lost it', async () => {
+    const scene = await Scene.begin(8);
+    await scene.settle(scene.lock(scene.old, false));
+    scene.silence(scene.old);
+    const began = scene.world.now;
+    await assert.rejects(scene.settle(scene.lock(scene.other, false)), (error: FsError) => error.errno === Errno.EAGAIN);
+    await scene.settle(scene.lock(scene.other, true));
+    const waitedMs = scene.world.now - began;
+    assert.ok(waitedMs > PING_TIMEOUT_MS - 2000 && waitedMs < PING_TIMEOUT_MS + 2000, `waited ${waitedMs} ms`);
+    scene.hear(scene.old);
+    await scene.until(() => scene.old.revocations === 1);
+  });
+
+  void it('locks that all bricks forgot are given to nobody before their holders could claim them', async () => {
+    const scene = await Scene.begin(9);
+    await scene.settle(scene.lock(scene.old, false));
+    scene.old.locks.push({ gfid: scene.gfid, owner: 'qemu', kind: 0, type: 1, start: 0, end: LOCK_END_MAX, pid: 1 });
+    for (const brick of scene.cluster.bricks) brick.crash(false);
+    scene.silence(scene.old);
+    await scene.pass(2000);
+    for (const brick of scene.cluster.bricks) brick.start();
+    const asked = scene.lock(scene.other, false);
+    await scene.pass(4000);
+    scene.hear(scene.old);
+    await assert.rejects(scene.settle(asked), (error: FsError) => error.errno === Errno.EAGAIN);
+    await scene.settle(scene.write(scene.old, 'mine!!'));
+    assert.equal(scene.old.revocations, 0);
+  });
+
+  void it('a session that never began, or that ended, is refused', async () => {
+    const scene = await Scene.begin(10);
+    const channel = scene.cluster.dialClient({ name: 'stranger', stopped: false, session: 'f'.repeat(32) }, scene.cluster.view.primary);
+    assert.ok(channel !== undefined);
+    const heard: string[] = [];
+    channel.onMessage = (message) => heard.push(message.kind);
+    channel.send({ kind: 'request', id: 1, epoch: scene.cluster.view.epoch, requestNumber: 1, acknowledged: 0, op: 'unlink', args: { parent: ROOT_GFID, name: 'image' } });
+    await scene.pass(100);
+    assert.deepEqual(heard, ['fenced']);
+    await scene.settle(scene.other.call('lookup', { parent: ROOT_GFID, name: 'image' }));
+  });
+});
