@@ -11,9 +11,10 @@ import type { Gfid } from '../base/ids.js';
 import type { Clock } from '../env/clock.js';
 import type { Log } from '../env/log.js';
 import { SEEK_DATA } from '../fops/ops.js';
+import type { ScrubReport } from '../replica/authority.js';
+import { SUM_BLOCK_BYTES } from '../replica/soundness.js';
 import type { DirectoryStore } from './store/store.js';
 import { CHECK_BYTES, type Sums } from './store/sums.js';
-import { SUM_BLOCK_BYTES } from '../replica/soundness.js';
 
 export interface ScrubSettings {
   /** Bytes that are read in a second. */
@@ -36,20 +37,8 @@ export interface ScrubRecord {
   repaired: number;
 }
 
-export interface ScrubStatus extends ScrubRecord {
-  state: 'waiting' | 'running' | 'paused';
-  /** Of the run under way. */
-  filesNow: number;
-  bytesNow: number;
-  /** Files that were seen without checksums and have none yet: they are read unchecked. */
-  unchecked: number;
-  /** Ranges that the disk could not read. */
-  unreadable: number;
-  damaged: number;
-  lost: number;
-  /** Files with damage, at most 100. */
-  damagedFiles: Gfid[];
-}
+/** `filesNow`, `bytesNow`: of the run under way; `unchecked`: files that it found without checksums and that have none yet, so they are read unchecked. */
+export type ScrubStatus = ScrubRecord & ScrubReport;
 
 export const EMPTY_RECORD: ScrubRecord = { beganSec: 0, endedSec: 0, durationSec: 0, files: 0, bytes: 0, corrupted: 0, torn: 0, repaired: 0 };
 

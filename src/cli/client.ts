@@ -1,4 +1,4 @@
-import type { OptionHelp, OptionValue, Peer, PoolState, Volume, VolumeHeal, VolumeStatus } from './model.js';
+import type { OptionHelp, OptionValue, Peer, PoolState, Volume, VolumeHeal, VolumeScrub, VolumeStatus } from './model.js';
 
 /** The request was understood and refused; nothing changed. `message` says what was wrong and what to do. */
 export class RefusedError extends Error {
@@ -72,6 +72,10 @@ export interface ManagementClient {
 
   heal(name: string, full: boolean): Promise<Changed>;
   healInfo(name: string): Promise<VolumeHeal>;
+
+  /** Has every brick look for damage now. */
+  scrub(name: string): Promise<Changed>;
+  scrubStatus(name: string): Promise<VolumeScrub>;
 
   daemon(): Promise<Daemon>;
   state(): Promise<PoolState>;

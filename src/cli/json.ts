@@ -12,7 +12,9 @@ import type {
   OptionValue,
   Peer,
   Volume,
+  ScrubBrick,
   VolumeHeal,
+  VolumeScrub,
   VolumeStatus,
 } from './model.js';
 import { brickName, dashed, printable, printablePath } from './printable.js';
@@ -140,6 +142,25 @@ function healBrickJson(heal: VolumeHeal, brick: HealBrick, listed: boolean): Jso
 
 export function healJson(heal: VolumeHeal, listed: boolean): Json {
   return { volume: printable(heal.name), bricks: heal.bricks.map((brick) => healBrickJson(heal, brick, listed)) };
+}
+
+function scrubBrickJson(brick: ScrubBrick): Json {
+  const { report } = brick;
+  return {
+    ...brickFields(brick),
+    detail: printable(brick.detail),
+    scrub: report === undefined ? null : { ...report, state: printable(report.state), damagedFiles: report.damagedFiles.map(dashed) },
+  };
+}
+
+export function scrubJson(scrub: VolumeScrub): Json {
+  return {
+    volume: printable(scrub.name),
+    scrub: printable(scrub.scrub),
+    throttle: printable(scrub.throttle),
+    frequency: printable(scrub.frequency),
+    bricks: scrub.bricks.map(scrubBrickJson),
+  };
 }
 
 export function optionsJson(options: OptionValue[]): Json {

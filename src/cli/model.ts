@@ -120,6 +120,41 @@ export interface VolumeHeal {
   bricks: HealBrick[];
 }
 
+/** See management.proto, Scrub. */
+export interface ScrubReport {
+  state: string;
+  endedSec: number;
+  durationSec: number;
+  files: number;
+  bytes: number;
+  filesNow: number;
+  bytesNow: number;
+  corrupted: number;
+  torn: number;
+  repaired: number;
+  damaged: number;
+  lost: number;
+  unchecked: number;
+  unreadable: number;
+  damagedFiles: string[];
+}
+
+export interface ScrubBrick extends Brick {
+  /** Undefined: the brick does not answer. */
+  report: ScrubReport | undefined;
+  detail: string;
+}
+
+/** `volume bitrot NAME scrub status`. */
+export interface VolumeScrub {
+  name: string;
+  /** The options features.scrub, scrub-throttle and scrub-freq. */
+  scrub: string;
+  throttle: string;
+  frequency: string;
+  bricks: ScrubBrick[];
+}
+
 export interface OptionHelp {
   key: string;
   defaultValue: string;

@@ -48,6 +48,12 @@ function inUnits(text: string, units: Record<string, number>): number {
   return match === null || unit === undefined ? Number.NaN : Number(match[1]) * unit;
 }
 
+/** A value of an option of type size, as it is kept; 0 for what is none. */
+export function sizeInBytes(text: string): number {
+  const bytes = inUnits(text, SIZE_UNITS);
+  return Number.isFinite(bytes) ? bytes : 0;
+}
+
 function range(option: OptionSpec): string {
   if (option.min === undefined || option.max === undefined) return '';
   return ` from ${option.min} to ${option.max}`;

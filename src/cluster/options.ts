@@ -433,7 +433,31 @@ export const OPTIONS: readonly OptionSpec[] = [
   option('features.worm', 'boolean', 'off', 'Files are written once.', refused('gluon does not do this')),
   option('features.trash', 'boolean', 'off', 'Keep removed files.', refused('gluon does not do this')),
   option('features.quota', 'boolean', 'off', 'Limits for directories.', refused('gluon does not do this')),
-  option('features.bitrot', 'boolean', 'off', 'Look for damaged files.', refused('gluon does not do this yet')),
+  option(
+    'features.bitrot',
+    'boolean',
+    'off',
+    'Every brick keeps checksums of its files: bytes that its disk damaged are never served, and are repaired from another brick.',
+    ACTS,
+  ),
+  option('features.scrub', 'enum', 'Active', 'Whether bricks look for damage that nobody reads.', ACTS, {
+    values: ['Active', 'pause'],
+  }),
+  option('features.scrub-freq', 'enum', 'biweekly', 'How often a brick looks at all of its files.', ACTS, {
+    values: ['hourly', 'daily', 'weekly', 'biweekly', 'monthly'],
+  }),
+  option(
+    'features.scrub-throttle',
+    'enum',
+    'lazy',
+    'How fast it does: lazy 8, normal 32, aggressive 128 MiB a second for each brick.',
+    ACTS,
+    { values: ['lazy', 'normal', 'aggressive'] },
+  ),
+  option('features.scrub-rate', 'size', '0', 'Bytes a second instead of those of scrub-throttle; 0: those.', ACTS, {
+    min: 0,
+    max: 2 ** 40,
+  }),
   option(
     'features.cache-invalidation',
     'boolean',

@@ -8,6 +8,7 @@ import type {
   BrickStatusMessage,
   HealBrickMessage,
   PeerMessage,
+  ScrubBrickMessage,
   VolumeMessage,
   VolumeStateName,
   VolumeStatusMessage,
@@ -138,6 +139,17 @@ export class Reports {
             ? 'the primary does not answer: what this brick lacks is not known'
             : (report?.reason ?? '');
       return { brick: brickMessage(brick), connected, role, progress, detail };
+    });
+  }
+
+  /** What the scrubber of every brick tells. */
+  async scrub(volume: VolumeRecord): Promise<ScrubBrickMessage[]> {
+    const gathered = await this.#gather(volume, { disk: false, status: true });
+    return volume.bricks.map((brick): ScrubBrickMessage => {
+      const { report, problem } = gathered.get(brick.id) ?? { report: undefined, problem: 'it was not asked' };
+      const scrub = report?.status?.scrub ?? null;
+      const detail = problem !== '' ? problem : scrub !== null ? '' : report?.reason || 'the brick does not answer';
+      return { brick: brickMessage(brick), scrub, detail };
     });
   }
 

@@ -16,6 +16,7 @@ import type { Log } from '../env/log.js';
 import type { BrickId, View } from '../fops/view.js';
 import { BrickControl, type BrickConfig } from '../platform/brick-control.js';
 import { RealClock, RealRandom } from '../platform/clock.js';
+import { BrickBitrot } from './brick-bitrot.js';
 import { LibcDisk } from '../platform/libc.js';
 import { descriptorSink, fileSink, isLogLevel, JsonLog } from '../platform/log.js';
 import { TcpNetwork } from '../platform/tcp.js';
@@ -50,6 +51,7 @@ class BrickProcess {
   readonly #network = new TcpNetwork(this.#buffers);
   readonly #control: BrickControl;
   #open: OpenBrick | undefined;
+  #bitrot: BrickBitrot | undefined;
   #replica: Replica | undefined;
   #config: BrickConfig | undefined;
   #server: BrickServer | undefined;
@@ -70,11 +72,15 @@ class BrickProcess {
         onConfig: (config) => this.#configured(config),
         onView: (view) => this.#viewed(view),
         onLease: (ms) => this.#leased(ms),
-        onQuery: () => this.#replica?.status(),
+        onQuery: () => {
+          const status = this.#replica?.status();
+          return status === undefined ? undefined : { ...status, scrub: this.#bitrot?.status() };
+        },
         onOrder: (order) => {
           if (order === 'stop') void this.end(0, 'ordered to stop');
           else if (order === 'checkpoint') void this.#replica?.checkpoint();
           else if (order === 'heal-full') this.#replica?.compareWhole();
+          else if (order === 'scrub') this.#bitrot?.scrub();
         },
         onRefused: (reason) => void this.end(0, `gluond refuses this process: ${reason}`),
       },
@@ -85,6 +91,7 @@ class BrickProcess {
     this.#control.start();
     try {
       this.#open = openBrick(new LibcDisk(this.#buffers), this.#args.path, this.#args.volume, this.#args.brick);
+      this.#bitrot = new BrickBitrot(this.#open, bootId(), this.#clock, this.#log);
     } catch (error) {
       this.#fail(error instanceof Error ? error.message : String(error));
       return;
@@ -104,6 +111,7 @@ class BrickProcess {
     this.#server?.close('the brick stops');
     for (const listener of this.#listeners) void listener.close();
     try {
+      await this.#bitrot?.stop();
       if (status === 0 && this.#open !== undefined) {
         await this.#open.store.sync();
         this.#replica?.closeCleanly();
@@ -131,6 +139,7 @@ class BrickProcess {
   #configured(config: BrickConfig): void {
     const first = this.#config === undefined;
     this.#config = config;
+    this.#bitrot?.configure(config.spec.options);
     if (first && this.#open !== undefined)
       this.#serve(config).catch((error: unknown) => this.#fail(`cannot listen: ${String(error)}`));
   }
@@ -165,7 +174,7 @@ class BrickProcess {
       bricks,
       store: open.store,
       journalDisk: open.journal,
-      bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
+      bootId: bootId(),
       clock: this.#clock,
       random: this.#random,
       log: this.#log,
@@ -226,6 +235,10 @@ class BrickProcess {
       if (!this.#ending) callback();
     }, ms);
   }
+}
+
+function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
 }
 
 /** The option network.ping-timeout in milliseconds. */

@@ -35,7 +35,7 @@ export interface BrickConfig {
   socket: string;
 }
 
-export type BrickOrder = 'heal' | 'heal-full' | 'checkpoint' | 'stop';
+export type BrickOrder = 'heal' | 'heal-full' | 'checkpoint' | 'scrub' | 'stop';
 
 export interface BrickControlHandlers {
   /** First after every connection, and whenever the volume's options or places change. */
@@ -103,6 +103,7 @@ export function changeToMessage(change: ViewChange): {
 export function statusToMessage(status: ReplicaStatus): ReplicaStatusMessage {
   return {
     ...status,
+    scrub: status.scrub ?? null,
     heals: status.heals.map((heal) => ({ ...heal, paths: heal.paths.map((path) => Buffer.from(path, 'latin1')) })),
   };
 }

@@ -35,6 +35,8 @@ const CHANNEL_OPTIONS: ClientOptions = {
 const READS = new Set(
   ['Ping', 'PeerList', 'VolumeInfo', 'VolumeList', 'VolumeStatus', 'VolumeGet', 'VolumeOptionHelp'].concat([
     'VolumeHealInfo',
+    'VolumeScrub',
+    'VolumeScrubStatus',
     'GetState',
   ]),
 );
@@ -129,6 +131,14 @@ export class GrpcManagementClient implements ManagementClient {
 
   async healInfo(name: string): ReturnType<ManagementClient['healInfo']> {
     return messages.volumeHeal(await this.#call<messages.HealInfoMessage>('VolumeHealInfo', { name }));
+  }
+
+  async scrub(name: string): Promise<messages.ChangeMessage> {
+    return this.#call<messages.ChangeMessage>('VolumeScrub', { name });
+  }
+
+  async scrubStatus(name: string): ReturnType<ManagementClient['scrubStatus']> {
+    return messages.volumeScrub(await this.#call<messages.ScrubStatusMessage>('VolumeScrubStatus', { name }));
   }
 
   async daemon(): ReturnType<ManagementClient['daemon']> {

@@ -11,6 +11,7 @@ import type {
   PoolState,
   Volume,
   VolumeHeal,
+  VolumeScrub,
   VolumeState,
   VolumeStatus,
 } from '../cli/model.js';
@@ -32,6 +33,13 @@ export type VolumeStatusMessage = Answered & wire.VolumeStatusMessage;
 export type VolumeGetMessage = Answered & { options: OptionValue[] };
 export type OptionHelpMessage = Answered & { options: OptionHelp[] };
 export type HealInfoMessage = Answered & { name: string; bricks: wire.HealBrickMessage[] };
+export type ScrubStatusMessage = Answered & {
+  name: string;
+  scrub: string;
+  throttle: string;
+  frequency: string;
+  bricks: wire.ScrubBrickMessage[];
+};
 export type StateMessage = Answered & {
   node: wire.NodeMessage | null;
   peers: Peer[];
@@ -100,6 +108,12 @@ export function poolState(message: StateMessage): PoolState {
     volumes: message.volumes.map(volume),
     statuses: message.statuses.map(volumeStatus),
   };
+}
+
+export function volumeScrub(message: ScrubStatusMessage): VolumeScrub {
+  const { name, scrub, throttle, frequency } = message;
+  const bricks = message.bricks.map((each) => ({ ...brick(each.brick), report: each.scrub ?? undefined, detail: each.detail }));
+  return { name, scrub, throttle, frequency, bricks };
 }
 
 /** gluond lists at most this many paths of a brick; beyond, only the number of keys tells how many there are. */

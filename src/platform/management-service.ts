@@ -91,6 +91,14 @@ export function matchesAddress(patterns: string, address: string): boolean {
   });
 }
 
+function checkScrubs(volume: VolumeRecord): void {
+  if (volume.state !== 'started') throw new Refused(`volume ${volume.name} is not started`);
+  if (volume.options['features.bitrot'] === 'on') return;
+  throw new Refused(
+    `volume ${volume.name} keeps no checksums: switch them on with 'gluon volume bitrot ${volume.name} enable'`,
+  );
+}
+
 export class ManagementService {
   readonly #parts: ManagementParts;
   #watchers = 0;
@@ -162,6 +170,8 @@ export class ManagementService {
         name,
         bricks: await reports.healInfo(volumes.get(name)),
       })),
+      VolumeScrub: unary<{ name: string }>(({ name }) => this.#scrub(volumes.get(name))),
+      VolumeScrubStatus: unary<{ name: string }>(({ name }) => this.#scrubStatus(volumes.get(name))),
       GetState: unary(async () => {
         const statuses: VolumeStatusMessage[] = await Promise.all(
           volumes.all().map((volume) => reports.status(volume, { disk: true, clients: false })),
@@ -278,6 +288,35 @@ export class ManagementService {
     if (away.length === asked.length)
       throw new Refused(`no brick but the primary answers: see 'gluon volume status ${volume.name}'`, Errno.ENOTCONN);
     return { id: volume.id, warnings: away };
+  }
+
+  /** Every brick looks for damage now. */
+  async #scrub(volume: VolumeRecord): Promise<object> {
+    const { nodes } = this.#parts;
+    checkScrubs(volume);
+    const answers = await Promise.all(
+      volume.bricks.map((brick) =>
+        nodes.call(brick.node, 'order', { brick: brick.id, order: 'scrub' }).catch(() => ({ attached: false })),
+      ),
+    );
+    const away = volume.bricks
+      .filter((_, i) => answers[i]?.attached !== true)
+      .map((brick) => `brick ${brick.host}:${brick.path} does not answer and was not asked`);
+    if (away.length === volume.bricks.length)
+      throw new Refused(`no brick answers: see 'gluon volume status ${volume.name}'`, Errno.ENOTCONN);
+    return { id: volume.id, warnings: away };
+  }
+
+  async #scrubStatus(volume: VolumeRecord): Promise<object> {
+    checkScrubs(volume);
+    const value = (key: string): string => optionsInForce(volume, key)[0]?.value ?? '';
+    return {
+      name: volume.name,
+      scrub: value('features.scrub'),
+      throttle: value('features.scrub-throttle'),
+      frequency: value('features.scrub-freq'),
+      bricks: await this.#parts.reports.scrub(volume),
+    };
   }
 
   async #watch(call: ServerWritableStream<{ volume: string; client: string }, object>): Promise<void> {

@@ -22,6 +22,29 @@ export interface ReplicaStatus {
   /** Only at the primary, one for each brick that is not in sync. */
   heals: HealStatus[];
   clients: ClientStatus[];
+  /** Of the scrubber, where the volume keeps checksums; the replica does not know it. */
+  scrub?: ScrubReport | undefined;
+}
+
+/** What the scrubber of a brick tells; see brick/scrubber.ts. Times are seconds of the wall clock, 0 for never. */
+export interface ScrubReport {
+  state: 'waiting' | 'running' | 'paused';
+  beganSec: number;
+  endedSec: number;
+  durationSec: number;
+  files: number;
+  bytes: number;
+  filesNow: number;
+  bytesNow: number;
+  corrupted: number;
+  torn: number;
+  repaired: number;
+  damaged: number;
+  lost: number;
+  unchecked: number;
+  unreadable: number;
+  /** Identities of files with damage, at most 100. */
+  damagedFiles: string[];
 }
 
 export interface HealStatus {

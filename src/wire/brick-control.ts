@@ -2,7 +2,7 @@
 import { FsError, Errno } from '../base/errno.js';
 import type { BrickSpec, VolumeSpec } from '../fops/volume.js';
 import type { View } from '../fops/view.js';
-import type { ClientMessage, ViewMessage, VolumeSpecMessage } from './management.js';
+import type { ClientMessage, ScrubMessage, ViewMessage, VolumeSpecMessage } from './management.js';
 
 export interface ViewChangeMessage {
   kind: string;
@@ -27,6 +27,7 @@ export interface ReplicaStatusMessage {
   serving: boolean;
   heals: HealStatusMessage[];
   clients: ClientMessage[];
+  scrub: ScrubMessage | null;
 }
 
 /** One of these, named in `message`. */

@@ -109,6 +109,31 @@ export interface HealBrickMessage {
   detail: string;
 }
 
+export interface ScrubMessage {
+  state: string;
+  beganSec: number;
+  endedSec: number;
+  durationSec: number;
+  files: number;
+  bytes: number;
+  filesNow: number;
+  bytesNow: number;
+  corrupted: number;
+  torn: number;
+  repaired: number;
+  damaged: number;
+  lost: number;
+  unchecked: number;
+  unreadable: number;
+  damagedFiles: string[];
+}
+
+export interface ScrubBrickMessage {
+  brick: BrickMessage;
+  scrub: ScrubMessage | null;
+  detail: string;
+}
+
 export interface OptionInForceMessage extends OptionMessage {
   isDefault: boolean;
 }

@@ -205,6 +205,8 @@ export class OpenBrick {
   readonly #rootFd: number;
   readonly #privateFd: number;
   readonly #lockFd: number;
+  /** When the meta file was written last before it was opened, seconds of the disk's clock: a sign of life from before a power loss. */
+  readonly metaWrittenSec: number;
   readonly #stat = new DiskStat();
 
   constructor(disk: Disk, path: string, rootFd: number, privateFd: number, lockFd: number, limits: TreeLimits) {
@@ -213,6 +215,7 @@ export class OpenBrick {
     this.#rootFd = rootFd;
     this.#privateFd = privateFd;
     this.#lockFd = lockFd;
+    this.metaWrittenSec = disk.statAt(privateFd, META_NAME, this.#stat) === 0 ? this.#stat.mtimeSec : 0;
     this.journal = new DirectoryJournal(disk, privateFd);
     this.store = new DirectoryStore(new Tree(disk, rootFd, privateFd, limits));
   }

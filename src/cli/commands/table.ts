@@ -3,6 +3,7 @@ import { helpCommands } from './help.js';
 import { PEER_COMMANDS } from './peer.js';
 import { SYSTEM_COMMANDS } from './system.js';
 import { UNSUPPORTED_COMMANDS } from './unsupported.js';
+import { volumeBitrot } from './volume-bitrot.js';
 import { volumeHeal } from './volume-heal.js';
 import { OPTION_COMMANDS } from './volume-options.js';
 import { volumeStatus } from './volume-status.js';
@@ -13,6 +14,7 @@ const OFFERED: Command[] = [
   ...VOLUME_COMMANDS,
   volumeStatus,
   volumeHeal,
+  volumeBitrot,
   ...OPTION_COMMANDS,
   ...SYSTEM_COMMANDS,
 ];

@@ -22,7 +22,6 @@ const TABLE: [words: string, reason: string][] = [
   ['volume log', "logs are rotated with 'logrotate' or by the journal"],
   ['volume quota', 'set limits in the file system under the bricks'],
   ['volume inode-quota', 'set limits in the file system under the bricks'],
-  ['volume bitrot', 'put the bricks on a file system with checksums (btrfs)'],
   ['volume geo-replication', 'copy from a mount with rsync'],
   ['volume gsync-create', 'copy from a mount with rsync'],
   ['volume tier', 'use a caching block device under the bricks'],
@@ -36,7 +35,7 @@ const TABLE: [words: string, reason: string][] = [
   ['system:: uuid reset', 'a node keeps its identity: detach it and empty its state directory'],
   ['system:: copy', 'copy the file with scp'],
   ['system:: execute', 'run the command with ssh'],
-  ['bitrot', 'put the bricks on a file system with checksums (btrfs)'],
+  ['bitrot', "use 'volume bitrot'"],
 ];
 
 function unsupported(words: string, reason: string): Command {

@@ -48,6 +48,14 @@ const SHAPES: [command: string, shape: string][] = [
     'volume heal vms statistics heal-count',
     `cliOutput(healInfo(bricks(${'brick(name numberOfEntries) '.repeat(3).trim()})) ${RESULT})`,
   ],
+  ['volume bitrot vms enable', `cliOutput(${RESULT} cliOp output)`],
+  [
+    'volume bitrot vms scrub status',
+    `cliOutput(${RESULT} volBitrot(volName state throttle frequency bricks(` +
+      'brick(name scrubbedFiles scrubbedBytes uncheckedFiles unreadableFiles lastCompleted durationSeconds corruptedBlocks repairedBlocks tornBlocks damagedBlocks lostBlocks gfid) ' +
+      'brick(name scrubbedFiles scrubbedBytes uncheckedFiles unreadableFiles lastCompleted durationSeconds corruptedBlocks repairedBlocks tornBlocks damagedBlocks lostBlocks) ' +
+      'brick(name detail))))',
+  ],
   ['system:: uuid get', `cliOutput(${RESULT} uuidGenerate(uuid))`],
   [
     'volume set help',

@@ -2,7 +2,7 @@
 import { RefusedError, type ManagementClient } from '../../../src/cli/client.js';
 import type { Context, Form, Terminal } from '../../../src/cli/command.js';
 import { COMMANDS } from '../../../src/cli/commands/table.js';
-import type { BrickStatus, HealBrick, Peer, Volume, VolumeHeal, VolumeStatus } from '../../../src/cli/model.js';
+import type { BrickStatus, HealBrick, Peer, Volume, VolumeHeal, VolumeScrub, VolumeStatus } from '../../../src/cli/model.js';
 import { runWords } from '../../../src/cli/run.js';
 
 export const IDS = ['a1', 'b2', 'c3'].map((pair) => pair.repeat(16));
@@ -107,6 +107,19 @@ export function heal(changes: Partial<VolumeHeal> = {}): VolumeHeal {
   };
 }
 
+export function scrub(changes: Partial<VolumeScrub> = {}): VolumeScrub {
+  const report = {
+    state: 'waiting', endedSec: 1_700_000_000, durationSec: 93_784, files: 1200, bytes: 5 << 30, filesNow: 0, bytesNow: 0,
+    corrupted: 3, torn: 1, repaired: 2, damaged: 1, lost: 1, unchecked: 0, unreadable: 0, damagedFiles: ['d4'.repeat(16)],
+  };
+  const bricks = [
+    { ...brick(0), report, detail: '' },
+    { ...brick(1), report: { ...report, state: 'running', filesNow: 7, bytesNow: 3 << 20, endedSec: 0, durationSec: 0, files: 0, corrupted: 0, damaged: 0, repaired: 0, lost: 0, unchecked: 4, damagedFiles: [] }, detail: '' },
+    { ...brick(2), report: undefined, detail: 'its node does not answer' },
+  ];
+  return { name: 'vms', scrub: 'Active', throttle: 'lazy', frequency: 'biweekly', bricks, ...changes };
+}
+
 const CHANGED = { id: volume().id, warnings: [] };
 
 /** Answers every method; what was called is in `calls`. */
@@ -161,6 +174,8 @@ export function fakeClient(changes: Partial<ManagementClient> = {}, calls: strin
       ]),
     heal: changed('heal'),
     healInfo: () => Promise.resolve(heal()),
+    scrub: changed('scrub'),
+    scrubStatus: () => Promise.resolve(scrub()),
     daemon: () => Promise.resolve({ id: IDS[0] ?? '', version: '9.9.9', stateDirectory: '/var/lib/gluon' }),
     state: () =>
       Promise.resolve({

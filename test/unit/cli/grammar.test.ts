@@ -84,6 +84,24 @@ for (const [given, complaint] of WRONG) {
   });
 }
 
+/** Commands that set an option of the volume, and those that ask its bricks. */
+const BITROT: [given: string, call: string][] = [
+  ['volume bitrot vms enable', 'optionsSet vms [{"key":"features.bitrot","value":"on"}]'],
+  ['volume bitrot vms disable', 'optionsSet vms [{"key":"features.bitrot","value":"off"}]'],
+  ['volume bitrot vms scrub-throttle a', 'optionsSet vms [{"key":"features.scrub-throttle","value":"aggressive"}]'],
+  ['volume bitrot vms scrub-frequency daily', 'optionsSet vms [{"key":"features.scrub-freq","value":"daily"}]'],
+  ['volume bitrot vms scrub pause', 'optionsSet vms [{"key":"features.scrub","value":"pause"}]'],
+  ['volume bitrot vms scrub resume', 'optionsSet vms [{"key":"features.scrub","value":"Active"}]'],
+  ['volume bitrot vms scrub ondemand', 'scrub vms'],
+];
+
+for (const [given, call] of BITROT) {
+  test(`'gluon ${given}' does what it says`, async () => {
+    const ran = await gluon(given);
+    assert.deepEqual([ran.status, ran.err, ran.calls], [0, '', [call]]);
+  });
+}
+
 /** What GlusterFS has and gluon has not: status 1 and the reason. */
 const UNSUPPORTED = [
   'volume add-brick vms h:/b',
@@ -92,7 +110,7 @@ const UNSUPPORTED = [
   'volume replace-brick vms h:/a h:/b commit force',
   'volume profile vms start',
   'volume quota vms enable',
-  'volume bitrot vms enable',
+  'volume bitrot vms signing-time 120',
   'volume geo-replication vms h::v start',
   'snapshot create s vms',
   'system:: uuid reset',

@@ -333,6 +333,15 @@ test('help lists the commands that gluon has, and only those', async () => {
   ])
     assert.ok(out.includes(`${line}`), line);
   assert.doesNotMatch(out, /add-brick/);
-  assert.match((await gluon('volume help')).out, /^\ngluon volume commands\n=+\n\nvolume create/);
+  assert.match((await gluon('volume help')).out, /^\ngluon volume commands\n=+\n\nvolume bitrot [^\n]+\n\n?volume create/);
   assert.doesNotMatch((await gluon('peer help')).out, /volume create/);
+});
+
+test('scrub status tells of every brick what GlusterFS tells of every node, and more', async () => {
+  const { out } = await gluon('volume bitrot vms scrub status');
+  assert.match(out, /^Volume name : vms\n\nState of scrub: Active \(In Progress\)\n\nScrub impact: lazy\n\nScrub frequency: biweekly\n\n=+\n\nBrick: server1:/);
+  assert.match(out, /Number of Scrubbed files: 1200\n\nNumber of Skipped files: 0\n\nLast completed scrub time: 2023-11-14 22:13:20\n\nDuration of last scrub \(D:M:H:M:S\): 0:1:2:3:4\n/);
+  assert.match(out, /Error count: 1\n\nCorrupted object's \[GFID\]:\n\nd4d4d4d4-d4d4-/);
+  assert.match(out, /Under way: 7 files, 3.0 MiB\n[^]*Scrubber pending to complete\.[^]*Files without checksums yet: 4/);
+  assert.match(out, /Brick: server3:[^\n]*\n\nNot known: its node does not answer\n/);
 });
