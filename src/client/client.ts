@@ -49,14 +49,7 @@ export interface ClientOptions {
    */
   onRevoked?: (session: string) => void;
   /** What the leases on these inodes allowed to keep elsewhere (the kernel) must be gone when the promise resolves. */
-  invalidate?: (stale: Stale) => Promise<void>;
-}
-
-/** Inodes whose attributes (and, of directories, names) may not be trusted any more. */
-export interface Stale {
-  gfids: readonly Gfid[];
-  /** There may be directories among them whose names were told. */
-  names: boolean;
+  invalidate?: (gfids: readonly Gfid[]) => Promise<void>;
 }
 
 const DIAL_MS = 2000;
@@ -92,7 +85,7 @@ export class VolumeClient {
   readonly #env: ClientEnv;
   #log: Log;
   readonly #frameTimeoutMs: number;
-  readonly #invalidate: ((stale: Stale) => Promise<void>) | undefined;
+  readonly #invalidate: (gfids: readonly Gfid[]) => Promise<void>;
   readonly #onBegun: (() => void) | undefined;
   readonly #onRevoked: ((session: string) => void) | undefined;
   #session: string;
@@ -128,7 +121,7 @@ export class VolumeClient {
     this.#onRevoked = options.onRevoked;
     this.#log = env.log.child({ session: this.#session });
     this.#frameTimeoutMs = options.frameTimeoutMs ?? 0;
-    this.#invalidate = options.invalidate;
+    this.#invalidate = options.invalidate ?? ((): Promise<void> => Promise.resolve());
     this.#held = this.#newHeld(options.opens ?? []);
     this.#acknowledgements = new Acknowledgements(env.clock.now() + (options.holdAcknowledgedMs ?? 0));
     this.cache = new LeaseCache(() => env.clock.now());
@@ -452,17 +445,17 @@ export class VolumeClient {
     }
   }
 
+  /** The kernel forgets attributes when told, names by themselves after a moment; then the recall is answered. */
   #recall(channel: Channel<Message>, message: MessageOf<'recall'>): void {
-    const names = this.cache.forget(message.gfids);
+    const namesForMs = this.cache.forget(message.gfids);
     this.#tellOpens(this.#held.tell(message.gfids), []);
     const answer = (): void => channel.send({ kind: 'recalled', id: message.id });
-    if (this.#invalidate === undefined) answer();
-    else {
-      this.#invalidate({ gfids: message.gfids, names }).then(answer, (error: unknown) => {
-        this.#log.error('the kernel could not be told to forget', { error: String(error) });
-        answer();
+    this.#invalidate(message.gfids)
+      .catch((error: unknown) => this.#log.error('the kernel could not be told to forget', { error: String(error) }))
+      .finally(() => {
+        if (namesForMs > 0) this.#env.clock.after(namesForMs, answer);
+        else answer();
       });
-    }
   }
 
   /** The brick is not the serving primary of the epoch that was named. */

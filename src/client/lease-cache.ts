@@ -17,10 +17,22 @@ const XATTRS_PER_INODE_MAX = 32;
 /** A directory's names under its lease; null for a name that does not exist. */
 type Names = Map<Name, Gfid | null>;
 
+/**
+ * A name that the kernel was told is good for so long, and may be used for this much longer: the kernel counts in ticks, and from when the thread that
+ * asked runs again.
+ */
+const NAME_MS = 20;
+const NAME_SLACK_MS = 60;
+/** After a recall of an inode, names in it or of it are not told for a while: somebody else uses it too, and would wait for each. */
+const SHARED_MS = 1000;
+const SHARED_MAX = 10_000;
+
 interface Known {
   attr: Attr | undefined;
   names: Names | undefined;
   target: string | undefined;
+  /** The kernel may use names in it, or of it, until then. */
+  toldUntil: number;
   /** null for one that does not exist. */
   xattrs: Map<string, Uint8Array | null> | undefined;
 }
@@ -29,8 +41,10 @@ export class LeaseCache {
   readonly #inodes = new Map<Gfid, Known>();
   readonly #now: () => number;
   #leaseUntil = 0;
-  /** Until then somebody may still answer by names of directories that are not remembered here any more. */
-  #lostNamesUntil = 0;
+  /** The latest `toldUntil` of what is not remembered any more. */
+  #lostUntil = 0;
+  /** Inodes that were recalled lately, and until when they count as shared. */
+  readonly #shared = new Map<Gfid, number>();
 
   /** `now` is the monotonic clock in milliseconds. */
   constructor(now: () => number) {
@@ -52,14 +66,17 @@ export class LeaseCache {
     this.#leaseUntil = 0;
   }
 
-  /** A recall. True when one of them may be a directory whose names were known. */
-  forget(gfids: readonly Gfid[]): boolean {
-    let names = this.#now() < this.#lostNamesUntil;
+  /** A recall. Returns the milliseconds for which the kernel may still use names in these inodes, or of them. */
+  forget(gfids: readonly Gfid[]): number {
+    const now = this.#now();
+    if (this.#shared.size > SHARED_MAX) this.#shared.clear();
+    let until = this.#lostUntil;
     for (const gfid of gfids) {
-      if (this.#inodes.get(gfid)?.names !== undefined) names = true;
+      until = Math.max(until, this.#inodes.get(gfid)?.toldUntil ?? 0);
       this.#inodes.delete(gfid);
+      this.#shared.set(gfid, now + SHARED_MS);
     }
-    return names;
+    return Math.max(0, until - now);
   }
 
   get size(): number {
@@ -72,10 +89,26 @@ export class LeaseCache {
     return Math.max(0, this.#leaseUntil - this.#now());
   }
 
-  /** Milliseconds for which this name may be trusted to lead to `child`; 0 when that is not known under a lease. */
-  nameValidMs(parent: Gfid, name: Name, child: Gfid): number {
-    if (this.#inodes.get(parent)?.names?.get(name) !== child) return 0;
-    return Math.max(0, this.#leaseUntil - this.#now());
+  /**
+   * The kernel is told now that this name leads to `child`: for how many milliseconds it may believe that. A name is short-lived rather than taken back,
+   * because the kernel cannot forget one while it changes the directory. With it goes the inode's owner and mode, which the kernel does not ask for again
+   * when it comes by a name that it believes: a recall of either inode waits until the name is over.
+   */
+  tellName(parent: Gfid, name: Name, child: Gfid): number {
+    const now = this.#now();
+    const directory = this.#inodes.get(parent);
+    const inode = this.#inodes.get(child);
+    if (directory?.names?.get(name) !== child || inode?.attr === undefined) return 0;
+    if (this.#leaseUntil < now + NAME_MS + NAME_SLACK_MS || this.#isShared(parent, now) || this.#isShared(child, now)) return 0;
+    directory.toldUntil = inode.toldUntil = now + NAME_MS + NAME_SLACK_MS;
+    return NAME_MS;
+  }
+
+  #isShared(gfid: Gfid, now: number): boolean {
+    const until = this.#shared.get(gfid);
+    if (until === undefined) return false;
+    if (until <= now) this.#shared.delete(gfid);
+    return until > now;
   }
 
   /** The inode of this name, null for none; undefined when it is not known. Good enough only for what need not be sure. */
@@ -237,12 +270,12 @@ export class LeaseCache {
   }
 
   #forgetAll(): void {
+    if (this.#inodes.size > 0) this.#lostUntil = this.#now() + NAME_MS + NAME_SLACK_MS;
     this.#inodes.clear();
-    this.#lostNamesUntil = this.#leaseUntil;
   }
 
   #delete(gfid: Gfid): void {
-    if (this.#inodes.get(gfid)?.names !== undefined) this.#lostNamesUntil = this.#leaseUntil;
+    this.#lostUntil = Math.max(this.#lostUntil, this.#inodes.get(gfid)?.toldUntil ?? 0);
     this.#inodes.delete(gfid);
   }
 
@@ -255,7 +288,7 @@ export class LeaseCache {
     let known = this.#inodes.get(gfid);
     if (known === undefined) {
       if (this.#inodes.size >= INODES_MAX) this.#delete(this.#inodes.keys().next().value as Gfid);
-      this.#inodes.set(gfid, (known = { attr: undefined, names: undefined, target: undefined, xattrs: undefined }));
+      this.#inodes.set(gfid, (known = { attr: undefined, names: undefined, target: undefined, xattrs: undefined, toldUntil: 0 }));
     }
     return known;
   }

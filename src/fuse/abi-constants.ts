@@ -54,10 +54,7 @@ export const Opcode = {
   COPY_FILE_RANGE_64: 53,
 } as const;
 
-export const Notify = { INVAL_INODE: 2, RESEND: 7, INC_EPOCH: 8 } as const;
-
-/** From this minor version on (Linux 6.16), INC_EPOCH makes the kernel forget every name at once, without waiting for anything. */
-export const MINOR_WITH_EPOCH = 44;
+export const Notify = { INVAL_INODE: 2, RESEND: 7 } as const;
 
 export const KERNEL_MAJOR = 7;
 /** The newest minor version that the codec was written for. */

@@ -8,16 +8,16 @@ export interface Validity {
 }
 
 /**
- * The one place that decides what the kernel may cache. Whatever this allows must be taken back by `Invalidator.invalidate` before another
+ * The one place that decides what the kernel may cache. Attributes that this allows must be taken back by `Invalidator.invalidate` before another
  * node's change is acknowledged.
  */
 export interface CachePolicy {
-  /** For a name that was just looked up, made or listed. Only asked where the kernel can forget all names at once. */
+  /** For a name that the kernel is told now: it was just looked up, made or listed. Not taken back, so whoever allows it waits until it is over. */
   entry(parent: Gfid, name: Name, attr: Attr): Validity;
   attributes(attr: Attr): Validity;
   /** Attributes that are known to hold at this moment, if they are. */
   known(gfid: Gfid): Attr | undefined;
-  /** The kernel may keep names at all. */
+  /** The kernel may keep names at all: only then does a listing with attributes pay. */
   readonly names: boolean;
   /** Fops keeps attributes that it listed, so that the stat calls that follow a listing need not ask for each. */
   readonly prefetchAttributes: boolean;
@@ -36,20 +36,21 @@ export const noCaching: CachePolicy = {
 
 /** What a policy asks: each in milliseconds from now, 0 where nothing may be kept. */
 export interface Leased {
-  nameValidMs(parent: Gfid, name: Name, child: Gfid): number;
+  /** For a name that the kernel is told now. */
+  tellName(parent: Gfid, name: Name, child: Gfid): number;
   attrValidMs(gfid: Gfid): number;
   attr(gfid: Gfid): Attr | undefined;
 }
 
-/** The kernel keeps what is leased, less a margin for the way there: its time runs from the moment it takes the answer. */
+function validity(ms: number): Validity {
+  return ms <= 0 ? NOT_VALID : { sec: Math.floor(ms / 1000), nsec: Math.floor((ms % 1000) * 1e6) };
+}
+
+/** The kernel keeps what is leased, attributes less a margin for the way there: its time runs from the moment it takes the answer. */
 export function leaseCaching(leased: () => Leased | undefined, marginMs: number): CachePolicy {
-  const validity = (ms: number): Validity => {
-    const left = ms - marginMs;
-    return left <= 0 ? NOT_VALID : { sec: Math.floor(left / 1000), nsec: Math.floor((left % 1000) * 1e6) };
-  };
   return {
-    entry: (parent, name, attr) => validity(leased()?.nameValidMs(parent, name, attr.gfid) ?? 0),
-    attributes: (attr) => validity(leased()?.attrValidMs(attr.gfid) ?? 0),
+    entry: (parent, name, attr) => validity(leased()?.tellName(parent, name, attr.gfid) ?? 0),
+    attributes: (attr) => validity((leased()?.attrValidMs(attr.gfid) ?? 0) - marginMs),
     known: (gfid) => leased()?.attr(gfid),
     names: true,
     prefetchAttributes: true,

@@ -8,14 +8,6 @@ import type { FuseDevice } from './device.js';
 import { write64 } from './message.js';
 import type { NodeTable } from './nodes.js';
 
-/** What the kernel shall forget. */
-export interface Stale {
-  /** Inodes whose attributes change. */
-  gfids: readonly Gfid[];
-  /** Names change: the kernel forgets all it knows, since one name of a directory cannot be taken back while the kernel changes that directory. */
-  names: boolean;
-}
-
 /** The kernel learns of an inode a moment after the answer that names it was taken: until then it says that it does not know it. */
 const UNKNOWN_RETRIES_MAX = 50;
 const UNKNOWN_RETRY_MS = 5;
@@ -37,11 +29,10 @@ export class Invalidator {
     this.#log = log;
   }
 
-  /** Resolves when the kernel has forgotten all of it. What the kernel does not know needs no telling. */
-  async invalidate(stale: Stale): Promise<void> {
-    if (stale.names) this.#check(this.#device.notifyNow(INC_EPOCH));
+  /** Resolves when the kernel has forgotten the attributes of all these inodes. What the kernel does not know needs no telling. */
+  async invalidate(gfids: readonly Gfid[]): Promise<void> {
     const sent: Promise<void>[] = [];
-    for (const gfid of stale.gfids) {
+    for (const gfid of gfids) {
       const nodeid = this.#nodes.nodeid(gfid);
       if (nodeid !== undefined) sent.push(this.#forgetAttributes(gfid, nodeid));
     }
@@ -93,6 +84,3 @@ function encodeInode(nodeid: number, offset: bigint): Buffer {
   write64(view, OutHeader.bytes + NotifyInvalInodeOut.at.len, 0);
   return bytes;
 }
-
-/** Every name that the kernel knows needs a lookup again; takes no lock in the kernel, so it never waits. */
-const INC_EPOCH = notification(Notify.INC_EPOCH, 0).bytes;

@@ -86,7 +86,7 @@ export const init: Operation = {
     }
     const offered2 = message.end - message.body >= InitIn.at.flags2 + 4 ? message.u32(InitIn.at.flags2) : 0;
     const minor = Math.min(kernelMinor, KERNEL_MINOR_MAX);
-    const { flags, flags2 } = agreeFlags(message.u32(InitIn.at.flags), offered2, session.keepsNamesAt(minor));
+    const { flags, flags2 } = agreeFlags(message.u32(InitIn.at.flags), offered2, session.policy.names);
     session.state.setAgreed(minor, flags, flags2);
     encodeInitOut(session, minor, flags, flags2, Math.max(message.u32(InitIn.at.max_readahead), READAHEAD_BYTES));
     session.send(request, InitOut.bytes);

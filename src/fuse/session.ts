@@ -13,7 +13,7 @@ import type { Log } from '../env/log.js';
 import type { Attr } from '../fops/fields.js';
 import type { Fops } from '../fops/ops.js';
 import { AttrOut, CreateOut, EntryOut, InHeader, OpenOut, OutHeader } from './abi.js';
-import { ERRNO_MAX, MINOR_WITH_EPOCH, Notify } from './abi-constants.js';
+import { ERRNO_MAX, Notify } from './abi-constants.js';
 import { NOT_VALID, type CachePolicy } from './caching.js';
 import type { DeviceEnd, FuseDevice, RequestBuffer } from './device.js';
 import type { DirectoryTable } from './directories.js';
@@ -233,15 +233,6 @@ export class Session {
     return this.#gfid;
   }
 
-  /** The kernel may keep names: it can be made to forget all of them at once. */
-  get keepsNames(): boolean {
-    return this.keepsNamesAt(this.state.agreed.minor);
-  }
-
-  keepsNamesAt(minor: number): boolean {
-    return this.policy.names && minor >= MINOR_WITH_EPOCH;
-  }
-
   /** The number of a mutation that begins after later requests may have begun theirs. */
   lateNumber(): number {
     return this.#lateNumbers.take(this.state.newestUnique);
@@ -367,7 +358,7 @@ export class Session {
     const nodeid = this.nodes.look(attr.gfid);
     if (nodeid < 0) return false;
     const generation = this.nodes.generation(nodeid);
-    const nameValid = this.keepsNames ? this.policy.entry(parent, name, attr) : NOT_VALID;
+    const nameValid = this.policy.entry(parent, name, attr);
     // Before it believes pages that may be old, the kernel must ask for the attributes again.
     const deceived = this.pages.deceives(attr);
     if (!deceived) this.pages.told(attr);

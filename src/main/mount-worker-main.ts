@@ -1,11 +1,11 @@
 /** A mount's worker over a volume: its spec and views come from the servers' gluonds, its data from the bricks. */
 import { errnoName, FsError } from '../base/errno.js';
+import type { Gfid } from '../base/ids.js';
 import { LargeBuffers } from '../base/large-buffers.js';
 import { VolumeClient } from '../client/client.js';
 import type { View } from '../fops/view.js';
 import type { VolumeSpec } from '../fops/volume.js';
 import { leaseCaching } from '../fuse/caching.js';
-import type { Stale } from '../fuse/invalidator.js';
 import { RealRandom } from '../platform/clock.js';
 import { formatHostPort, GLUOND_PORT } from '../platform/target.js';
 import { TcpNetwork } from '../platform/tcp.js';
@@ -34,7 +34,7 @@ class MountedVolume implements OpenVolume {
   readonly #request: VolumeRequest;
   readonly #watch = new AbortController();
   #client: VolumeClient | undefined;
-  #invalidate: (stale: Stale) => Promise<void> = () => Promise.resolve();
+  #invalidate: (gfids: readonly Gfid[]) => Promise<void> = () => Promise.resolve();
 
   constructor(request: VolumeRequest) {
     this.#request = request;
@@ -82,7 +82,7 @@ class MountedVolume implements OpenVolume {
         opens,
         holdAcknowledgedMs: takeover ? HOLD_ACKNOWLEDGED_MS : 0,
         frameTimeoutMs: frameTimeoutMs(spec),
-        invalidate: (stale) => this.#invalidate(stale),
+        invalidate: (gfids) => this.#invalidate(gfids),
       },
     );
     this.#client.update(spec, view);
@@ -93,7 +93,7 @@ class MountedVolume implements OpenVolume {
     return (this.#client as VolumeClient).fops;
   }
 
-  onInvalidate(invalidate: (stale: Stale) => Promise<void>): void {
+  onInvalidate(invalidate: (gfids: readonly Gfid[]) => Promise<void>): void {
     this.#invalidate = invalidate;
   }
 

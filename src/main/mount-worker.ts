@@ -15,7 +15,7 @@ import type { Log } from '../env/log.js';
 import type { Fops } from '../fops/ops.js';
 import { isDirectory } from '../fops/ops.js';
 import { noCaching, type CachePolicy } from '../fuse/caching.js';
-import { Invalidator, type Stale } from '../fuse/invalidator.js';
+import { Invalidator } from '../fuse/invalidator.js';
 import { KeptState } from '../fuse/kept-state.js';
 import { Session } from '../fuse/session.js';
 import { RealClock } from '../platform/clock.js';
@@ -54,7 +54,7 @@ export interface OpenVolume {
   /** Memory of data that was read and is not needed any more. */
   giveBack?: (data: Uint8Array) => void;
   /** Sets who is told what the kernel must forget; the promise resolves when it has. */
-  onInvalidate?(invalidate: (stale: Stale) => Promise<void>): void;
+  onInvalidate?(invalidate: (gfids: readonly Gfid[]) => Promise<void>): void;
   /** Takes back a mutation that was not sent yet. */
   withdraw?(requestNumber: number): void;
   /** Ends the session: locks and opens go. */
@@ -206,7 +206,7 @@ class MountWorker {
       onInit: () => this.#ready(),
     });
     const invalidator = new Invalidator(device, session.nodes, this.#clock, this.#log);
-    volume.onInvalidate?.(({ gfids, names }) => invalidator.invalidate({ gfids, names: names && session.keepsNames }));
+    volume.onInvalidate?.((gfids) => invalidator.invalidate(gfids));
     process.title = `gluon mount worker ${this.#config.directory}`;
     const end = await session.run();
     this.#log.info('the mount is no more', { reason: end });

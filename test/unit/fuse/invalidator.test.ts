@@ -15,11 +15,10 @@ test('what the kernel knows is made to forget; what it does not know is not ment
   const kernel = new FakeKernel(new MemoryVolume().fops());
   const nodeid = kernel.session.nodes.look(A);
   const invalidator = new Invalidator(kernel, kernel.session.nodes, new RealClock(), silentLog);
-  await invalidator.invalidate({ gfids: [A, 'b'.repeat(32)], names: true });
-  const [names, inode, ...none] = kernel.notifications;
+  await invalidator.invalidate([A, 'b'.repeat(32)]);
+  const [inode, ...none] = kernel.notifications;
   assert.equal(none.length, 0);
-  assert.ok(inode !== undefined && names !== undefined);
-  assert.deepEqual([names.length, names.readInt32LE(4), names.readBigUInt64LE(8)], [16, Notify.INC_EPOCH, 0n]);
+  assert.ok(inode !== undefined);
   assert.deepEqual(
     [inode.length, inode.readUInt32LE(0), inode.readInt32LE(4), inode.readBigUInt64LE(8)],
     [40, 40, Notify.INVAL_INODE, 0n],
@@ -36,14 +35,14 @@ test('an inode that the kernel was just told of is named again until the kernel 
   kernel.notifyErrno = Errno.ENOENT;
   const invalidator = new Invalidator(kernel, kernel.session.nodes, new RealClock(), silentLog);
   let through = false;
-  const first = invalidator.invalidate({ gfids: [A], names: false }).then(() => (through = true));
+  const first = invalidator.invalidate([A]).then(() => (through = true));
   await sleep(20);
   assert.equal(through, false);
   kernel.notifyErrno = 0;
   await first;
   assert.ok(kernel.notifications.length >= 2);
   kernel.notifyErrno = Errno.ENOENT;
-  const second = invalidator.invalidate({ gfids: [A], names: false });
+  const second = invalidator.invalidate([A]);
   kernel.session.nodes.forget(nodeid, 1);
   await second;
 });

@@ -112,3 +112,52 @@ void describe('read leases', () => {
     assert.equal(reader.mayHaveOpen(A), false);
   });
 });
+
+void describe('names that the kernel keeps', () => {
+  const DIRECTORY = 'd'.repeat(32);
+
+  function knowing(): { cache: LeaseCache; at(now: number): void } {
+    let now = 0;
+    const cache = new LeaseCache(() => now);
+    cache.extend(1000);
+    cache.learn('lookup', { parent: DIRECTORY, name: 'n' }, 0, { attr: attr(A) }, true);
+    return { cache, at: (time) => (now = time) };
+  }
+
+  void it('are short-lived, and a recall of the directory or of the inode waits until they are over', () => {
+    for (const recalled of [DIRECTORY, A]) {
+      const { cache, at } = knowing();
+      assert.equal(cache.forget([recalled]), 0, 'none was told');
+      const told = knowing();
+      assert.equal(told.cache.tellName(DIRECTORY, 'n', A), 20);
+      told.at(10);
+      assert.equal(told.cache.forget([recalled]), 70);
+      at(0);
+    }
+  });
+
+  void it('are not told of what somebody else uses too, until a while after', () => {
+    const { cache, at } = knowing();
+    cache.forget([A]);
+    cache.learn('lookup', { parent: DIRECTORY, name: 'n' }, 0, { attr: attr(A) }, true);
+    assert.equal(cache.tellName(DIRECTORY, 'n', A), 0);
+    cache.extend(3000);
+    at(1001);
+    assert.equal(cache.tellName(DIRECTORY, 'n', A), 20);
+  });
+
+  void it('are remembered to have been told when what they led to is forgotten', () => {
+    const { cache } = knowing();
+    cache.tellName(DIRECTORY, 'n', A);
+    cache.clear();
+    assert.equal(cache.forget([DIRECTORY]), 80);
+  });
+
+  void it('are not told by another name, nor when the lease ends first', () => {
+    const { cache, at } = knowing();
+    assert.equal(cache.tellName(DIRECTORY, 'm', A), 0);
+    assert.equal(cache.tellName(DIRECTORY, 'n', DIRECTORY), 0);
+    at(950);
+    assert.equal(cache.tellName(DIRECTORY, 'n', A), 0);
+  });
+});
