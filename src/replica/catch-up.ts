@@ -16,6 +16,7 @@ import { Mode, rangeLock, readLock, type Lock } from './inode-locks.js';
 import { fileKey, inodeKey, nameKey, parseKey, regionKey, type Key } from './keys.js';
 import type { Follower, Primary } from './primary.js';
 import { DamagedError, Soundness, SUM_BLOCK_BYTES } from './soundness.js';
+import { Standing } from './standing.js';
 import { BLOCK_BYTES, DIGEST_BYTES } from './store.js';
 
 const PARALLEL = 8;
@@ -160,7 +161,7 @@ export class CatchUp {
   #begin(theirs: readonly Key[]): void {
     const { journal } = this.#primary.host.copy;
     const { seal } = this.#follower;
-    const walk = seal === undefined || seal.standing === 0 || seal.incomplete || seal.checkpoint < journal.meta.base;
+    const walk = seal === undefined || seal.standing === Standing.LostData || seal.incomplete || seal.checkpoint < journal.meta.base;
     this.touch(theirs);
     this.touch(journal.keys());
     this.touch(seal?.doubt ?? []);

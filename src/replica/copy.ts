@@ -8,7 +8,8 @@ import { OPS, type Args, type OpName, type Result } from '../fops/ops.js';
 import { FileLocks } from './file-locks.js';
 import type { Journal } from './journal.js';
 import type { Key } from './keys.js';
-import { FORGET_ANSWERS, makeAnswer, resultRecord, Results, type Answer } from './results.js';
+import { intentOf, parseIntent, wasMade } from './intents.js';
+import { FORGET_ANSWERS, makeAnswer, resultRecord, Results, voidRecord, type Answer } from './results.js';
 import { SessionState, SessionTable, type SessionDisk } from './session-table.js';
 import { parseState } from './state-check.js';
 import type { Stamp, Store, StoreOp } from './store.js';
@@ -24,6 +25,8 @@ export interface Change {
   newGfid: string;
   purge: boolean;
   keys: Key[];
+  /** Its answer was written to the journal before it was made. */
+  intended?: boolean;
 }
 
 interface Doubt {
@@ -44,7 +47,17 @@ export class Copy {
     this.journal = journal;
     this.sessions = new SessionTable(disk);
     this.results.restore(journal.answers());
+    this.#settleLast();
     this.dropStrangers();
+  }
+
+  /** The process before this one may have ended between writing down the answer and making the change. */
+  #settleLast(): void {
+    const last = parseIntent(this.journal.lastRecord());
+    if (last === undefined || wasMade(this.store, last)) return;
+    this.results.forget(last.session, last.requestNumber);
+    this.journal.noteAnswer(voidRecord(last.session, last.requestNumber));
+    this.journal.flushAnswers();
   }
 
   /** What sessions left that have ended, in case their end was not carried through. */
@@ -56,8 +69,20 @@ export class Copy {
 
   /** Announces the keys, then carries out the change. Throws FsError; then nothing was changed but, for a write, bytes of its range. */
   apply(change: Change): unknown {
-    if (change.keys.length > 0) this.journal.note(change.keys);
-    return this.#carryOut(change);
+    const { session, requestNumber, keys } = change;
+    const intent = requestNumber === 0 ? undefined : intentOf(this.store, change);
+    if (intent === undefined) {
+      if (keys.length > 0) this.journal.note(keys);
+      return this.#carryOut(change);
+    }
+    this.journal.intend(keys, resultRecord(session, requestNumber, intent.answer, intent.trace));
+    change.intended = true;
+    try {
+      return this.#carryOut(change);
+    } catch (error) {
+      this.journal.noteAnswer(voidRecord(session, requestNumber));
+      throw error;
+    }
   }
 
   /** Applies a change that came from the primary: remembers it as in doubt and its answer. Answers the errno, 0 for success. */
@@ -78,7 +103,7 @@ export class Copy {
     const answer = makeAnswer(change.op, 0, result);
     this.results.acknowledge(change.session, change.acknowledged);
     this.results.record(change.session, change.requestNumber, answer);
-    this.journal.noteAnswer(resultRecord(change.session, change.requestNumber, answer));
+    if (change.intended !== true) this.journal.noteAnswer(resultRecord(change.session, change.requestNumber, answer));
     return answer;
   }
 

@@ -6,6 +6,9 @@ import { CALL_TIMEOUT_MS, type Follower } from './followers.js';
 import type { Mutation } from './mutation.js';
 import type { Primary } from './primary.js';
 
+/** A copy that is suspect tries to hand its role over again after this. */
+const STEP_DOWN_AGAIN_MS = 200;
+
 export class Durability {
   readonly #primary: Primary;
 
@@ -52,11 +55,15 @@ export class Durability {
     }
   }
 
-  /** A failed fsync is never retried and acknowledged: this copy is suspect, another brick takes over. */
+  /** A failed fsync is never retried and acknowledged: this copy is suspect, another brick takes over. While none can, the request waits. */
   async #ownSyncFailed(error: unknown): Promise<void> {
+    const primary = this.#primary;
     const errno = definiteErrno(error);
     if (errno === Errno.ESTALE) throw error;
-    await this.#primary.refusals.stepDown(`fsync failed with errno ${errno}`);
+    while (primary.serving && primary.view.inSync.length > 1) {
+      await primary.refusals.stepDown(`fsync failed with errno ${errno}`);
+      if (primary.serving) await primary.sleep(STEP_DOWN_AGAIN_MS);
+    }
     throw error;
   }
 

@@ -4,7 +4,7 @@ import type { BrickId } from '../fops/view.js';
 import type { PeerArgs, PeerOpName, PeerResult } from '../wire/peer-ops.js';
 import { CatchUp } from './catch-up.js';
 import type { Key } from './keys.js';
-import { PeerLink } from './peer-link.js';
+import { PeerLink, PeerRefusedError } from './peer-link.js';
 import type { Primary } from './primary.js';
 import { spareBytes } from './space.js';
 
@@ -19,6 +19,8 @@ export interface Follower {
   state: 'down' | 'joining' | 'ready' | 'catchingUp';
   acknowledged: number;
   catchUp: CatchUp | undefined;
+  /** Its disk failed when it was to be made equal last. */
+  refuses: boolean;
   seal: { standing: number; doubt: Key[]; checkpoint: number; base: number; incomplete: boolean } | undefined;
 }
 
@@ -83,7 +85,7 @@ export class Followers {
     const { view, host } = this.#primary;
     for (const brick of [...view.inSync, ...view.catchingUp]) {
       if (brick === host.brick || this.#followers.has(brick)) continue;
-      const follower: Follower = { brick, link: undefined, state: 'down', acknowledged: 0, catchUp: undefined, seal: undefined };
+      const follower: Follower = { brick, link: undefined, state: 'down', acknowledged: 0, catchUp: undefined, refuses: false, seal: undefined };
       this.#followers.set(brick, follower);
       void this.#keepConnected(follower);
     }
@@ -137,6 +139,12 @@ export class Followers {
     }
   }
 
+  /** A brick in sync could not be made equal, its disk fails: the others go on without it where they are a majority. */
+  refused(follower: Follower): void {
+    follower.refuses = true;
+    if (this.#primary.view.inSync.includes(follower.brick)) this.#askToDrop(follower, 'could not be made equal');
+  }
+
   /** The members serve no reads, so one that is lost may leave at once. */
   #askToDrop(follower: Follower, reason: string): void {
     const { view, host, log } = this.#primary;
@@ -168,6 +176,8 @@ export class Followers {
         if (primary.stopped) return;
         primary.log.warn('catching up was interrupted', { brick: follower.brick, error: String(error) });
         if (!(error instanceof LostError) && !(error instanceof FsError)) throw error;
+        if (error instanceof PeerRefusedError) this.refused(follower);
+        else if (error instanceof FsError) void primary.refusals.stepDown(`it could not be read: ${error.message}`);
         // Not at once: what stood in the way (a full disk, say) will still be there.
         const { link } = follower;
         void primary.sleep(INTERRUPTED_MS).then(() => link?.close('catching up was interrupted'));
@@ -178,6 +188,7 @@ export class Followers {
   /** The follower is equal to this copy and gets every change from now on. */
   becomeReady(follower: Follower): void {
     follower.state = 'ready';
+    follower.refuses = false;
     follower.acknowledged = this.#primary.stream.sequence;
     follower.catchUp = undefined;
     this.#primary.updateGate();

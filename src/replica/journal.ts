@@ -2,7 +2,7 @@
  * The change journal: which keys were touched since the last checkpoint that the whole set completed, and the answers that were given.
  *
  * A record is `u16le length · key bytes · u8 check`; a torn tail ends the reading. Generation files are named by the checkpoint at whose
- * rotation they began; a key is written once per generation, *before* the change it announces. Answers (records that begin with r, a or x, see
+ * rotation they began; a key is written once per generation, *before* the change it announces. Answers (records that begin with r, a, v or x, see
  * results.ts) are written before the acknowledgement leaves; a new generation begins with all that are still kept.
  */
 import { FsError } from '../base/errno.js';
@@ -47,7 +47,7 @@ export function decodeRecords(bytes: Uint8Array): string[] {
 }
 
 export function isAnswerRecord(record: string): boolean {
-  return record.startsWith('r') || record.startsWith('a') || record === 'x';
+  return record.startsWith('r') || record.startsWith('a') || record.startsWith('v') || record === 'x';
 }
 
 function keysIn(bytes: Uint8Array): Key[] {
@@ -95,6 +95,12 @@ export class Journal {
     return this.#disk.generations().flatMap((generation) => decodeRecords(this.#disk.readGeneration(generation)).filter(isAnswerRecord));
   }
 
+  /** What was written last, before this process: its change may not have been made. */
+  lastRecord(): string | undefined {
+    const newest = this.#disk.generations().at(-1);
+    return newest === undefined ? undefined : decodeRecords(this.#disk.readGeneration(newest)).at(-1);
+  }
+
   /** An answer to be written with the next `flushAnswers`, at the end of this turn of the event loop at the latest. */
   noteAnswer(record: string): void {
     if (this.#answers.length === 0) queueMicrotask(() => this.flushAnswers());
@@ -133,13 +139,28 @@ export class Journal {
   /** Announces that these keys are about to be touched. On return the keys survive the end of this process. */
   note(keys: readonly Key[]): void {
     this.#dirty = true;
-    let fresh: Key[] | undefined;
-    for (const key of keys) {
-      if (this.#current.has(key)) continue;
-      this.#current.add(key);
-      (fresh ??= []).push(key);
-    }
-    if (fresh !== undefined) this.#disk.append(this.#generation, encodeRecords(fresh));
+    const fresh = this.#fresh(keys);
+    if (fresh.length > 0) this.#append(fresh, []);
+  }
+
+  /** Announces a change with its keys and the answer that it will have, in one write, behind the answers that wait. */
+  intend(keys: readonly Key[], answer: string): void {
+    this.#dirty = true;
+    const answers = this.#answers;
+    this.#append(this.#fresh(keys), [...answers, answer]);
+    this.#answers = [];
+  }
+
+  #fresh(keys: readonly Key[]): Key[] {
+    const fresh = new Set<Key>();
+    for (const key of keys) if (!this.#current.has(key)) fresh.add(key);
+    return [...fresh];
+  }
+
+  /** Keys count as written only when they are. */
+  #append(keys: readonly Key[], answers: readonly string[]): void {
+    this.#disk.append(this.#generation, encodeRecords([...keys, ...answers]));
+    for (const key of keys) this.#current.add(key);
   }
 
   /** Later changes go to the generation of checkpoint `number`, which begins with the answers that are kept. */

@@ -67,7 +67,10 @@ export class LockRequests {
   /** A lock that the client says it holds. False when another has taken it. */
   reclaim(session: Session, lock: HeldLock): boolean {
     const { gfid, owner, kind, type, start, end, pid } = lock;
-    if (this.#primary.host.copy.fileLocks.conflict({ ...lock, session: session.id }) !== undefined) return false;
+    const { fileLocks } = this.#primary.host.copy;
+    if (fileLocks.conflict({ ...lock, session: session.id }) !== undefined) return false;
+    // Here at once, before any request that waits for it; the members get it as soon as changes are let through.
+    fileLocks.set({ ...lock, session: session.id });
     const args = { gfid, owner, kind, type, start, end, pid, wait: false };
     this.#primary.mutations.plan({ session, sessionId: session.id, id: 0, requestNumber: 0, acknowledged: 0, op: 'setLock', args });
     return true;

@@ -14,6 +14,7 @@ import { DAMAGED_RANGES_MAX, type PeerArgs, type PeerOpName, type PeerResult } f
 import { definiteErrno, type Copy } from './copy.js';
 import { spareBytes } from './space.js';
 import { isSessionState } from './session-table.js';
+import { Standing } from './standing.js';
 import { addRegionKeys, inodeKey, nameKey, type Key } from './keys.js';
 import { REGION_BYTES, type Args } from '../fops/ops.js';
 import { Soundness, SUM_BLOCK_BYTES, type Examined } from './soundness.js';
@@ -135,7 +136,7 @@ export class Member {
     if (view.epoch < known.epoch || view.epoch < this.#epoch) throw new FsError(Errno.ESTALE, 'seal', `epoch ${view.epoch} is over, ${known.epoch} is known`);
     if (view.primary !== brick) throw new FsError(Errno.EINVAL, 'seal', 'the caller is not the primary of that view');
     this.#host.adoptView(view);
-    const standing = this.#failed ? 1 : this.#host.standing();
+    const standing = this.#failed ? Math.min(Standing.Intact, this.#host.standing()) : this.#host.standing();
     if (channel !== this.#primary) {
       this.#primary?.close('another primary sealed this brick');
       this.#primary = channel;
@@ -145,6 +146,12 @@ export class Member {
     this.#epoch = view.epoch;
     const { checkpoint, base, incomplete } = this.#copy.journal.meta;
     return { standing, doubt: [...this.#copy.doubtKeys()].slice(0, 65_536), checkpoint, base, incomplete };
+  }
+
+  /** In sync by the view, this copy is about to be made equal to the primary's: until that is done it is neither what it was nor what the other is. */
+  #becomesUnsettled(): void {
+    const { journal } = this.#copy;
+    if (!journal.meta.unsettled && this.#host.view().inSync.includes(this.#host.brick)) journal.updateMeta({ unsettled: true });
   }
 
   /** The calls of PEER_OPS but `seal`. */
@@ -160,6 +167,7 @@ export class Member {
         this.#copy.importState(Buffer.concat(this.#settling));
         this.#settling = [];
         this.#copy.clearDoubt();
+        if (journal.meta.unsettled) journal.updateMeta({ unsettled: false });
         this.#host.joined(this.#epoch);
         return {};
       }
@@ -197,6 +205,7 @@ export class Member {
         return store.child(parent, name) ?? { gfid: '', type: 0 };
       }
       case 'place': {
+        this.#becomesUnsettled();
         const { parent, name, gfid, type, target } = args as PeerArgs<'place'>;
         journal.note(gfid === '' ? [nameKey(parent, name)] : [nameKey(parent, name), inodeKey(gfid)]);
         return { created: store.place(parent, name, gfid === '' ? undefined : { gfid, type }, target) };
@@ -204,6 +213,7 @@ export class Member {
       case 'describe':
         return { state: store.describe((args as PeerArgs<'describe'>).gfid) };
       case 'putInode': {
+        this.#becomesUnsettled();
         const { state } = args as PeerArgs<'putInode'>;
         journal.note([inodeKey(state.attr.gfid)]);
         return { created: store.putInode(state) };
@@ -213,6 +223,7 @@ export class Member {
         return { digests: store.digests(gfid, region, true), ranges: store.dataRanges(gfid, region) };
       }
       case 'patch': {
+        this.#becomesUnsettled();
         const { gfid, offset, data } = args as PeerArgs<'patch'>;
         this.#noteRange(gfid, offset, data.byteLength);
         store.patch(gfid, offset, data);
@@ -220,12 +231,14 @@ export class Member {
         return {};
       }
       case 'punch': {
+        this.#becomesUnsettled();
         const { gfid, offset, length } = args as PeerArgs<'punch'>;
         this.#noteRange(gfid, offset, length);
         store.punch(gfid, offset, length);
         return {};
       }
       case 'forget':
+        this.#becomesUnsettled();
         store.forget((args as PeerArgs<'forget'>).gfid);
         return {};
       case 'list': {

@@ -8,6 +8,16 @@ import type { BrickId } from '../fops/view.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import type { PeerArgs, PeerOpName, PeerResult } from '../wire/peer-ops.js';
 
+/** The other brick could not do what it was asked. */
+export class PeerRefusedError extends FsError {
+  readonly brick: BrickId;
+
+  constructor(errno: number, op: string, brick: BrickId) {
+    super(errno, op, `brick ${brick}`);
+    this.brick = brick;
+  }
+}
+
 interface Pending {
   op: PeerOpName;
   resolve(result: never): void;
@@ -45,7 +55,7 @@ export class PeerLink {
     this.#channel.send(message);
   }
 
-  /** Rejects with FsError (the brick's answer) or LostError (connection lost, no answer within `timeoutMs`; the link is closed then). */
+  /** Rejects with PeerRefusedError (the brick's answer) or LostError (connection lost, no answer within `timeoutMs`; the link is closed then). */
   call<K extends PeerOpName>(epoch: number, op: K, args: PeerArgs<K>, timeoutMs: number): Promise<PeerResult<K>> {
     return new Promise<PeerResult<K>>((resolve, reject) => {
       if (this.#channel.closed) {
@@ -73,7 +83,7 @@ export class PeerLink {
     if (pending === undefined) return;
     this.#pending.delete(message.id);
     pending.cancel();
-    if (message.errno !== 0) pending.reject(new FsError(message.errno, pending.op, `brick ${this.brick}`));
+    if (message.errno !== 0) pending.reject(new PeerRefusedError(message.errno, pending.op, this.brick));
     else pending.resolve(message.result as never);
   }
 

@@ -36,6 +36,7 @@ import { answerRead, isRead } from './reads.js';
 import { Recovery } from './recovery.js';
 import { Refusals } from './refusals.js';
 import type { Session, Sessions } from './sessions.js';
+import { Standing } from './standing.js';
 import { SpareSpace } from './space.js';
 import { Stream } from './stream.js';
 
@@ -69,7 +70,6 @@ const TICK_MS = 1000;
 const HELD_MAX = 100_000;
 const MEMBER_MISSING = 'member';
 /** See PEER_OPS.seal. */
-const CONTINUOUS = 2;
 
 export class Primary {
   readonly host: PrimaryHost;
@@ -146,11 +146,12 @@ export class Primary {
 
   #serve(): void {
     const { copy, clock } = this.host;
-    const locksLost = this.host.standing() < CONTINUOUS;
+    const locksLost = this.host.standing() < Standing.Continuous;
     this.#state = 'serving';
     copy.clearDoubt();
     // The best copy there is has become the truth.
-    if (copy.journal.meta.incomplete) copy.journal.updateMeta({ incomplete: false });
+    const { incomplete, unsettled } = copy.journal.meta;
+    if (incomplete || unsettled) copy.journal.updateMeta({ incomplete: false, unsettled: false });
     this.host.joined(this.#view.epoch);
     this.log.info('serving', { epoch: this.#view.epoch, inSync: this.#view.inSync });
     // Leases that the primary before this one gave may be trusted for so long.

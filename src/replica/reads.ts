@@ -21,6 +21,8 @@ const READ_BYTES_MAX = 1 << 20;
 const LISTING_MAX = 1024;
 /** A disk that damages the same bytes again and again does not keep a reader forever. */
 const REPAIRS_MAX = 16;
+/** A read that this disk failed and nobody else can answer is tried again after this. */
+const REFUSED_MS = 200;
 
 export function isRead(op: OpName): boolean {
   return !OPS[op].mutation;
@@ -149,9 +151,22 @@ function answerDamaged(primary: Primary, session: Session, channel: Channel<Mess
   );
 }
 
+/** This disk could not be read: a brick whose disk can takes over, and the client asks that one. While there is none, it is tried again here. */
+async function answerElsewhere(primary: Primary, session: Session, channel: Channel<Message>, message: ReadRequest, repairs: number): Promise<void> {
+  await primary.refusals.stepDown(`${message.op} failed with EIO`);
+  if (!primary.stopped) await primary.sleep(REFUSED_MS);
+  if (!primary.stopped) answerRead(primary, session, channel, message, repairs);
+}
+
+function failed(primary: Primary, session: Session, channel: Channel<Message>, message: ReadRequest, error: unknown, repairs: number): void {
+  if (error instanceof DamagedError) return answerDamaged(primary, session, channel, message, error, repairs);
+  const errno = definiteErrno(error);
+  if (errno === Errno.EIO && primary.view.inSync.length > 1) void answerElsewhere(primary, session, channel, message, repairs);
+  else reply(primary, session, channel, message, errno, undefined);
+}
+
 export function answerRead(primary: Primary, session: Session, channel: Channel<Message>, message: ReadRequest, repairs = 0): void {
   let result: unknown;
-  let errno = 0;
   try {
     const locks = locksOf(primary.host.copy.store, message);
     if (!primary.locks.free(...locks)) {
@@ -172,16 +187,15 @@ export function answerRead(primary: Primary, session: Session, channel: Channel<
         },
         (error: unknown) => {
           primary.locks.release(ticket);
-          if (error instanceof DamagedError) answerDamaged(primary, session, channel, message, error, repairs);
-          else reply(primary, session, channel, message, definiteErrno(error), undefined);
+          failed(primary, session, channel, message, error, repairs);
         },
       );
       return;
     }
     if (message.op === 'read') result = { data: result };
   } catch (error) {
-    if (error instanceof DamagedError) return answerDamaged(primary, session, channel, message, error, repairs);
-    errno = definiteErrno(error);
+    failed(primary, session, channel, message, error, repairs);
+    return;
   }
-  reply(primary, session, channel, message, errno, result);
+  reply(primary, session, channel, message, 0, result);
 }

@@ -3,7 +3,9 @@ import { FsError, LostError } from '../base/errno.js';
 import type { BrickId } from '../fops/view.js';
 import { CatchUp } from './catch-up.js';
 import type { Follower } from './followers.js';
+import { PeerRefusedError } from './peer-link.js';
 import type { Primary } from './primary.js';
+import { Standing } from './standing.js';
 
 /** A new primary waits this long for members before it lets others take their place. */
 const MISSING_MS = 3000;
@@ -39,33 +41,44 @@ export class Recovery {
       const sealed = members.map((brick) => followers.get(brick)).filter((follower) => follower?.seal !== undefined) as Follower[];
       const best = Math.max(0, ...sealed.map((follower) => follower.seal?.standing ?? 0));
       if (best > host.standing()) {
-        const successor = sealed.find((follower) => follower.seal?.standing === best) as Follower;
-        log.warn('a member has the better copy and takes the role', { successor: successor.brick, standing: best });
-        try {
-          host.adoptView(await host.authority.change(primary.view.epoch, { kind: 'succeed', successor: successor.brick }));
-        } catch (error) {
-          log.warn('the view authority did not answer', { error: String(error) });
-          await primary.sleep(PAUSE_MS);
-        }
+        await this.#handOver(sealed.find((follower) => follower.seal?.standing === best) as Follower, 'it has the better copy');
         continue;
       }
       if (sealed.length === members.length && (await this.#settleAll(sealed))) break;
-      if (sealed.length < members.length && host.clock.now() >= missingSince + MISSING_MS) await this.#replaceMissing(members);
+      const missing = members.some((brick) => this.#isMissing(brick));
+      if (missing && host.clock.now() >= missingSince + MISSING_MS) await this.#replaceMissing(members);
       await this.#event();
       followers.connectAll();
     }
     return primary.recovering;
   }
 
+  async #handOver(successor: Follower, reason: string): Promise<void> {
+    const { host, log, view } = this.#primary;
+    log.warn('a member takes the role', { successor: successor.brick, reason });
+    try {
+      host.adoptView(await host.authority.change(view.epoch, { kind: 'succeed', successor: successor.brick }));
+    } catch (error) {
+      log.warn('the view authority did not answer', { error: String(error) });
+      await this.#primary.sleep(PAUSE_MS);
+    }
+  }
+
+  /** Not connected, or with a disk that fails. */
+  #isMissing(brick: BrickId): boolean {
+    const follower = this.#primary.followers.get(brick);
+    return follower?.seal === undefined || follower.refuses;
+  }
+
   /**
-   * A member that cannot be dropped stays away: a brick that waits to catch up is made equal and takes its place. Only when this copy lost nothing: then it has
+   * A member that cannot be dropped stays away (or its disk fails): a brick that waits to catch up is made equal and takes its place. Only when this copy lost nothing: then it has
    * every change that was acknowledged, since none was without it. The new view begins recovery anew.
    */
   async #replaceMissing(members: BrickId[]): Promise<void> {
     const { host, followers, log, view } = this.#primary;
     const newcomer = [...followers.all()].find((follower) => follower.seal !== undefined && view.catchingUp.includes(follower.brick));
-    if (newcomer === undefined || host.standing() === 0) return;
-    const without = members.filter((brick) => followers.get(brick)?.seal === undefined);
+    if (newcomer === undefined || host.standing() < Standing.Intact) return;
+    const without = members.filter((brick) => this.#isMissing(brick));
     log.warn('members stay away, another brick takes their place', { newcomer: newcomer.brick, without });
     try {
       const catchUp = new CatchUp(this.#primary, newcomer, true);
@@ -78,6 +91,12 @@ export class Recovery {
       log.warn('the brick could not take their place', { newcomer: newcomer.brick, error: String(error) });
       newcomer.link?.close('recovery begins again');
     }
+  }
+
+  /** This disk fails: a member with a copy as good as this one takes the role. */
+  async #handOverToEqual(members: Follower[]): Promise<void> {
+    const successor = members.find((member) => (member.seal?.standing ?? -1) >= this.#primary.host.standing());
+    if (successor !== undefined) await this.#handOver(successor, 'this disk fails');
   }
 
   #event(): Promise<void> {
@@ -103,18 +122,23 @@ export class Recovery {
     const own = host.standing();
     try {
       copy.journal.note([...doubt]);
-      await Promise.all(
-        members.map(async (member) => {
-          const continuous = own === 2 && member.seal?.standing === 2;
-          const catchUp = new CatchUp(primary, member, true);
-          member.catchUp = catchUp;
-          await (continuous ? catchUp.settle([...doubt]) : catchUp.makeEqual());
-          await followers.sendState(member);
-        }),
-      );
+      const settle = async (member: Follower, how: (catchUp: CatchUp) => Promise<void>): Promise<void> => {
+        const catchUp = new CatchUp(primary, member, true);
+        member.catchUp = catchUp;
+        await how(catchUp);
+        await followers.sendState(member);
+        member.refuses = false;
+      };
+      // One after the other: should this brick be lost meanwhile, the others but one are whole copies still.
+      const continuous = members.filter((member) => own === Standing.Continuous && member.seal?.standing === Standing.Continuous);
+      for (const member of continuous) await settle(member, (catchUp) => catchUp.settle([...doubt]));
+      await Promise.all(members.filter((member) => !continuous.includes(member)).map((member) => settle(member, (catchUp) => catchUp.makeEqual())));
     } catch (error) {
       if (!(error instanceof LostError) && !(error instanceof FsError)) throw error;
       log.warn('a member was lost while it was made equal', { error: String(error) });
+      const refuses = error instanceof PeerRefusedError ? members.find((member) => member.brick === error.brick) : undefined;
+      if (refuses !== undefined) followers.refused(refuses);
+      else if (error instanceof FsError) await this.#handOverToEqual(members);
       for (const member of members) if (member.state !== 'down') member.link?.close('recovery begins again');
       await primary.sleep(PAUSE_MS);
       return false;

@@ -5,6 +5,8 @@ import type { Ticket } from './inode-locks.js';
 import type { Mutation } from './mutation.js';
 import type { Primary } from './primary.js';
 
+/** A refused change that nobody could make good is tried again after this. */
+const RETRY_MS = 200;
 const DISK_ERRORS = new Set<number>([Errno.ENOSPC, Errno.EDQUOT, Errno.EIO, Errno.EROFS]);
 
 export class Refusals {
@@ -14,9 +16,9 @@ export class Refusals {
     this.#primary = primary;
   }
 
-  /** True when the disk refused, and another brick's may not. */
+  /** True when it was the disk that refused: another brick's may not. */
   concerns(error: unknown, errno: number): boolean {
-    return DISK_ERRORS.has(errno) && !(error instanceof InodeLimitError) && this.#primary.followers.ready().length > 0;
+    return DISK_ERRORS.has(errno) && !(error instanceof InodeLimitError);
   }
 
   /** Hands the role to a ready member. Nothing happens when there is none, or when the set would lose its majority. */
@@ -38,25 +40,26 @@ export class Refusals {
   }
 
   /**
-   * If the members can do the change, this copy leaves the set and the client's retry finds the answer at the new primary; if none can, that
-   * is the answer.
+   * If a member can do the change, this copy leaves the set and the client's retry finds the answer at the new primary. If every brick in sync was
+   * asked and none can, that is the answer. Otherwise (a member is missing, or the views cannot be changed now) it is tried again.
    */
   async askMembers(mutation: Mutation, change: Change, ticket: Ticket, errno: number): Promise<void> {
     const primary = this.#primary;
     primary.gate.close('repair');
-    await primary.drain();
+    await primary.stream.drain();
     const ready = primary.followers.ready();
     const outcomes = await primary.stream.tryAt(ready, change);
-    const took = ready.find((_, i) => outcomes[i] === 0);
     if (primary.stopped) return;
-    if (took !== undefined) {
-      await this.#succeed(took.brick);
-      if (primary.stopped) return;
-    }
-    // Nobody took it, or nobody can replace this brick: the members are made as this copy is, and the error is the answer.
+    const took = ready.find((_, i) => outcomes[i] === 0);
+    if (took !== undefined) await this.#succeed(took.brick);
+    if (primary.stopped) return;
+    const refusedByAll = ready.length === primary.view.inSync.length - 1 && outcomes.every((outcome) => DISK_ERRORS.has(outcome));
+    // The members are made as this copy is: one may have done it, or a part of a write.
     for (const follower of ready) follower.link?.close('made equal again after a refused change');
     primary.locks.release(ticket);
-    primary.mutations.finish(mutation, errno, undefined);
+    if (refusedByAll) primary.mutations.finish(mutation, errno, undefined);
+    else await primary.sleep(RETRY_MS);
     primary.gate.open('repair');
+    if (!refusedByAll) primary.mutations.plan(mutation);
   }
 }

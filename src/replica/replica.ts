@@ -16,6 +16,7 @@ import { Journal } from './journal.js';
 import { LEASE_MS } from './leases.js';
 import { Member } from './member.js';
 import { Primary, type PrimaryHost } from './primary.js';
+import { Standing } from './standing.js';
 import { Sessions, type Session } from './sessions.js';
 import type { JournalDisk, Store } from './store.js';
 
@@ -101,7 +102,8 @@ export class Replica {
     const before = this.#view;
     this.#view = view;
     const { brick } = this.#env;
-    if (!view.inSync.includes(brick)) this.#continuous = 0;
+    // A brick that is about to be admitted was made equal already, and may see another view before that one.
+    if (before.inSync.includes(brick) ? !view.inSync.includes(brick) : !listed(view, brick)) this.#continuous = 0;
     this.#log.info('view', { epoch: view.epoch, primary: view.primary, inSync: view.inSync, catchingUp: view.catchingUp });
     if (view.primary !== brick) {
       this.#primary?.stop('another brick is primary');
@@ -194,12 +196,13 @@ export class Replica {
   }
 
   #standing(): number {
-    if (this.#continuous > 0) return 2;
-    return this.#intact ? 1 : 0;
+    if (this.#continuous === 0 && !this.#intact) return Standing.LostData;
+    if (this.#copy.journal.meta.unsettled) return Standing.Unsettled;
+    return this.#continuous > 0 ? Standing.Continuous : Standing.Intact;
   }
 
   #joined(epoch: number): void {
-    if (this.#view.inSync.includes(this.#env.brick) || this.#view.catchingUp.includes(this.#env.brick)) {
+    if (listed(this.#view, this.#env.brick)) {
       this.#continuous = epoch;
       this.#intact = true;
     }
@@ -290,8 +293,7 @@ export class Replica {
   /** A brick that is in no list of the view asks to be made equal. */
   #returnWhenAbsent(): void {
     const { brick, authority, clock } = this.#env;
-    const listed = this.#view.inSync.includes(brick) || this.#view.catchingUp.includes(brick);
-    if (listed || this.#view.epoch === 0 || this.#returning || this.#stopped) return;
+    if (listed(this.#view, brick) || this.#view.epoch === 0 || this.#returning || this.#stopped) return;
     this.#returning = true;
     clock.after(RETURN_PAUSE_MS, () => {
       const ask = authority.change(this.#view.epoch, { kind: 'catchUp', brick });
@@ -318,4 +320,9 @@ export class Replica {
       if (session.channel === undefined && (this.#primary === undefined || !this.#copy.sessions.has(session.id))) this.#sessions.remove(session.id);
     }
   }
+}
+
+/** The brick gets every new change. */
+function listed(view: View, brick: BrickId): boolean {
+  return view.inSync.includes(brick) || view.catchingUp.includes(brick);
 }

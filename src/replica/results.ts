@@ -43,9 +43,15 @@ export function resultOf(answer: Answer, store: Store): unknown {
   return { attr: store.getattr(gfid), copied: value, created: op === 'create' };
 }
 
-/** One line of the journal: an answer in short form. */
-export function resultRecord(session: string, requestNumber: number, answer: Answer): string {
-  return `r${session} ${requestNumber} ${OPS[answer.op].code} ${answer.gfid === '' ? '-' : answer.gfid} ${answer.value}`;
+/** One line of the journal: an answer in short form. `trace`: see intents.ts. */
+export function resultRecord(session: string, requestNumber: number, answer: Answer, trace = ''): string {
+  const { op, gfid, value } = answer;
+  return `r${session} ${requestNumber} ${OPS[op].code} ${gfid === '' ? '-' : gfid} ${value}${trace === '' ? '' : ` ${trace}`}`;
+}
+
+/** Journal record: the answer that was written before its change is void, the change could not be made. */
+export function voidRecord(session: string, requestNumber: number): string {
+  return `v${session} ${requestNumber}`;
 }
 
 /** Journal record: the answers before it are void, another brick's state has won. */
@@ -65,6 +71,10 @@ export class Results {
 
   record(session: string, requestNumber: number, answer: Answer): void {
     this.#session(session).answers.set(requestNumber, answer);
+  }
+
+  forget(session: string, requestNumber: number): void {
+    this.#sessions.get(session)?.answers.delete(requestNumber);
   }
 
   acknowledge(session: string, upTo: number): void {
@@ -98,6 +108,7 @@ export class Results {
       if (record === FORGET_ANSWERS) this.#sessions.clear();
       const [session = '', number = '', code = '', gfid = '', value = ''] = record.slice(1).split(' ');
       if (record.startsWith('a')) this.acknowledge(session, Number(number));
+      if (record.startsWith('v')) this.forget(session, Number(number));
       const op = opByCode(Number(code));
       if (!record.startsWith('r') || op === undefined || this.isAcknowledged(session, Number(number))) continue;
       this.record(session, Number(number), { op, errno: 0, result: undefined, gfid: gfid === '-' ? '' : gfid, value: Number(value) });

@@ -119,6 +119,8 @@ export interface BrickMeta {
   bootId: string;
   /** True while this copy may hold less than an in-sync member: set before a resync starts from a whole-tree walk. */
   incomplete: boolean;
+  /** True while this copy, in sync by the view, is made equal to a primary's: see standing.ts. */
+  unsettled: boolean;
 }
 
 /** The change journal's files, the brick's meta file and its table of sessions. */

@@ -56,8 +56,8 @@ function op<A extends Fields, R extends Fields>(code: number, args: A, result: R
 
 export const PEER_OPS = {
   /**
-   * Adopt this view and promise to refuse lower epochs; ESTALE where a higher one was promised. `standing`: 2 this process was in sync
-   * without a break since it last heard of the set, 1 it was restarted but lost nothing, 0 it may have lost unsynced data. `doubt` are the keys of
+   * Adopt this view and promise to refuse lower epochs; ESTALE where a higher one was promised. `standing`: see
+   * replica/standing.ts. `doubt` are the keys of
    * what it applied and may not be on every brick.
    */
   seal: op(1, { view: viewKind }, { standing: f.u32, doubt: keyList, checkpoint: f.size, base: f.size, incomplete: f.flag }),

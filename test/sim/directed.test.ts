@@ -1,21 +1,24 @@
+/** Small scenarios that once went wrong, or that chance meets too seldom. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { Errno } from '../../src/base/errno.js';
 import { ROOT_GFID } from '../../src/base/ids.js';
-import { SimClient, SimCluster, type SimBrick } from './sim-cluster.js';
+import { STORE } from './sim-authority.js';
+import { SimClient, SimCluster } from './sim-cluster.js';
+import type { SimBrick } from './sim-brick.js';
 import { World } from './world.js';
 
-async function formed(seed: number): Promise<{ world: World; cluster: SimCluster; client: SimClient }> {
+async function formed(seed: number, bricks = 3): Promise<{ world: World; cluster: SimCluster; client: SimClient }> {
   const world = new World(seed);
-  const cluster = new SimCluster(world, 3);
+  const cluster = new SimCluster(world, bricks);
   cluster.start();
-  const tend = (): void => {
-    cluster.tend();
-    world.at(100, tend);
-  };
-  tend();
   const client = new SimClient(cluster, 'client');
-  assert.ok(await settles(world, client.call('mkdir', { parent: ROOT_GFID, name: 'd', mode: 0o755, uid: 0, gid: 0 })));
+  assert.ok(await settles(world, mkdir(client, 'd')));
   return { world, cluster, client };
+}
+
+function mkdir(client: SimClient, name: string): Promise<unknown> {
+  return client.volume.call('mkdir', { parent: ROOT_GFID, name, mode: 0o755, uid: 0, gid: 0 });
 }
 
 /** True when the promise settles within a minute of virtual time. */
@@ -35,7 +38,7 @@ void describe('a replica set', () => {
     const absent = cluster.bricks.find((brick) => brick.id !== cluster.view.primary) as SimBrick;
     absent.crash(false);
     await world.run(() => cluster.view.inSync.length === 2, world.now + 10_000);
-    assert.ok(await settles(world, client.call('mkdir', { parent: ROOT_GFID, name: 'without', mode: 0o755, uid: 0, gid: 0 })));
+    assert.ok(await settles(world, mkdir(client, 'without')));
     const first = member(cluster, 0);
     const second = member(cluster, 1);
     first.crash(false);
@@ -43,7 +46,7 @@ void describe('a replica set', () => {
     await world.run(() => false, world.now + 2000);
     first.start();
     absent.start();
-    assert.ok(await settles(world, client.call('lookup', { parent: ROOT_GFID, name: 'without' })), JSON.stringify(cluster.view));
+    assert.ok(await settles(world, client.volume.call('lookup', { parent: ROOT_GFID, name: 'without' })), JSON.stringify(cluster.view));
     assert.ok(cluster.view.inSync.includes(absent.id) && !cluster.view.inSync.includes(second.id));
   });
 
@@ -55,9 +58,59 @@ void describe('a replica set', () => {
     const gone = [member(cluster, 0), member(cluster, 1)];
     for (const brick of gone) brick.crash(false);
     absent.start();
-    const waiting = client.call('mkdir', { parent: ROOT_GFID, name: 'later', mode: 0o755, uid: 0, gid: 0 });
+    const waiting = mkdir(client, 'later');
     assert.equal(await settles(world, waiting), false);
     for (const brick of gone) brick.start();
     assert.ok(await settles(world, waiting));
   });
+
+  void it('appends once, at whatever disk call all bricks die', async () => {
+    for (let calls = 1; calls <= 12; calls++) {
+      const { world, cluster, client } = await formed(10 + calls);
+      const gfid = await makeFile(world, client);
+      const primary = cluster.brick(cluster.view.primary);
+      const append = client.volume.call('write', { gfid, offset: 0, append: true, sync: false, killPriv: false, data: Buffer.from('once') });
+      primary.doom({ power: false, calls, messages: 0 });
+      await world.run(() => !primary.alive, world.now + 100);
+      for (const brick of cluster.bricks) {
+        brick.crash(false);
+        brick.start();
+      }
+      assert.ok(await settles(world, append), `crash at call ${calls}`);
+      const { data } = await value(world, client.volume.call('read', { gfid, offset: 0, size: 100 }));
+      assert.equal(Buffer.from(data).toString(), 'once', `crash at call ${calls}`);
+    }
+  });
+
+  void it('waits, and tells no error, while the disk of the primary fails and no other can take over', async () => {
+    const { world, cluster, client } = await formed(3);
+    const gfid = await makeFile(world, client);
+    const { network } = cluster;
+    for (const line of [`${STORE}>*`, `*>${STORE}`]) network.cuts.add(line);
+    cluster.brick(cluster.view.primary).fault = { errno: Errno.EIO, calls: 'any', chance: 1 };
+    const waiting = [mkdir(client, 'x'), client.volume.call('read', { gfid, offset: 0, size: 10 }), client.volume.call('fsync', { gfid, dataOnly: false })];
+    await world.run(() => false, world.now + 2000);
+    network.cuts.clear();
+    for (const work of waiting) assert.ok(await settles(world, work));
+  });
+
+  void it('has bricks in good standing after two were made equal at the same time', async () => {
+    const { world, cluster } = await formed(4, 5);
+    const absent = cluster.bricks.filter((brick) => brick.id !== cluster.view.primary).slice(0, 2);
+    for (const brick of absent) brick.crash(false);
+    await world.run(() => cluster.view.inSync.length === 3, world.now + 10_000);
+    for (const brick of absent) brick.start();
+    const whole = (): boolean => cluster.view.inSync.length === 5 && cluster.bricks.every((brick) => brick.replica?.status().continuous === true);
+    assert.ok(await world.run(whole, world.now + 30_000));
+  });
 });
+
+async function value<T>(world: World, work: Promise<T>): Promise<T> {
+  assert.ok(await settles(world, work));
+  return await work;
+}
+
+async function makeFile(world: World, client: SimClient): Promise<string> {
+  const args = { parent: ROOT_GFID, name: 'file', mode: 0o644, exclusive: true, truncate: false, uid: 0, gid: 0 };
+  return (await value(world, client.volume.call('create', args))).attr.gfid;
+}

@@ -3,7 +3,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Errno, LostError, type FsError } from '../../src/base/errno.js';
 import { ROOT_GFID, type Gfid } from '../../src/base/ids.js';
+import type { Channel } from '../../src/env/channel.js';
 import { LOCK_END_MAX } from '../../src/fops/ops.js';
+import { dialBrick } from '../../src/wire/dial.js';
+import type { Message } from '../../src/wire/messages.js';
 import { SimClient, SimCluster, type SimBrick } from './sim-cluster.js';
 import { World } from './world.js';
 
@@ -29,17 +32,10 @@ class Scene {
   static async begin(seed: number): Promise<Scene> {
     const scene = new Scene(seed);
     scene.cluster.start();
-    const tend = (): void => {
-      scene.cluster.tend();
-      scene.world.at(100, tend);
-    };
-    tend();
     const { attr } = await scene.settle(scene.old.call('create', { parent: ROOT_GFID, name: 'image', mode: 0o644, exclusive: true, truncate: false, uid: 0, gid: 0 }));
     scene.gfid = attr.gfid;
-    scene.old.opens.set(attr.gfid, 1);
     await scene.settle(scene.write(scene.old, 'before'));
     await scene.settle(scene.other.call('open', { gfid: attr.gfid, truncate: false, killPriv: false }));
-    scene.other.opens.set(attr.gfid, 1);
     return scene;
   }
 
@@ -71,12 +67,12 @@ class Scene {
 
   /** Nothing gets to or from the client. What it sends is on the way until it is heard again. */
   silence(client: SimClient): void {
-    this.world.cuts.add(`${client.name}>*`).add(`*>${client.name}`);
+    this.cluster.network.cuts.add(`${client.name}>*`).add(`*>${client.name}`);
   }
 
   hear(client: SimClient): void {
-    this.world.cuts.delete(`${client.name}>*`);
-    this.world.cuts.delete(`*>${client.name}`);
+    this.cluster.network.cuts.delete(`${client.name}>*`);
+    this.cluster.network.cuts.delete(`*>${client.name}`);
   }
 
   async content(): Promise<string> {
@@ -86,6 +82,18 @@ class Scene {
 
   async inSync(count: number): Promise<void> {
     await this.until(() => this.cluster.view.inSync.length === count);
+  }
+
+  /** A connection to the primary with a session of its own making. */
+  stranger(heard: (kind: string) => void): Promise<Channel<Message>> {
+    const { world, cluster } = this;
+    const { id: volume, secret } = cluster.spec;
+    const host = { name: 'stranger', stopped: false, alive: true, incarnation: 1, onTraffic: () => undefined };
+    const env = { clock: world.clock(() => true, host), random: world.random, network: cluster.network.of(host) };
+    const options = { role: 'client' as const, id: 'f'.repeat(32), brick: cluster.view.primary, volume, secret };
+    return dialBrick(env, { host: this.primary().name, port: 1 }, 1000, options, (channel) => {
+      channel.onMessage = ({ kind }) => heard(kind);
+    });
   }
 
   primary(): SimBrick {
@@ -103,7 +111,7 @@ async function assertFenced(scene: Scene, late: Promise<unknown>): Promise<void>
   assert.equal(scene.old.revocations, 1);
   assert.equal(await scene.content(), 'after!');
   for (const brick of scene.cluster.bricks.filter((one) => one.alive)) {
-    assert.equal(Buffer.from(brick.store.read(scene.gfid, 0, 100)).toString(), 'after!', `brick ${brick.name}`);
+    assert.equal(Buffer.from(await scene.settle(Promise.resolve(brick.store.read(scene.gfid, 0, 100)))).toString(), 'after!', `brick ${brick.name}`);
   }
 }
 
@@ -240,7 +248,6 @@ void describe('fencing', () => {
   void it('locks that all bricks forgot are given to nobody before their holders could claim them', async () => {
     const scene = await Scene.begin(9);
     await scene.settle(scene.lock(scene.old, false));
-    scene.old.locks.push({ gfid: scene.gfid, owner: 'qemu', kind: 0, type: 1, start: 0, end: LOCK_END_MAX, pid: 1 });
     for (const brick of scene.cluster.bricks) brick.crash(false);
     scene.silence(scene.old);
     await scene.pass(2000);
@@ -255,10 +262,8 @@ void describe('fencing', () => {
 
   void it('a session that never began, or that ended, is refused', async () => {
     const scene = await Scene.begin(10);
-    const channel = scene.cluster.dialClient({ name: 'stranger', stopped: false, session: 'f'.repeat(32) }, scene.cluster.view.primary);
-    assert.ok(channel !== undefined);
     const heard: string[] = [];
-    channel.onMessage = (message) => heard.push(message.kind);
+    const channel = await scene.settle(scene.stranger((kind) => heard.push(kind)));
     channel.send({ kind: 'request', id: 1, epoch: scene.cluster.view.epoch, requestNumber: 1, acknowledged: 0, op: 'unlink', args: { parent: ROOT_GFID, name: 'image' } });
     await scene.pass(100);
     assert.deepEqual(heard, ['fenced']);

@@ -1,32 +1,49 @@
-/** `npm run sim -- --seed N` replays one run; `--seeds N --start S` runs a range and prints what it did. Exit status 1 on a violation. */
+/**
+ * `npm run sim -- --seed N` replays one run, with `--verbose` and what every process logs; `--seeds N --start S` runs a range and prints what it did: seeds,
+ * operations, faults by kind, violations. Exit status 1 on a violation.
+ */
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { silentLog, type Log, type LogFields } from '../../src/env/log.js';
-import { runSeed } from './run-seed.js';
+import type { Log, LogFields } from '../../src/env/log.js';
+import { runSeed, type Outcome } from './run-seed.js';
+import { runRange } from './seed-range.js';
+
+const VIOLATIONS_SHOWN = 3;
+const FAILING_SHOWN = 50;
 
 function consoleLog(fields: LogFields): Log {
   const write = (level: string) => (message: string, more?: LogFields) => console.log(level, message, JSON.stringify({ ...fields, ...more }));
   return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), child: (more) => consoleLog({ ...fields, ...more }) };
 }
 
-const { values } = parseArgs({ options: { seed: { type: 'string' }, seeds: { type: 'string' }, start: { type: 'string' }, verbose: { type: 'boolean' } } });
-const start = Number(values.seed ?? values.start ?? 1);
-const count = values.seed === undefined ? Number(values.seeds ?? 100) : 1;
-const began = Date.now();
-let operations = 0;
-let faults = 0;
-const failing: number[] = [];
-for (let seed = start; seed < start + count; seed++) {
-  const outcome = await runSeed(seed, values.verbose === true ? consoleLog({}) : silentLog);
-  operations += outcome.operations;
-  faults += outcome.faults;
-  if (outcome.violations.length > 0) {
-    failing.push(seed);
-    console.log(`seed ${seed}: ${outcome.violations.slice(0, 3).join('\n  ')}`);
-  }
+function show({ seed, violations }: Outcome): void {
+  if (violations.length > 0) console.log(`seed ${seed}: ${violations.slice(0, VIOLATIONS_SHOWN).join('\n  ')}`);
 }
-const seconds = (Date.now() - began) / 1000;
-console.log(`${count} seeds, ${operations} operations, ${faults} faults, ${failing.length} violations, ${(count / seconds).toFixed(1)} seeds a second`);
-if (failing.length > 0) {
-  console.log(`failing seeds: ${failing.slice(0, 50).join(' ')}`);
-  process.exitCode = 1;
+
+function table(faults: Record<string, number>): string {
+  return Object.entries(faults).toSorted(([, a], [, b]) => b - a).map(([kind, times]) => `  ${String(times).padStart(8)}  ${kind}`).join('\n');
+}
+
+const string = { type: 'string' } as const;
+const { values } = parseArgs({ options: { seed: string, seeds: string, start: string, threads: string, failures: string, verbose: { type: 'boolean' } } });
+if (values.seed !== undefined) {
+  const outcome = await runSeed(Number(values.seed), values.verbose === true ? consoleLog({}) : undefined);
+  show(outcome);
+  console.log(`${outcome.operations} operations in ${(outcome.virtualMs / 1000).toFixed(1)} s of virtual time, digest ${outcome.digest.toString(16)}; faults:\n${table(outcome.faults)}`);
+  console.log(`${outcome.violations.length} violation(s)`);
+  process.exitCode = outcome.violations.length > 0 ? 1 : 0;
+} else {
+  const began = performance.now();
+  const summary = await runRange({
+    start: Number(values.start ?? 1), count: Number(values.seeds ?? 100), threads: Number(values.threads ?? availableParallelism()),
+    failuresMax: Number(values.failures ?? FAILING_SHOWN), onOutcome: show,
+  });
+  const seconds = (performance.now() - began) / 1000;
+  const faults = Object.values(summary.faults).reduce((sum, times) => sum + times, 0);
+  console.log(`faults:\n${table(summary.faults)}`);
+  console.log(`${summary.seeds} seeds, ${summary.operations} operations, ${faults} faults, ${summary.failed.length} seeds with violations, ${(summary.seeds / seconds).toFixed(1)} seeds a second`);
+  if (summary.failed.length > 0) {
+    console.log(`failing seeds: ${summary.failed.map(({ seed }) => seed).toSorted((a, b) => a - b).slice(0, FAILING_SHOWN).join(' ')}`);
+    process.exitCode = 1;
+  }
 }

@@ -1,422 +1,283 @@
 /**
- * A store in memory with the semantics of a journalling file system that lost power: `crash()` goes back to what was synced. For the simulator.
+ * A brick's store in memory, over a disk that loses what was not synced: for the simulator.
+ *
+ * The page cache is one tree, the disk another that is behind it. Changes of metadata reach the disk in their order, as with a journalling file system: an fsync
+ * brings all of them up to the last that concerns the inode or the directories that lead to it, and the data of that file only. When power is lost, some more
+ * of the metadata may be on the disk, and any sectors of data that was not synced: a file can have its size and zeros, or half of a write.
  */
 import { createHash } from 'node:crypto';
 import { Errno, FsError } from '../../src/base/errno.js';
-import { ROOT_GFID, type Gfid, type Name } from '../../src/base/ids.js';
-import type { Time } from '../../src/base/time.js';
+import type { Gfid, Name } from '../../src/base/ids.js';
 import type { Attr, DirEntry, InodeState } from '../../src/fops/fields.js';
-import {
-  isDirectory, isRegular, REGION_BYTES, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, SEEK_DATA,
-  type Args, type Result,
-} from '../../src/fops/ops.js';
+import { REGION_BYTES, SEEK_DATA, type Args, type Result } from '../../src/fops/ops.js';
 import { BLOCK_BYTES, DIGEST_BYTES, type BrickMeta, type Child, type JournalDisk, type Stamp, type Store, type StoreOp } from '../../src/replica/store.js';
+import { fail, MemoryTree } from './memory-tree.js';
+import type { SeededRandom } from './world.js';
 
-interface Inode {
-  attr: Attr;
-  data: Buffer;
-  target: string | undefined;
-  xattrs: Map<string, Uint8Array>;
-  children: Map<Name, Gfid>;
-  place: { parent: Gfid; name: Name } | undefined;
+const SECTOR_BYTES = 512;
+const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
+const DISK_BLOCKS = 1e6;
+
+/** What a disk does beside its work. */
+export interface DiskBehaviour {
+  /** Before a call is carried out, and after; may throw FsError, or end the process that called. */
+  before(call: string): void;
+  after(call: string): void;
+  /** How long a call that goes to the disk takes; 0: it is done at once. */
+  delay_ms(call: string): number;
+  sleep(ms: number): Promise<void>;
+  /** Part of the space that is left, from 0 to 1. */
+  spare(): number;
 }
 
-const ZERO: Time = { sec: 0, nsec: 0 };
+export const IDLE_DISK: DiskBehaviour = {
+  before: () => undefined,
+  after: () => undefined,
+  delay_ms: () => 0,
+  sleep: () => Promise.resolve(),
+  spare: () => 1,
+};
 
-function fail(errno: number, op: string): never {
-  throw new FsError(errno, op);
-}
-
-function newInode(gfid: Gfid, mode: number, uid: number, gid: number, time: Time): Inode {
-  const attr: Attr = { gfid, mode, nlink: isDirectory(mode) ? 2 : 0, uid, gid, rdev: 0, size: 0, blocks: 0, atime: time, mtime: time, ctime: time };
-  return { attr, data: Buffer.alloc(0), target: undefined, xattrs: new Map(), children: new Map(), place: undefined };
-}
-
-function cloneInode(inode: Inode): Inode {
-  return { ...inode, attr: { ...inode.attr }, data: Buffer.from(inode.data), xattrs: new Map(inode.xattrs), children: new Map(inode.children) };
+/** One change that is in the page cache and not yet on the disk. */
+interface Pending {
+  inodes: Gfid[];
+  replay(tree: MemoryTree): void;
 }
 
 export class MemoryStore implements Store {
-  #inodes = new Map<Gfid, Inode>();
-  #durable = new Map<Gfid, Inode>();
-  #aside = new Map<Gfid, Inode>();
-  /** Called before every change with a label; may throw an FsError, or a crash. */
-  onChange: (label: string) => void = () => undefined;
+  #cache = new MemoryTree();
+  #disk = new MemoryTree();
+  #pending: Pending[] = [];
+  /** Changes that reached the disk so far. */
+  #written = 0;
+  /** Files with data that may not be on the disk. */
+  readonly #dirty = new Set<Gfid>();
+  behaviour: DiskBehaviour = IDLE_DISK;
+  /** Syncs what is beside the tree on the same disk. */
+  onSync: () => void = () => undefined;
 
-  constructor() {
-    this.#inodes.set(ROOT_GFID, newInode(ROOT_GFID, S_IFDIR | 0o755, 0, 0, ZERO));
-    this.#persist();
+  /** What the next process finds when this one is killed: the page cache stays. This store may be used on, by a process that is no more. */
+  afterKill(): MemoryStore {
+    const next = new MemoryStore();
+    next.#cache = this.#cache.clone();
+    next.#disk = this.#disk.clone();
+    next.#pending = [...this.#pending];
+    for (const gfid of this.#dirty) next.#dirty.add(gfid);
+    return next;
   }
 
-  /** Power is lost: what was not synced is gone. */
-  crash(): void {
-    this.#inodes = new Map([...this.#durable].map(([gfid, inode]) => [gfid, cloneInode(inode)]));
-    this.#aside = new Map();
+  /** What is found after a loss of power. */
+  afterPowerLoss(random: SeededRandom): MemoryStore {
+    const next = new MemoryStore();
+    const disk = this.#disk.clone();
+    const survivors = random.chance(0.3) ? 0 : random.chance(0.4) ? this.#pending.length : random.below(this.#pending.length + 1);
+    for (const { replay } of this.#pending.slice(0, survivors)) replay(disk);
+    for (const gfid of this.#dirty) {
+      const kept = disk.bytes(gfid);
+      const lost = this.#cache.bytes(gfid);
+      if (kept === undefined || lost === undefined) continue;
+      const share = random.pick([0, 0.5, 1]);
+      for (let at = 0; at < Math.min(kept.length, lost.length); at += SECTOR_BYTES) {
+        if (share > 0 && random.chance(share)) lost.copy(kept, at, at, Math.min(at + SECTOR_BYTES, kept.length, lost.length));
+      }
+    }
+    next.#cache = disk.clone();
+    next.#disk = disk;
+    return next;
   }
 
   /** Everything, for comparing replicas. */
   dump(): string {
-    const lines: string[] = [];
-    const walk = (gfid: Gfid, path: string): void => {
-      const inode = this.#get(gfid);
-      const { mode, nlink, uid, gid, size, mtime, ctime } = inode.attr;
-      const digest = createHash('sha1').update(inode.data).digest('hex');
-      lines.push([path, gfid, mode, nlink, uid, gid, size, mtime.sec, mtime.nsec, ctime.sec, ctime.nsec, digest, inode.target ?? '', JSON.stringify([...inode.xattrs].toSorted())].join(' '));
-      for (const [name, child] of [...inode.children].toSorted(([a], [b]) => (a < b ? -1 : 1))) walk(child, `${path}/${name}`);
-    };
-    walk(ROOT_GFID, '');
-    return lines.join('\n');
+    return this.#cache.dump();
   }
 
-  #persist(): void {
-    this.#durable = new Map([...this.#inodes].map(([gfid, inode]) => [gfid, cloneInode(inode)]));
+  #change<T>(call: string, inodes: Gfid[], act: (tree: MemoryTree) => T, replay: (tree: MemoryTree) => void = act): T {
+    this.behaviour.before(call);
+    const result = act(this.#cache);
+    this.#pending.push({ inodes, replay });
+    this.behaviour.after(call);
+    return result;
   }
 
-  #get(gfid: Gfid): Inode {
-    return this.#inodes.get(gfid) ?? fail(Errno.ESTALE, 'inode');
-  }
-
-  #dir(gfid: Gfid): Inode {
-    const inode = this.#get(gfid);
-    if (!isDirectory(inode.attr.mode)) fail(Errno.ENOTDIR, 'inode');
-    return inode;
-  }
+  // ---------------------------------------------------------------- reads
 
   lookup(parent: Gfid, name: Name): Attr {
-    const child = this.#dir(parent).children.get(name) ?? fail(Errno.ENOENT, 'lookup');
-    return { ...this.#get(child).attr };
+    return this.#cache.lookup(parent, name);
   }
 
   getattr(gfid: Gfid): Attr {
-    return { ...this.#get(gfid).attr };
+    return this.#cache.getattr(gfid);
   }
 
   readlink(gfid: Gfid): string {
-    return this.#get(gfid).target ?? fail(Errno.EINVAL, 'readlink');
+    return this.#cache.readlink(gfid);
   }
 
   readdir(gfid: Gfid, after: Name | '', limit: number, attributes: boolean): { entries: DirEntry[]; end: boolean } {
-    const names = [...this.#dir(gfid).children.keys()].filter((name) => name > after).toSorted();
-    const entries = names.slice(0, limit).map((name): DirEntry => {
-      const attr = this.lookup(gfid, name);
-      return { name, gfid: attr.gfid, type: attr.mode & S_IFMT, attr: attributes ? attr : undefined };
-    });
-    return { entries, end: names.length <= limit };
+    return this.#cache.readdir(gfid, after, limit, attributes);
   }
 
   statfs(): Result<'statfs'> {
-    return { blockSize: 4096, blocks: 1e6, blocksFree: 1e6, blocksAvailable: 1e6, files: 1e6, filesFree: 1e6, nameMax: 255 };
+    const free = Math.floor(DISK_BLOCKS * this.behaviour.spare());
+    return { blockSize: 4096, blocks: DISK_BLOCKS, blocksFree: free, blocksAvailable: free, files: 1e6, filesFree: 1e6, nameMax: 255 };
   }
 
   getxattr(gfid: Gfid, name: string): Uint8Array {
-    return this.#get(gfid).xattrs.get(name) ?? fail(Errno.ENODATA, 'getxattr');
+    return this.#cache.getxattr(gfid, name);
   }
 
   listxattr(gfid: Gfid): string[] {
-    return [...this.#get(gfid).xattrs.keys()].toSorted();
+    return this.#cache.listxattr(gfid);
   }
 
   lseek(gfid: Gfid, offset: number, whence: number): number {
-    const { size } = this.#get(gfid).attr;
+    const { size } = this.#cache.getattr(gfid);
     if (offset >= size) fail(Errno.ENXIO, 'lseek');
     return whence === SEEK_DATA ? offset : size;
   }
 
-  read(gfid: Gfid, offset: number, size: number): Uint8Array {
-    return Buffer.from(this.#get(gfid).data.subarray(offset, offset + size));
+  read(gfid: Gfid, offset: number, size: number): Uint8Array | Promise<Uint8Array> {
+    const ms = this.behaviour.delay_ms('read');
+    if (ms === 0) return this.#readNow(gfid, offset, size);
+    return this.behaviour.sleep(ms).then(() => this.#readNow(gfid, offset, size));
   }
+
+  #readNow(gfid: Gfid, offset: number, size: number): Uint8Array {
+    this.behaviour.before('read');
+    return this.#cache.read(gfid, offset, size);
+  }
+
+  // ---------------------------------------------------------------- mutations
 
   apply<K extends StoreOp>(op: K, args: Args<K>, stamp: Stamp): Result<K> {
-    this.onChange(op);
-    return this.#apply(op, args, stamp) as Result<K>;
+    if (op === 'write') return this.#write(args as Args<'write'>, stamp) as Result<K>;
+    return this.#change(op, inodesOf(args, stamp), (tree) => tree.apply(op, args, stamp) as Result<K>);
   }
 
-  #apply(op: StoreOp, args: unknown, stamp: Stamp): unknown {
-    const { time } = stamp;
-    switch (op) {
-      case 'setattr': {
-        const a = args as Args<'setattr'>;
-        const { attr } = this.#get(a.gfid);
-        if (a.size !== undefined) this.#resize(a.gfid, a.size);
-        if (a.mode !== undefined) attr.mode = (attr.mode & S_IFMT) | (a.mode & 0o7777);
-        if (a.uid !== undefined) attr.uid = a.uid;
-        if (a.gid !== undefined) attr.gid = a.gid;
-        if (a.mtime !== undefined) attr.mtime = a.mtime;
-        if (a.mtimeNow || a.size !== undefined) attr.mtime = time;
-        attr.ctime = time;
-        return { attr: { ...attr } };
-      }
-      case 'create':
-      case 'mknod':
-      case 'mkdir':
-      case 'symlink': {
-        const a = args as Args<'create'> & { target?: string };
-        const type = op === 'mkdir' ? S_IFDIR : op === 'symlink' ? S_IFLNK : S_IFREG;
-        const attr = this.#make(a.parent, a.name, type | ((a.mode ?? 0o777) & 0o7777), a.uid, a.gid, stamp, a.target);
-        return op === 'create' ? { attr, created: true } : { attr };
-      }
-      case 'tmpfile': {
-        const a = args as Args<'tmpfile'>;
-        const inode = newInode(stamp.gfid, S_IFREG | (a.mode & 0o7777), a.uid, a.gid, time);
-        this.#inodes.set(stamp.gfid, inode);
-        return { attr: { ...inode.attr } };
-      }
-      case 'unlink':
-      case 'rmdir': {
-        const a = args as Args<'unlink'>;
-        const parent = this.#dir(a.parent);
-        const gfid = parent.children.get(a.name) ?? fail(Errno.ENOENT, op);
-        const inode = this.#get(gfid);
-        if (op === 'unlink' && isDirectory(inode.attr.mode)) fail(Errno.EISDIR, op);
-        if (op === 'rmdir' && !isDirectory(inode.attr.mode)) fail(Errno.ENOTDIR, op);
-        if (op === 'rmdir' && inode.children.size > 0) fail(Errno.ENOTEMPTY, op);
-        parent.children.delete(a.name);
-        this.#touchParent(a.parent, time);
-        this.#unlinked(gfid, stamp, a.parent);
-        return {};
-      }
-      case 'rename':
-        return this.#rename(args as Args<'rename'>, stamp);
-      case 'link': {
-        const a = args as Args<'link'>;
-        const inode = this.#get(a.gfid);
-        const parent = this.#dir(a.newParent);
-        if (isDirectory(inode.attr.mode)) fail(Errno.EPERM, op);
-        if (parent.children.has(a.newName)) fail(Errno.EEXIST, op);
-        parent.children.set(a.newName, a.gfid);
-        inode.attr.nlink++;
-        inode.attr.ctime = time;
-        this.#touchParent(a.newParent, time);
-        return { attr: { ...inode.attr } };
-      }
-      case 'write': {
-        const a = args as Args<'write'>;
-        const inode = this.#get(a.gfid);
-        if (!isRegular(inode.attr.mode)) fail(Errno.EINVAL, op);
-        if (inode.data.length < a.offset + a.data.byteLength) this.#resize(a.gfid, a.offset + a.data.byteLength);
-        Buffer.from(a.data).copy(inode.data, a.offset);
-        inode.attr.mtime = inode.attr.ctime = time;
-        return { offset: a.offset, attr: { ...inode.attr } };
-      }
-      case 'setxattr': {
-        const a = args as Args<'setxattr'>;
-        const inode = this.#get(a.gfid);
-        inode.xattrs.set(a.name, Buffer.from(a.value));
-        inode.attr.ctime = time;
-        return {};
-      }
-      case 'removexattr': {
-        const a = args as Args<'removexattr'>;
-        const inode = this.#get(a.gfid);
-        if (!inode.xattrs.delete(a.name)) fail(Errno.ENODATA, op);
-        inode.attr.ctime = time;
-        return {};
-      }
-      default:
-        return fail(Errno.EOPNOTSUPP, op);
+  #write(args: Args<'write'>, stamp: Stamp): Result<'write'> {
+    const { gfid, offset } = args;
+    // The caller may use the memory again.
+    const own = { ...args, data: Buffer.from(args.data) };
+    try {
+      const result = this.#change(
+        'write',
+        [gfid],
+        (tree) => tree.apply('write', own, stamp) as Result<'write'>,
+        (tree) => tree.grow(gfid, offset + own.data.byteLength, stamp.time),
+      );
+      this.#dirty.add(gfid);
+      return result;
+    } catch (error) {
+      if (error instanceof FsError) this.#writePart(args);
+      throw error;
     }
   }
 
-  #make(parent: Gfid, name: Name, mode: number, uid: number, gid: number, stamp: Stamp, target: string | undefined): Attr {
-    const dir = this.#dir(parent);
-    if (dir.children.has(name)) fail(Errno.EEXIST, 'make');
-    const inode = newInode(stamp.gfid, mode, uid, gid, stamp.time);
-    inode.target = target;
-    if (isDirectory(mode)) {
-      inode.place = { parent, name };
-      dir.attr.nlink++;
-    } else inode.attr.nlink = 1;
-    this.#inodes.set(stamp.gfid, inode);
-    dir.children.set(name, stamp.gfid);
-    this.#touchParent(parent, stamp.time);
-    return { ...inode.attr };
-  }
-
-  #rename(a: Args<'rename'>, stamp: Stamp): unknown {
-    const from = this.#dir(a.parent);
-    const to = this.#dir(a.newParent);
-    const gfid = from.children.get(a.name) ?? fail(Errno.ENOENT, 'rename');
-    const inode = this.#get(gfid);
-    const targetGfid = to.children.get(a.newName);
-    if (a.flags !== 0) fail(Errno.EINVAL, 'rename');
-    if (targetGfid === gfid) return {};
-    for (let at: Gfid | undefined = a.newParent; at !== undefined; at = this.#get(at).place?.parent) if (at === gfid) fail(Errno.EINVAL, 'rename');
-    if (targetGfid !== undefined) {
-      const target = this.#get(targetGfid);
-      if (isDirectory(target.attr.mode) && !isDirectory(inode.attr.mode)) fail(Errno.EISDIR, 'rename');
-      if (!isDirectory(target.attr.mode) && isDirectory(inode.attr.mode)) fail(Errno.ENOTDIR, 'rename');
-      if (target.children.size > 0) fail(Errno.ENOTEMPTY, 'rename');
-    }
-    from.children.delete(a.name);
-    to.children.set(a.newName, gfid);
-    if (isDirectory(inode.attr.mode)) {
-      inode.place = { parent: a.newParent, name: a.newName };
-      from.attr.nlink--;
-      to.attr.nlink++;
-    }
-    inode.attr.ctime = stamp.time;
-    this.#touchParent(a.parent, stamp.time);
-    this.#touchParent(a.newParent, stamp.time);
-    if (targetGfid !== undefined) this.#unlinked(targetGfid, stamp, a.newParent);
-    return {};
-  }
-
-  #unlinked(gfid: Gfid, stamp: Stamp, parent: Gfid): void {
-    const inode = this.#get(gfid);
-    if (isDirectory(inode.attr.mode)) {
-      this.#inodes.delete(gfid);
-      this.#get(parent).attr.nlink--;
-      return;
-    }
-    inode.attr.nlink--;
-    inode.attr.ctime = stamp.time;
-    if (inode.attr.nlink === 0 && stamp.purge) this.#inodes.delete(gfid);
-  }
-
-  #touchParent(gfid: Gfid, time: Time): void {
-    const { attr } = this.#get(gfid);
-    attr.mtime = attr.ctime = time;
-  }
-
-  #resize(gfid: Gfid, size: number): void {
-    const inode = this.#get(gfid);
-    const data = Buffer.alloc(size);
-    inode.data.copy(data);
-    inode.data = data;
-    inode.attr.size = size;
+  /** A disk that fails in the middle of a write has changed the first of its bytes. */
+  #writePart({ gfid, offset, data }: Args<'write'>): void {
+    const bytes = this.#cache.bytes(gfid);
+    if (bytes === undefined || offset >= bytes.length || this.behaviour.spare() === 0) return;
+    Buffer.from(data).copy(bytes, offset, 0, data.byteLength >> 1);
+    this.#dirty.add(gfid);
   }
 
   purge(gfid: Gfid): void {
-    const inode = this.#inodes.get(gfid);
-    if (inode !== undefined && inode.attr.nlink === 0) this.#inodes.delete(gfid);
+    this.#change('purge', [gfid], (tree) => tree.purge(gfid));
   }
 
   orphans(): Gfid[] {
-    return [...this.#inodes].filter(([, inode]) => inode.attr.nlink === 0).map(([gfid]) => gfid);
+    return this.#cache.orphans();
   }
 
   async fsync(gfid: Gfid): Promise<void> {
-    this.#get(gfid);
-    this.onChange('fsync');
-    this.#persist();
+    this.#cache.getattr(gfid);
+    const before = this.#written + this.#pending.length;
+    await this.#diskTime('fsync');
+    this.behaviour.before('fsync');
+    const lineage = this.#cache.lineage(gfid);
+    let last = Math.max(0, before - this.#written);
+    while (last > 0 && !(this.#pending[last - 1] as Pending).inodes.some((inode) => lineage.has(inode))) last--;
+    for (const { replay } of this.#pending.splice(0, last)) replay(this.#disk);
+    this.#written += last;
+    const kept = this.#disk.bytes(gfid);
+    if (kept !== undefined) this.#cache.bytes(gfid)?.copy(kept, 0, 0, kept.length);
+    this.behaviour.after('fsync');
   }
 
   async sync(): Promise<void> {
-    this.onChange('sync');
-    this.#persist();
+    await this.#diskTime('sync');
+    this.behaviour.before('sync');
+    this.#disk = this.#cache.clone();
+    this.#written += this.#pending.length;
+    this.#pending = [];
+    this.#dirty.clear();
+    this.onSync();
+    this.behaviour.after('sync');
   }
 
+  async #diskTime(call: string): Promise<void> {
+    const ms = this.behaviour.delay_ms(call);
+    if (ms > 0) await this.behaviour.sleep(ms);
+  }
+
+  // ---------------------------------------------------------------- resync
+
   child(parent: Gfid, name: Name): Child | undefined {
-    const gfid = this.#dir(parent).children.get(name);
-    return gfid === undefined ? undefined : { gfid, type: this.#get(gfid).attr.mode & S_IFMT };
+    return this.#cache.child(parent, name);
   }
 
   directoryPlace(gfid: Gfid): { parent: Gfid; name: Name } | undefined {
-    return this.#inodes.get(gfid)?.place;
+    return this.#cache.directoryPlace(gfid);
   }
 
   describe(gfid: Gfid): InodeState | undefined {
-    const inode = this.#inodes.get(gfid);
-    return inode === undefined ? undefined : { attr: { ...inode.attr }, target: inode.target, xattrs: [...inode.xattrs].toSorted(([a], [b]) => (a < b ? -1 : 1)) };
+    return this.#cache.describe(gfid);
   }
 
   digests(gfid: Gfid, region: number): Uint8Array {
-    const { data } = this.#get(gfid);
+    const data = this.#cache.bytes(gfid) ?? Buffer.alloc(0);
     const parts: Buffer[] = [];
     for (let at = region * REGION_BYTES; at < Math.min(data.length, (region + 1) * REGION_BYTES); at += BLOCK_BYTES) {
       const block = data.subarray(at, at + BLOCK_BYTES);
-      parts.push(block.every((byte) => byte === 0) ? Buffer.alloc(DIGEST_BYTES) : createHash('md5').update(block).digest());
+      const zero = block.equals(ZERO_BLOCK.subarray(0, block.length));
+      parts.push(zero ? Buffer.alloc(DIGEST_BYTES) : createHash('md5').update(block).digest());
     }
     return Buffer.concat(parts);
   }
 
   dataRanges(gfid: Gfid, region: number): [number, number][] {
-    const { size } = this.#get(gfid).attr;
+    const { size } = this.#cache.getattr(gfid);
     const start = region * REGION_BYTES;
     return size <= start ? [] : [[start, Math.min(size - start, REGION_BYTES)]];
   }
 
   place(parent: Gfid, name: Name, child: Child | undefined, target?: string): boolean {
-    this.onChange('place');
-    const dir = this.#inodes.get(parent) ?? fail(Errno.ENOENT, 'place');
-    const before = dir.children.get(name);
-    if (before === child?.gfid) return false;
-    if (before !== undefined) this.#takeAway(parent, name, before);
-    if (child === undefined) return false;
-    let inode = this.#inodes.get(child.gfid) ?? this.#aside.get(child.gfid);
-    const created = inode === undefined;
-    if (inode === undefined) {
-      inode = newInode(child.gfid, child.type | 0o600, 0, 0, ZERO);
-      inode.target = target;
-    }
-    this.#aside.delete(child.gfid);
-    this.#inodes.set(child.gfid, inode);
-    if (child.type === S_IFDIR) {
-      if (inode.place !== undefined && this.#inodes.get(inode.place.parent)?.children.get(inode.place.name) === child.gfid) {
-        this.#get(inode.place.parent).children.delete(inode.place.name);
-        this.#get(inode.place.parent).attr.nlink--;
-      }
-      inode.place = { parent, name };
-      dir.attr.nlink++;
-    } else inode.attr.nlink++;
-    dir.children.set(name, child.gfid);
-    return created;
-  }
-
-  #takeAway(parent: Gfid, name: Name, gfid: Gfid): void {
-    const inode = this.#get(gfid);
-    this.#get(parent).children.delete(name);
-    if (!isDirectory(inode.attr.mode)) {
-      inode.attr.nlink--;
-      return;
-    }
-    this.#get(parent).attr.nlink--;
-    inode.place = undefined;
-    this.#inodes.delete(gfid);
-    this.#aside.set(gfid, inode);
+    return this.#change('place', child === undefined ? [parent] : [parent, child.gfid], (tree) => tree.place(parent, name, child, target));
   }
 
   putInode(state: InodeState): boolean {
-    this.onChange('putInode');
-    const { gfid, mode } = state.attr;
-    let inode = this.#inodes.get(gfid) ?? this.#aside.get(gfid);
-    const created = inode === undefined;
-    if (inode === undefined) {
-      if (isDirectory(mode)) fail(Errno.ENOENT, 'putInode');
-      inode = newInode(gfid, mode, 0, 0, ZERO);
-      this.#inodes.set(gfid, inode);
-    }
-    const { nlink } = inode.attr;
-    if (isRegular(mode) && inode.data.length !== state.attr.size) {
-      const data = Buffer.alloc(state.attr.size);
-      inode.data.copy(data);
-      inode.data = data;
-    }
-    inode.attr = { ...state.attr, nlink };
-    inode.target = state.target;
-    inode.xattrs = new Map(state.xattrs);
+    const { gfid } = state.attr;
+    const created = this.#change('putInode', [gfid], (tree) => tree.putInode(state));
+    this.#dirty.add(gfid);
     return created;
   }
 
   patch(gfid: Gfid, offset: number, data: Uint8Array): void {
-    this.onChange('patch');
-    const inode = this.#get(gfid);
-    if (inode.data.length < offset + data.byteLength) this.#resize(gfid, offset + data.byteLength);
-    Buffer.from(data).copy(inode.data, offset);
+    const own = Buffer.from(data);
+    this.#change('patch', [gfid], (tree) => tree.patch(gfid, offset, own), (tree) => tree.grow(gfid, offset + own.byteLength, undefined));
+    this.#dirty.add(gfid);
   }
 
   punch(gfid: Gfid, offset: number, length: number): void {
-    this.onChange('punch');
-    this.#get(gfid).data.fill(0, offset, offset + length);
+    this.#change('punch', [gfid], (tree) => tree.punch(gfid, offset, length));
   }
 
   forget(gfid: Gfid): void {
-    const inode = this.#inodes.get(gfid);
-    if (inode !== undefined && !isDirectory(inode.attr.mode) && inode.attr.nlink === 0) this.#inodes.delete(gfid);
+    this.#change('forget', [gfid], (tree) => tree.forget(gfid));
   }
 
   clearAside(): void {
-    this.#aside.clear();
+    this.#change('clearAside', [], (tree) => tree.clearAside());
   }
 
   dropCaches(): void {}
@@ -424,25 +285,64 @@ export class MemoryStore implements Store {
   close(): void {}
 }
 
+function inodesOf(args: unknown, stamp: Stamp): Gfid[] {
+  const { gfid, parent, newParent } = args as { gfid?: Gfid; parent?: Gfid; newParent?: Gfid };
+  return [gfid, parent, newParent, stamp.gfid].filter((inode): inode is Gfid => inode !== undefined && inode !== '');
+}
+
 export class MemoryJournalDisk implements JournalDisk {
   #meta: BrickMeta;
   #sessions: Uint8Array = new Uint8Array();
-  readonly #generations = new Map<number, Buffer>([[0, Buffer.alloc(0)]]);
+  #generations = new Map<number, Buffer>();
+  /** Bytes of each generation that a loss of power leaves. */
+  #synced = new Map<number, number>();
+  behaviour: DiskBehaviour = IDLE_DISK;
 
   constructor(meta: BrickMeta) {
     this.#meta = meta;
   }
 
+  afterKill(): MemoryJournalDisk {
+    const next = new MemoryJournalDisk({ ...this.#meta });
+    next.#sessions = this.#sessions;
+    next.#generations = new Map(this.#generations);
+    next.#synced = new Map(this.#synced);
+    return next;
+  }
+
+  /** Appends that were not synced may be gone, the last of them torn. */
+  afterPowerLoss(random: SeededRandom): MemoryJournalDisk {
+    const next = this.afterKill();
+    for (const [generation, bytes] of next.#generations) {
+      const synced = Math.min(bytes.length, this.#synced.get(generation) ?? 0);
+      const length = synced + random.below(bytes.length - synced + 1);
+      const kept = Buffer.from(bytes.subarray(0, length));
+      if (length > synced && random.chance(0.5)) kept[length - 1] = (kept[length - 1] as number) ^ 0xff;
+      next.#generations.set(generation, kept);
+      next.#synced.set(generation, length);
+    }
+    return next;
+  }
+
+  sync(): void {
+    for (const [generation, bytes] of this.#generations) this.#synced.set(generation, bytes.length);
+  }
+
   writeMeta(meta: BrickMeta): void {
+    this.behaviour.before('meta');
     this.#meta = { ...meta };
+    this.behaviour.after('meta');
   }
 
   readMeta(): BrickMeta {
     return { ...this.#meta };
   }
 
+  /** Durable on return, as the meta. */
   writeSessions(table: Uint8Array): void {
+    this.behaviour.before('meta');
     this.#sessions = Buffer.from(table);
+    this.behaviour.after('meta');
   }
 
   readSessions(): Uint8Array {
@@ -454,18 +354,23 @@ export class MemoryJournalDisk implements JournalDisk {
   }
 
   append(generation: number, record: Uint8Array): void {
+    this.behaviour.before('journal');
     this.#generations.set(generation, Buffer.concat([this.#generations.get(generation) ?? Buffer.alloc(0), record]));
+    this.behaviour.after('journal');
   }
 
   readGeneration(generation: number): Uint8Array {
-    return this.#generations.get(generation) ?? Buffer.alloc(0);
+    return this.#generations.get(generation) ?? fail(Errno.ENOENT, 'journal');
   }
 
   replaceGeneration(generation: number, records: Uint8Array): void {
+    this.behaviour.before('journal');
     this.#generations.set(generation, Buffer.from(records));
+    this.#synced.set(generation, records.byteLength);
   }
 
   dropGeneration(generation: number): void {
     this.#generations.delete(generation);
+    this.#synced.delete(generation);
   }
 }

@@ -1,245 +1,330 @@
-/** One simulated run: clients that check every answer against a model of their own folder, while bricks crash and return. */
-import { Errno, FsError } from '../../src/base/errno.js';
-import { ROOT_GFID, type Gfid } from '../../src/base/ids.js';
-import type { Log } from '../../src/env/log.js';
-import { SimClient, SimCluster, STORE } from './sim-cluster.js';
-import { World } from './world.js';
+/** One simulated run: clients at work while faults strike, then everything mended, and what was promised checked. See DESIGN.md. */
+import { silentLog, type Log, type LogFields } from '../../src/env/log.js';
+import { Faults } from './faults.js';
+import type { Operation } from '../support/linearizability.js';
+import { Histories, Instants, NOTHING, type Content, type History } from './histories.js';
+import { OwnerActor } from './owner-actor.js';
+import { SharedActor, type ActorHost } from './shared-actor.js';
+import { makeTree, readAll, type SharedTree } from './shared-tree.js';
+import type { SimBrick } from './sim-brick.js';
+import { SimClient, SimCluster } from './sim-cluster.js';
+import type { Message } from '../../src/wire/messages.js';
+import { checkSurvivors } from './survivors.js';
+import { World, type Party } from './world.js';
 
 export interface Outcome {
   seed: number;
   operations: number;
-  faults: number;
+  faults: Record<string, number>;
   virtualMs: number;
+  /** Equal for two runs that went the same way. */
+  digest: number;
   violations: string[];
 }
 
-interface Model {
-  gfid: Gfid;
-  data: Buffer;
-}
-
-const CLIENTS = 3;
-const OPERATIONS = 60;
-const FAULT_MS = 150;
+const FORM_MS = 20_000;
+const FAULTS_MS_MIN = 2500;
+const FAULTS_MS_MAX = 8000;
 const LIMIT_MS = 300_000;
+const HEAL_MS = 90_000;
+const MARKS_MS = 120_000;
+const LOOK_MS = 1000;
+const CLIENTS_MAX = 8;
+const OPERATIONS_AT_END = 8;
+const FULL_MS_MAX = 1500;
+const SESSION_REVOKED = 'a silent session was revoked';
 
-async function expectErrno(work: Promise<unknown>, errno: number): Promise<string | undefined> {
-  try {
-    await work;
-    return `succeeded, expected errno ${errno}`;
-  } catch (error) {
-    if (error instanceof FsError && error.errno === errno) return undefined;
-    return `failed with ${String(error)}, expected errno ${errno}`;
-  }
-}
+class Run implements ActorHost {
+  readonly world: World;
+  readonly cluster: SimCluster;
+  readonly violations: string[] = [];
+  readonly mortals: SimClient[] = [];
+  readonly #seed: number;
+  readonly #instants = new Instants();
+  readonly #revocations = new Map<string, number>();
+  readonly #actors = new Set<SharedActor>();
+  readonly #owners: OwnerActor[] = [];
+  /** Parts of the history: a total loss of power ends one. */
+  readonly #past: Histories[] = [];
+  readonly #faults: Faults;
+  readonly #faultsMs: number;
+  /** All bricks and clients lose power at once in this run. */
+  readonly #blackout: boolean;
+  readonly #full: boolean;
+  readonly #far: boolean;
+  histories: Histories;
+  tree!: SharedTree;
+  ending = false;
+  fullAllowed = false;
+  /** Between a loss of all power and the reading of what is left. */
+  #dark = false;
+  #values = 0;
+  #operations = 0;
+  #clients = 0;
 
-/** Works through two clients by turns: what the one did, the other must see. */
-class Actor {
-  readonly clients: SimClient[];
-  readonly #world: World;
-  readonly #violations: string[];
-  readonly #name: string;
-  readonly #files = new Map<string, Model>();
-  #folder: Gfid = '';
-  done = false;
-  operations = 0;
-  #value = 0;
-
-  constructor(world: World, cluster: SimCluster, name: string, violations: string[]) {
-    this.#world = world;
-    this.clients = [new SimClient(cluster, `${name}a`), new SimClient(cluster, `${name}b`)];
-    this.#name = name;
-    this.#violations = violations;
-  }
-
-  async run(): Promise<void> {
-    const made = await this.client.call('mkdir', { parent: ROOT_GFID, name: this.#name, mode: 0o755, uid: 1, gid: 2 });
-    this.#folder = made.attr.gfid;
-    for (let i = 0; i < OPERATIONS; i++) {
-      await this.#step();
-      this.operations++;
-      if (this.#world.random.chance(0.3)) await new Promise<void>((resolve) => void this.#world.at(this.#world.random.below(40), resolve));
-    }
-    await this.#verifyAll();
-    this.done = true;
-  }
-
-  get client(): SimClient {
-    return this.#world.random.pick(this.clients);
-  }
-
-  get waiting(): number {
-    return this.clients.reduce((sum, client) => sum + client.pending, 0);
-  }
-
-  #wrong(what: string): void {
-    this.#violations.push(`${this.#name} after ${this.operations} operations at ${this.#world.now.toFixed(1)} ms: ${what}`);
-  }
-
-  async #step(): Promise<void> {
-    const { random } = this.#world;
-    const name = `f${random.below(4)}`;
-    const file = this.#files.get(name);
-    const parent = this.#folder;
-    switch (random.below(7)) {
-      case 0: {
-        const work = this.client.call('create', { parent, name, mode: 0o644, exclusive: true, truncate: false, uid: 1, gid: 2 });
-        if (file !== undefined) {
-          const wrong = await expectErrno(work, Errno.EEXIST);
-          if (wrong !== undefined) this.#wrong(`create of ${name} ${wrong}`);
-          return;
-        }
-        const { attr } = await work;
-        this.#files.set(name, { gfid: attr.gfid, data: Buffer.alloc(0) });
-        await this.client.call('release', { gfid: attr.gfid });
-        return;
-      }
-      case 1: {
-        const work = this.client.call('unlink', { parent, name });
-        if (file === undefined) {
-          const wrong = await expectErrno(work, Errno.ENOENT);
-          if (wrong !== undefined) this.#wrong(`unlink of ${name} ${wrong}`);
-        } else {
-          await work;
-          this.#files.delete(name);
-        }
-        return;
-      }
-      case 2: {
-        const newName = `f${random.below(4)}`;
-        const work = this.client.call('rename', { parent, name, newParent: parent, newName, flags: 0 });
-        if (file === undefined) {
-          const wrong = await expectErrno(work, Errno.ENOENT);
-          if (wrong !== undefined) this.#wrong(`rename of ${name} ${wrong}`);
-          return;
-        }
-        await work;
-        this.#files.delete(name);
-        this.#files.set(newName, file);
-        return;
-      }
-      case 3:
-      case 4: {
-        if (file === undefined) return;
-        const offset = random.below(20) * 1000;
-        const data = Buffer.from(`${this.#name}:${this.#value++};`.repeat(1 + random.below(30)));
-        const append = random.chance(0.3);
-        const at = append ? file.data.length : offset;
-        const written = await this.client.call('write', { gfid: file.gfid, offset, append, sync: random.chance(0.2), killPriv: false, data });
-        if (written.offset !== at) this.#wrong(`a write went to ${written.offset} instead of ${at}`);
-        const grown = Buffer.alloc(Math.max(file.data.length, at + data.length));
-        file.data.copy(grown);
-        data.copy(grown, at);
-        file.data = grown;
-        return;
-      }
-      case 5: {
-        if (file === undefined) {
-          const wrong = await expectErrno(this.client.call('lookup', { parent, name }), Errno.ENOENT);
-          if (wrong !== undefined) this.#wrong(`lookup of ${name} ${wrong}`);
-        } else await this.#verify(name, file);
-        return;
-      }
-      case 6: {
-        if (file === undefined) return;
-        const size = random.below(15_000);
-        await this.client.call('setattr', { gfid: file.gfid, size, atimeNow: false, mtimeNow: false, killPriv: false });
-        const data = Buffer.alloc(size);
-        file.data.copy(data);
-        file.data = data;
-        if (random.chance(0.3)) await this.client.call('fsync', { gfid: file.gfid, dataOnly: false });
-        return;
-      }
-    }
+  constructor(seed: number, log: Log) {
+    this.#seed = seed;
+    this.world = new World(seed);
+    const { random } = this.world;
+    const count = random.pick([3, 3, 3, 3, 3, 3, 4, 5]);
+    const options = { log: watched(log, (session) => this.#revoking(session)), pingTimeoutS: random.pick([3, 5, 10]), encodes: random.chance(0.1) };
+    this.cluster = new SimCluster(this.world, count, options);
+    this.histories = new Histories(this.#instants, NOTHING);
+    this.#faultsMs = FAULTS_MS_MIN + random.below(FAULTS_MS_MAX - FAULTS_MS_MIN);
+    this.#blackout = random.chance(0.12);
+    this.#full = !this.#blackout && random.chance(0.06);
+    this.#far = random.chance(0.15);
+    this.world.onFailure = (party, error) => this.failed(party, error);
+    // A disk that refuses and one that is reported full at the same time could leave nobody to take a change.
+    this.#faults = new Faults(this, new Set(this.#full ? ['disk error', 'disk full'] : []));
   }
 
-  async #verify(name: string, file: Model): Promise<void> {
-    const { attr } = await this.client.call('lookup', { parent: this.#folder, name });
-    if (attr.gfid !== file.gfid) this.#wrong(`${name} is another inode`);
-    if (attr.size !== file.data.length) this.#wrong(`${name} has ${attr.size} bytes instead of ${file.data.length}`);
-    const { data } = await this.client.call('read', { gfid: file.gfid, offset: 0, size: 1 << 20 });
-    if (!Buffer.from(data).equals(file.data)) this.#wrong(`${name} holds other bytes than were written`);
+  violation(text: string): void {
+    this.violations.push(`at ${this.world.now.toFixed(1)} ms: ${text}`);
   }
 
-  async #verifyAll(): Promise<void> {
-    const { entries } = await this.client.call('readdir', { gfid: this.#folder, after: '', limit: 100, attributes: false });
-    const names = entries.map((entry) => entry.name).join();
-    const expected = [...this.#files.keys()].toSorted().join();
-    if (names !== expected) this.#wrong(`the folder lists ${names} instead of ${expected}`);
-    for (const [name, file] of this.#files) await this.#verify(name, file);
+  nextValue(): number {
+    return ++this.#values;
   }
-}
 
-export async function runSeed(seed: number, log?: Log): Promise<Outcome> {
-  const world = new World(seed);
-  const cluster = new SimCluster(world, 3, log);
-  const violations: string[] = [];
-  const actors = Array.from({ length: CLIENTS }, (_, i) => new Actor(world, cluster, `client${i}`, violations));
-  let faults = 0;
-  let faulting = true;
-  cluster.start();
-  for (const actor of actors) actor.run().catch((error: unknown) => violations.push(`an operation failed: ${String(error)}\n${(error as Error).stack ?? ''}`));
+  counted(): void {
+    this.#operations++;
+  }
 
-  const names = [...cluster.bricks.map((brick) => brick.name), ...actors.flatMap((actor) => actor.clients.map((client) => client.name)), STORE];
-  const crash = (): void => {
-    const alive = cluster.bricks.filter((brick) => brick.alive);
-    if (alive.length === 0) return;
-    // Power may be lost at one brick while the others are full copies (two at once may lose what nobody synced); a process may be killed anywhere.
-    const power = world.random.chance(0.3) && cluster.bricks.every((brick) => brick.replica?.status().continuous === true);
-    world.random.pick(alive).crash(power);
-  };
-  const cut = (): void => {
-    const from = world.random.pick(names);
-    const to = world.random.pick([...names, '*']);
-    if (from === to) return;
-    const both = world.random.chance(0.6);
-    const cuts = both ? [`${from}>${to}`, `${to}>${from}`] : [`${from}>${to}`];
-    for (const one of cuts) world.cuts.add(one);
-    world.at(world.random.below(world.random.chance(0.2) ? 9000 : 600), () => {
-      for (const one of cuts) world.cuts.delete(one);
+  /** A process threw what nothing caught: it ends. That is in order only where its disk failed it. */
+  failed(party: Party | undefined, error: unknown): void {
+    const failing = this.cluster.bricks.find((brick) => brick.threw(error));
+    if (failing !== undefined) {
+      if (failing.alive) this.cluster.count('ended by its disk');
+      failing.crash(false);
+    } else this.violation(`a bug in ${party?.name ?? 'a process'}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  }
+
+  /** When a primary said last that it revokes the session of this client. */
+  #revokedAt(client: string): number {
+    return this.#revocations.get(client) ?? this.#instants.next();
+  }
+
+  #revoking(session: string): void {
+    for (const client of this.cluster.clients) if (client.volume.session === session) this.#revocations.set(client.name, this.#instants.next());
+  }
+
+  sessionLost(client: SimClient, locked: boolean): void {
+    this.cluster.count('session revoked');
+    const { lock } = this.histories;
+    if (locked) lock.operations.push({ client: client.name, input: { lost: client.name }, output: 'granted', call: this.#revokedAt(client.name), return: this.#instants.next() });
+  }
+
+  revoked<I, O>(history: History<I, O>, operation: Operation<I, O>, sent: boolean): void {
+    operation.return = this.#revokedAt(operation.client);
+    if (!sent || operation.return < operation.call) history.withdraw(operation);
+  }
+
+  clientCrashed(client: SimClient): void {
+    this.histories.lock.begin(client.name, { lost: client.name });
+    for (const actor of this.#actors) if (actor.client === client) this.#actors.delete(actor);
+    this.world.at(this.world.random.below(1000), () => {
+      if (this.#clients < CLIENTS_MAX && !this.#dark && !this.ending) this.#addActor();
     });
-  };
-  const stop = (): void => {
-    const party = world.random.pick([...cluster.bricks, ...actors.flatMap((actor) => actor.clients)]);
-    party.stopped = true;
-    world.at(world.random.below(world.random.chance(0.2) ? 9000 : 400), () => (party.stopped = false));
-  };
-  const injectFault = (): void => {
-    if (!faulting) return;
-    if (world.random.chance(0.7)) {
-      faults++;
-      const kind = world.random.below(10);
-      if (kind < 5) crash();
-      else if (kind < 8) cut();
-      else if (kind < 9) stop();
-      else world.random.pick(cluster.bricks).wallErrorMs = world.random.below(7_200_000) - 3_600_000;
-    }
-    for (const brick of cluster.bricks) {
-      if (!brick.alive) world.at(10 + world.random.below(800), () => !brick.alive && brick.start());
-    }
-    world.at(world.random.below(FAULT_MS * 2), injectFault);
-  };
-  world.at(FAULT_MS, injectFault);
-  const tend = (): void => {
-    cluster.tend();
-    world.at(100, tend);
-  };
-  tend();
-  world.at(3000, () => {
-    faulting = false;
-    world.cuts.clear();
-    for (const party of [...cluster.bricks, ...actors.flatMap((actor) => actor.clients)]) party.stopped = false;
-    for (const brick of cluster.bricks) if (!brick.alive) brick.start();
-  });
-
-  const finished = await world.run(() => !faulting && (violations.length > 0 || actors.every((actor) => actor.done)), LIMIT_MS);
-  if (!finished) violations.push(`not finished after ${LIMIT_MS} ms: ${actors.map((actor) => `${actor.operations} done, ${actor.waiting} waiting`).join('; ')}; view ${JSON.stringify(cluster.view)}`);
-  const healed = await world.run(() => violations.length > 0 || cluster.view.inSync.length === cluster.bricks.length, world.now + 60_000);
-  if (!healed) violations.push(`not all bricks are in sync again: ${JSON.stringify(cluster.view)}`);
-  await world.run(() => false, world.now + 15_000);
-  const [first, ...others] = cluster.bricks;
-  for (const other of others) {
-    if (violations.length === 0 && other.store.dump() !== first?.store.dump()) violations.push(`bricks differ:\n${first?.store.dump()}\n--\n${other.store.dump()}`);
   }
-  return { seed, operations: actors.reduce((sum, actor) => sum + actor.operations, 0), faults, virtualMs: world.now, violations };
+
+  // ---------------------------------------------------------------- the course of a run
+
+  async run(): Promise<Outcome> {
+    this.cluster.start();
+    if (await this.#prepare()) {
+      await this.#disturb();
+      if (this.violations.length === 0) await this.#finish();
+    }
+    for (const histories of [...this.#past, this.histories]) if (this.violations.length === 0) this.violations.push(...histories.check());
+    return {
+      seed: this.#seed, operations: this.#operations, faults: Object.fromEntries(this.cluster.faults), virtualMs: this.world.now, digest: this.world.digest,
+      violations: this.violations,
+    };
+  }
+
+  /** Waits in virtual time; false, and a violation, when it takes too long. */
+  async #within(ms: number, what: () => string, done: () => boolean): Promise<boolean> {
+    const reached = await this.world.run(() => this.violations.length > 0 || done(), this.world.now + ms);
+    if (!reached) this.violation(`not within ${ms} ms: ${what()}; view ${JSON.stringify(this.cluster.view)}`);
+    return reached && this.violations.length === 0;
+  }
+
+  async #settles<T>(ms: number, what: string, work: Promise<T>): Promise<T | undefined> {
+    let result: { value: T } | undefined;
+    work.then(
+      (value) => (result = { value }),
+      (error: unknown) => this.violation(`${what}: ${String(error)}`),
+    );
+    await this.#within(ms, () => what, () => result !== undefined);
+    return result?.value;
+  }
+
+  async #prepare(): Promise<boolean> {
+    const { random } = this.world;
+    const client = new SimClient(this.cluster, 'c0');
+    const tree = await this.#settles(FORM_MS, 'the tree is made', makeTree(client.volume, this.#far));
+    if (tree === undefined) return false;
+    this.tree = tree;
+    client.close();
+    for (let i = 0; i < 2 + random.below(2); i++) this.#addActor();
+    if (!this.#blackout && !this.#full && random.chance(0.5)) {
+      const owner = new OwnerActor(this.world, this.cluster, 'own', () => this.ending, this.violations);
+      this.#owners.push(owner);
+      owner.run().catch((error: unknown) => this.violation(`an owner's operation failed: ${String(error)}`));
+    }
+    return true;
+  }
+
+  #addActor(): void {
+    const client = new SimClient(this.cluster, `c${++this.#clients}`);
+    this.mortals.push(client);
+    const actor = new SharedActor(this, client, OPERATIONS_AT_END);
+    this.#actors.add(actor);
+    actor.run().catch((error: unknown) => this.failed(client, error));
+  }
+
+  async #disturb(): Promise<void> {
+    const { world } = this;
+    const until = world.now + this.#faultsMs;
+    this.#faults.start();
+    if (this.#full) world.at(world.random.below(this.#faultsMs / 2), () => this.#fillDisks());
+    if (this.#blackout) {
+      await world.run(() => this.violations.length > 0, world.now + world.random.below(this.#faultsMs));
+      if (this.violations.length === 0) await this.#loseAllPower();
+    }
+    await world.run(() => this.violations.length > 0, until);
+    this.#faults.end();
+    for (const brick of this.cluster.bricks) brick.spare = 1;
+  }
+
+  /** Disks that are full and say so: of one brick or of all. Nothing may happen then but what needs no space. */
+  #fillDisks(): void {
+    const { random } = this.world;
+    this.fullAllowed = true;
+    this.cluster.count('disk reported full');
+    const all = random.chance(0.5);
+    for (const brick of this.cluster.bricks) if (all || random.chance(0.4)) brick.spare = 0;
+    this.world.at(random.below(FULL_MS_MAX), () => {
+      for (const brick of this.cluster.bricks) brick.spare = 1;
+    });
+  }
+
+  /** Everything is dark at the same instant. What was synced must be there when the bricks are back; a new history begins with what is found. */
+  async #loseAllPower(): Promise<void> {
+    const { cluster } = this;
+    cluster.count('loss of all power');
+    this.#dark = true;
+    for (const actor of this.#actors) actor.client.crash();
+    this.#actors.clear();
+    for (const brick of cluster.bricks) if (brick.alive) brick.crash(true);
+    const before = this.histories;
+    this.#past.push(before);
+    const client = new SimClient(cluster, `c${++this.#clients}`);
+    const after = await this.#settles<Content>(LIMIT_MS, 'the content is read after the loss of power', this.#readBack(client));
+    if (after === undefined) return;
+    client.close();
+    this.violations.push(...checkSurvivors(before, after));
+    this.histories = new Histories(this.#instants, after);
+    this.#dark = false;
+    for (let i = 0; i < 2; i++) this.#addActor();
+  }
+
+  async #readBack(client: SimClient): Promise<Content> {
+    return await readAll(client.volume, this.tree);
+  }
+
+  async #finish(): Promise<void> {
+    const { cluster } = this;
+    this.ending = true;
+    const stuck = (): string => [...this.#actors].filter((actor) => !actor.done).map((actor) => `${actor.client.name} waits for ${actor.doing}`).join('; ');
+    const done = (): boolean => [...this.#actors].every((actor) => actor.done) && this.#owners.every((owner) => owner.done);
+    if (!(await this.#within(LIMIT_MS, () => `clients are done: ${stuck()}`, done))) return;
+    const whole = (): boolean => cluster.view.inSync.length === cluster.bricks.length && cluster.bricks.every((brick) => brick.replica?.status().continuous === true);
+    if (!(await this.#within(HEAL_MS, () => `all bricks are in sync: ${cluster.bricks.map((brick) => `${brick.name} ${brick.replica?.status().role} ${brick.replica?.status().continuous}`).join()}`, whole))) return;
+    await this.#compareReading();
+    if (this.violations.length > 0) return;
+    for (const client of [...cluster.clients]) client.close();
+    if (await this.#marksGo()) this.#compareBricks();
+  }
+
+  /** A checkpoint of the whole set leaves no key in any journal. */
+  async #marksGo(): Promise<boolean> {
+    const { world, cluster } = this;
+    const until = world.now + MARKS_MS;
+    for (;;) {
+      await world.run(() => this.violations.length > 0, world.now + LOOK_MS);
+      const marks = cluster.bricks.map((brick) => brick.journalKeys().length);
+      if (this.violations.length > 0) return false;
+      if (marks.every((count) => count === 0)) return true;
+      if (world.now < until) continue;
+      this.violation(`after ${MARKS_MS} ms the journals still have ${marks.join()} keys`);
+      return false;
+    }
+  }
+
+  /** What a new client reads at the end is part of the history too. */
+  async #compareReading(): Promise<void> {
+    const reader = new SimClient(this.cluster, `c${++this.#clients}`);
+    const { blocks, file, names, instants } = this.histories;
+    const call = instants.next();
+    const content = await this.#settles(LIMIT_MS, 'everything is read at the end', readAll(reader.volume, this.tree));
+    if (content === undefined) return;
+    const end = instants.next();
+    const base = { client: reader.name, call, return: end };
+    for (const [block, value] of content.blocks) blocks.operations.push({ ...base, input: { block, read: true }, output: value });
+    file.operations.push({ ...base, input: { read: true }, output: content.file });
+    for (const directory of this.tree.directories.keys()) {
+      const listed = [...content.names.keys()].filter((place) => place.startsWith(`${directory}/`)).map((place) => place.slice(directory.length + 1));
+      names.operations.push({ ...base, input: { list: directory }, output: { names: listed.toSorted() } });
+    }
+  }
+
+  #compareBricks(): void {
+    const [first, ...others] = this.cluster.bricks as [SimBrick, ...SimBrick[]];
+    this.world.note(first.store.dump());
+    for (const other of others) {
+      const lines = difference(first.store.dump(), other.store.dump());
+      if (lines !== '') this.violation(`bricks differ, - ${first.name} + ${other.name}:\n${lines}`);
+    }
+    // What a client that died had open stays until its session is given up.
+    const died = this.cluster.faults.has('client crash') || this.#blackout;
+    const orphans = this.cluster.bricks.map((brick) => brick.store.orphans().toSorted().join());
+    if (orphans.some((list) => list !== orphans[0]) || (!died && orphans[0] !== '')) this.violation(`inodes that nobody has open are kept: ${orphans.join(' | ')}`);
+  }
+}
+
+function difference(ours: string, theirs: string): string {
+  const [a, b] = [ours.split('\n'), theirs.split('\n')];
+  return [...a.filter((line) => !b.includes(line)).map((line) => `- ${line}`), ...b.filter((line) => !a.includes(line)).map((line) => `+ ${line}`)].join('\n');
+}
+
+const TRACED_CHARACTERS_MAX = 300;
+
+function trace(log: Log, at: number, from: string, to: string, message: Message): void {
+  if (message.kind === 'ping' || message.kind === 'pong') return;
+  const text = JSON.stringify(message, (key, value: unknown) => (value !== null && typeof value === 'object' && (key === 'data' || key === 'attr') ? '…' : value));
+  log.debug(`${at.toFixed(1)} ${from} > ${to} ${text.slice(0, TRACED_CHARACTERS_MAX)}`);
+}
+
+/** Tells of sessions that a primary revokes. */
+function watched(log: Log, revoked: (session: string) => void): Log {
+  const info = (message: string, fields?: LogFields): void => {
+    if (message === SESSION_REVOKED) revoked(String(fields?.['session']));
+    log.info(message, fields);
+  };
+  return { debug: (message, fields) => log.debug(message, fields), info, warn: (message, fields) => log.warn(message, fields), error: (message, fields) => log.error(message, fields), child: (more) => watched(log.child(more), revoked) };
+}
+
+/** `log`: replays tell every message too. */
+export async function runSeed(seed: number, log?: Log): Promise<Outcome> {
+  const run = new Run(seed, log ?? silentLog);
+  if (log !== undefined) run.cluster.network.onDelivery = (from, to, message) => trace(log, run.world.now, from, to, message);
+  const onRejection = (error: unknown): void => run.failed(undefined, error);
+  process.on('unhandledRejection', onRejection);
+  try {
+    return await run.run();
+  } finally {
+    process.off('unhandledRejection', onRejection);
+  }
 }

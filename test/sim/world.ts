@@ -1,8 +1,5 @@
-/**
- * Virtual time, a seeded source of chance, and a network with latency, cuts and loss of connections: the outside of a simulated cluster.
- */
+/** Virtual time and a seeded source of chance: the outside of a simulated cluster, but for its network and disks. */
 import type { Cancel, Clock, Random } from '../../src/env/clock.js';
-import type { Channel } from '../../src/env/channel.js';
 import type { Time } from '../../src/base/time.js';
 
 interface Event {
@@ -10,6 +7,10 @@ interface Event {
   order: number;
   run: (() => void) | undefined;
 }
+
+const STOPPED_CHECK_MS = 10;
+/** Turns of Node's event loop cost more than most events. */
+const EVENTS_PER_TURN = 64;
 
 /** xorshift128: small, fast, the same everywhere. */
 export class SeededRandom implements Random {
@@ -47,6 +48,12 @@ export class SeededRandom implements Random {
     return list[this.below(list.length)] as T;
   }
 
+  /** From `least` to just below `most`, small values more often. */
+  skewed(least: number, most: number): number {
+    const share = this.next() / 0x1_0000_0000;
+    return least + (most - least) * share * share * share;
+  }
+
   bytes(count: number): Uint8Array {
     return Buffer.from(Array.from({ length: count }, () => this.below(256)));
   }
@@ -57,6 +64,14 @@ export class World {
   #now = 0;
   #order = 0;
   #heap: Event[] = [];
+  #digest = 0x811c_9dc5;
+  #events = 0;
+  /** Whose code runs in this event. */
+  running: Party | undefined;
+  /** A process threw what nothing caught: in reality it would end. */
+  onFailure: (party: Party | undefined, error: unknown) => void = (_, error) => {
+    throw error;
+  };
 
   constructor(seed: number) {
     this.random = new SeededRandom(seed);
@@ -64,6 +79,16 @@ export class World {
 
   get now(): number {
     return this.#now;
+  }
+
+  /** Runs code of a process. */
+  as(party: Party, run: () => void): void {
+    this.running = party;
+    try {
+      run();
+    } catch (error) {
+      this.onFailure(party, error);
+    }
   }
 
   at(delayMs: number, run: () => void): Cancel {
@@ -74,34 +99,51 @@ export class World {
     };
   }
 
-  /** Directions in which nothing gets through, as `from>to`; `*` for any. */
-  readonly cuts = new Set<string>();
-
-  isCut(from: string, to: string): boolean {
-    return this.cuts.size > 0 && (this.cuts.has(`${from}>${to}`) || this.cuts.has(`${from}>*`) || this.cuts.has(`*>${to}`));
+  /** Takes part in the digest of what happened: two runs with the same digest went the same way. */
+  note(text: string): void {
+    let hash = this.#digest;
+    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x0100_0193);
+    this.#digest = Math.imul(hash ^ Math.round(this.#now * 1000), 0x0100_0193);
   }
 
-  /** A node's clock; timers of a process that ended do not fire, those of one that is stopped wait. Its wall clock may be wrong. */
-  clock(alive: () => boolean, party: Party, wallErrorMs: () => number = () => 0): Clock {
-    const fire = (callback: () => void): void => {
-      if (!alive()) return;
-      if (party.stopped) this.at(CUT_CHECK_MS, () => fire(callback));
-      else callback();
+  /** Events that happened. */
+  get events(): number {
+    return this.#events;
+  }
+
+  get digest(): number {
+    return this.#digest >>> 0;
+  }
+
+  /**
+   * A node's clock; timers of a process that ended do not fire, those of one that is stopped wait. Its wall clock may be wrong, its monotonic clock
+   * begins anywhere and may be a little fast or slow.
+   */
+  clock(alive: () => boolean, party: Party, wallErrorMs: () => number = () => 0, skew = { offset_ms: 0, rate: 1 }): Clock {
+    const after = (ms: number, callback: () => void): Cancel => {
+      let cancel: Cancel;
+      const fire = (): void => {
+        if (!alive()) return;
+        if (party.stopped) cancel = this.at(STOPPED_CHECK_MS, fire);
+        else this.as(party, callback);
+      };
+      cancel = this.at(ms / skew.rate, fire);
+      return () => cancel();
     };
     return {
-      now: () => this.#now,
+      now: () => skew.offset_ms + this.#now * skew.rate,
       wall: (): Time => {
         const ms = this.#now + wallErrorMs();
         return { sec: 1_700_000_000 + Math.floor(ms / 1000), nsec: Math.floor((((ms % 1000) + 1000) % 1000) * 1e6) };
       },
-      after: (ms, callback) => this.at(ms, () => fire(callback)),
+      after,
     };
   }
 
   /** Runs events until `done` says so; false when time is up or nothing is left to happen. */
   async run(done: () => boolean, untilMs: number): Promise<boolean> {
     for (;;) {
-      await settleMicrotasks();
+      await (++this.#events % EVENTS_PER_TURN === 0 ? turn() : settleMicrotasks());
       if (done()) return true;
       const event = this.#pop();
       if (event === undefined) return false;
@@ -111,6 +153,7 @@ export class World {
         return false;
       }
       this.#now = event.at;
+      this.running = undefined;
       const { run } = event;
       event.run = undefined;
       run?.();
@@ -153,8 +196,13 @@ function before(a: Event, b: Event): boolean {
   return a.at < b.at || (a.at === b.at && a.order < b.order);
 }
 
-/** Lets every promise that can go on do so. Native microtasks run between two of these turns. */
+/** Lets every promise that can go on do so: a tick comes when no microtask is left. */
 function settleMicrotasks(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve));
+}
+
+/** Lets Node tell of rejections that nobody handles, too. */
+function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
@@ -163,103 +211,4 @@ export interface Party {
   name: string;
   /** Stopped (SIGSTOP): what arrives waits until it goes on. */
   stopped: boolean;
-}
-
-const CUT_CHECK_MS = 10;
-/** A connection that gets nothing through for so long is reset, as TCP_USER_TIMEOUT does. */
-const RESET_MS = 6000;
-
-type Item<M> = { at: number; message: M } | { at: number; end: string };
-
-class SimChannel<M> implements Channel<M> {
-  readonly remote: string;
-  closed = false;
-  readonly queuedBytes = 0;
-  onMessage: (message: M) => void = () => undefined;
-  onClose: (reason: string) => void = () => undefined;
-  other: SimChannel<M> | undefined;
-  readonly owner: Party;
-  readonly #world: World;
-  readonly #queue: Item<M>[] = [];
-  #armed = false;
-  #waitingSince = 0;
-
-  constructor(world: World, owner: Party, remote: Party) {
-    this.#world = world;
-    this.owner = owner;
-    this.remote = remote.name;
-  }
-
-  send(message: M): void {
-    if (!this.closed) this.#enqueue({ at: this.#world.now + this.#delayMs(), message });
-  }
-
-  close(reason: string): void {
-    if (this.closed) return;
-    this.closed = true;
-    this.onClose(reason);
-    this.#enqueue({ at: this.#world.now + this.#delayMs(), end: 'closed by the other end' });
-  }
-
-  /** The process at this end is gone: the other end hears of it, this end hears nothing. */
-  vanish(): void {
-    this.closed = true;
-    this.onClose = () => undefined;
-    this.#enqueue({ at: this.#world.now + this.#delayMs(), end: 'connection reset' });
-  }
-
-  #delayMs(): number {
-    return 0.02 + this.#world.random.below(100) / 500;
-  }
-
-  #enqueue(item: Item<M>): void {
-    this.#queue.push(item);
-    this.#arm(item.at - this.#world.now);
-  }
-
-  #arm(delayMs: number): void {
-    if (this.#armed) return;
-    this.#armed = true;
-    this.#world.at(delayMs, () => {
-      this.#armed = false;
-      this.#pump();
-    });
-  }
-
-  /** Delivers in order what is due; nothing gets past a cut, nothing is handled by a process that is stopped. */
-  #pump(): void {
-    const other = this.other as SimChannel<M>;
-    while (this.#queue.length > 0) {
-      const item = this.#queue[0] as Item<M>;
-      if (item.at > this.#world.now) return this.#arm(item.at - this.#world.now);
-      if (this.#world.isCut(this.owner.name, other.owner.name) || other.owner.stopped) {
-        if (this.#waitingSince === 0) this.#waitingSince = this.#world.now;
-        if (!other.owner.stopped && this.#world.now - this.#waitingSince > RESET_MS) this.#reset();
-        return this.#arm(CUT_CHECK_MS);
-      }
-      this.#waitingSince = 0;
-      this.#queue.shift();
-      if (other.closed) continue;
-      if ('end' in item) other.close(item.end);
-      else other.onMessage(item.message);
-    }
-  }
-
-  #reset(): void {
-    this.#queue.length = 0;
-    this.close('nothing got through');
-  }
-}
-
-export interface Link<M> {
-  caller: Channel<M> & { vanish(): void };
-  callee: Channel<M> & { vanish(): void };
-}
-
-export function makeLink<M>(world: World, callerParty: Party, calleeParty: Party): Link<M> {
-  const caller = new SimChannel<M>(world, callerParty, calleeParty);
-  const callee = new SimChannel<M>(world, calleeParty, callerParty);
-  caller.other = callee;
-  callee.other = caller;
-  return { caller, callee };
 }

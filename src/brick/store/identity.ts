@@ -116,6 +116,7 @@ export function initialiseBrick(
         base: 0,
         sealedEpoch: 0,
         incomplete: false,
+        unsettled: false,
       });
     } finally {
       disk.close(privateFd);

@@ -8,7 +8,7 @@ const A = 'a'.repeat(32);
 const B = 'b'.repeat(32);
 
 function newDisk(): MemoryJournalDisk {
-  return new MemoryJournalDisk({ formatVersion: 1, volumeId: '', brickId: '', checkpoint: 0, base: 0, sealedEpoch: 0, bootId: '', incomplete: false });
+  return new MemoryJournalDisk({ formatVersion: 1, volumeId: '', brickId: '', checkpoint: 0, base: 0, sealedEpoch: 0, bootId: '', incomplete: false, unsettled: false });
 }
 
 void describe('the change journal', () => {
