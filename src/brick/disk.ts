@@ -100,6 +100,8 @@ export interface Disk {
   takeBuffer(bytes: number): Buffer;
   /** As `read`, from the page cache alone: EAGAIN or a short count where it would have to wait for the disk. */
   readCached(fd: number, target: Uint8Array, size: number, offset: number): number;
+  /** Fills `target` from `at` on where waiting for the disk now is quicker than a change of threads; EAGAIN where it is not. */
+  readAlone(fd: number, target: Uint8Array, at: number, size: number, offset: number): number;
   /** Fills `target` from `at` on in the thread pool; ends early only at end of file or with an error. */
   readInPool(fd: number, target: Uint8Array, at: number, size: number, offset: number, done: DiskDone): void;
   /** The range is read from the disk the next time, unless it waits to be written. */

@@ -10,6 +10,7 @@ import koffi, { type KoffiFunc } from 'koffi';
 import { Errno } from '../base/errno.js';
 import { LargeBuffers } from '../base/large-buffers.js';
 import type { Time } from '../base/time.js';
+import { LoneReads } from './lone-reads.js';
 import type { Disk, DiskDone, DiskSpace, DiskStat } from '../brick/disk.js';
 
 const libc = koffi.load('libc.so.6');
@@ -233,6 +234,7 @@ export class LibcDisk implements Disk {
   #closing = 0;
 
   readonly #buffers: LargeBuffers;
+  readonly #lone = new LoneReads();
   #uncached = true;
   /** What one call of `writeStream` takes. */
   #streamMs = 0;
@@ -434,8 +436,21 @@ export class LibcDisk implements Disk {
     return outcome(preadv2(fd, iovecBuffer, 1, offset, RWF_NOWAIT));
   }
 
-  readInPool(fd: number, target: Uint8Array, at: number, size: number, offset: number, done: DiskDone): void {
+  readAlone(fd: number, target: Uint8Array, at: number, size: number, offset: number): number {
+    if (!this.#lone.allows(size)) return -Errno.EAGAIN;
+    const begun = performance.now();
+    const result = outcome(pread(fd, at === 0 ? target : target.subarray(at), size, offset));
+    this.#lone.took(performance.now() - begun);
+    return result;
+  }
+
+  readInPool(fd: number, target: Uint8Array, at: number, size: number, offset: number, whenDone: DiskDone): void {
     let read = 0;
+    this.#lone.poolBegan();
+    const done = (result: number): void => {
+      this.#lone.poolEnded();
+      whenDone(result);
+    };
     const next = (): void => {
       readInThreadPool(fd, target, at + read, size - read, offset + read, (error, count) => {
         if (error !== null) return done(nodeErrno(error));

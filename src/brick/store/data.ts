@@ -54,6 +54,12 @@ const zeros = Buffer.alloc(ZEROS_BYTES);
 /** What no block has. */
 const NO_DIGEST = new Uint8Array(DIGEST_BYTES).fill(0xff);
 
+/** The count of a read that may leave the rest to the next one. */
+function orNone(count: number, op: string): number {
+  if (count < 0 && count !== -Errno.EAGAIN && count !== -Errno.EOPNOTSUPP) throw new FsError(-count, op);
+  return Math.max(0, count);
+}
+
 export class Data {
   readonly #tree: Tree;
   readonly #scratch = Buffer.allocUnsafeSlow(REGION_BYTES);
@@ -81,8 +87,10 @@ export class Data {
     const target = tree.disk.takeBuffer(wanted);
     const count = tree.disk.readCached(file.fd, target, wanted, offset);
     if (count === wanted) return target;
-    if (count < 0 && count !== -Errno.EAGAIN && count !== -Errno.EOPNOTSUPP) throw new FsError(-count, 'read');
-    return this.#readRest(file, target, Math.max(0, count), offset);
+    const have = orNone(count, 'read');
+    const alone = tree.disk.readAlone(file.fd, target, have, wanted - have, offset + have);
+    if (have + alone === wanted) return target;
+    return this.#readRest(file, target, have + orNone(alone, 'read'), offset);
   }
 
   /** Whole blocks are read and compared with their checksums; the answer is the part that was asked for. */
