@@ -52,6 +52,13 @@ export class Followers {
     return true;
   }
 
+  /** True when there are others, and all of them count for acknowledgements: nobody is being made equal. */
+  get allInSync(): boolean {
+    const { inSync } = this.#primary.view;
+    for (const { state, brick } of this.#followers.values()) if (state !== 'ready' || !inSync.includes(brick)) return false;
+    return this.#followers.size > 0;
+  }
+
   /** Those that count for acknowledgements. */
   ready(): Follower[] {
     return [...this.#followers.values()].filter((follower) => follower.state === 'ready' && this.#primary.view.inSync.includes(follower.brick));

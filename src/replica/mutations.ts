@@ -9,7 +9,7 @@ import { hex, type Gfid } from '../base/ids.js';
 import { compareTime, type Time } from '../base/time.js';
 import { Errno } from '../base/errno.js';
 import type { Attr } from '../fops/fields.js';
-import type { Args, OpName } from '../fops/ops.js';
+import { isRegular, type Args, type OpName } from '../fops/ops.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import { definiteErrno, type Change } from './copy.js';
 import { Mode, readLock, type Lock, type Ticket } from './inode-locks.js';
@@ -20,6 +20,9 @@ import type { Primary } from './primary.js';
 import { makeAnswer, resultOf, type Answer } from './results.js';
 import type { Session } from './sessions.js';
 import { bytesNeeded, overwrites } from './space.js';
+
+/** Far below the largest file that a brick's disk can hold. */
+const CERTAIN_BYTES_MAX = 2 ** 43;
 
 export class Mutations {
   readonly #primary: Primary;
@@ -206,11 +209,17 @@ export class Mutations {
       time: this.#nextTime(), newGfid, purge: plan.unlinks !== '' && orphans.mayPurge(plan.unlinks), keys,
     };
     let result: unknown;
+    let ahead = 0;
     try {
+      if (this.#isCertain(change)) {
+        host.copy.journal.note(keys);
+        ahead = stream.sendAhead(change);
+      }
       result = host.copy.apply(change);
     } catch (error) {
       const errno = definiteErrno(error);
-      if (refusals.concerns(error, errno)) void refusals.askMembers(mutation, change, ticket, errno);
+      if (ahead > 0) void refusals.askThoseAhead(mutation, ticket, errno, ahead);
+      else if (refusals.concerns(error, errno)) void refusals.askMembers(mutation, change, ticket, errno);
       else {
         locks.release(ticket);
         this.finish(mutation, errno, undefined);
@@ -222,7 +231,19 @@ export class Mutations {
     if (access?.changes === true) mutation.session.changed(access.gfid);
     const opened = openedBy(mutation.op, plan, newGfid);
     if (opened !== '') mutation.session.opened(opened);
-    stream.send(mutation, change, ticket, asResultOf(mutation.op, result), this.#afterCommit(mutation, plan));
+    stream.send(mutation, change, ticket, asResultOf(mutation.op, result), this.#afterCommit(mutation, plan), ahead);
+  }
+
+  /**
+   * True for a write that every brick can make unless its disk refuses: the members may begin with it while this brick makes it. Not while a brick
+   * catches up: what is taken back here would have to be taken back there.
+   */
+  #isCertain(change: Change): boolean {
+    if (change.op !== 'write') return false;
+    const { gfid, offset, data } = change.args as Args<'write'>;
+    const { host, followers } = this.#primary;
+    if (data.byteLength === 0 || offset + data.byteLength > CERTAIN_BYTES_MAX || !followers.allInSync) return false;
+    return isRegular(host.copy.store.getattr(gfid).mode);
   }
 
   /** Looked at in the same step in which the change is made: what a revoked session asked for before takes no effect after. */

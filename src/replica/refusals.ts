@@ -1,6 +1,7 @@
 /** The primary's own disk refuses (full, read-only, broken): who can do better takes over. */
 import { Errno, InodeLimitError } from '../base/errno.js';
 import type { Change } from './copy.js';
+import type { Follower } from './followers.js';
 import type { Ticket } from './inode-locks.js';
 import type { Mutation } from './mutation.js';
 import type { Primary } from './primary.js';
@@ -48,7 +49,19 @@ export class Refusals {
     primary.gate.close('repair');
     await primary.stream.drain();
     const ready = primary.followers.ready();
-    const outcomes = await primary.stream.tryAt(ready, change);
+    await this.#decide(mutation, ticket, errno, ready, await primary.stream.tryAt(ready, change));
+  }
+
+  /** The same for a change that was sent to the members while this brick tried it. */
+  async askThoseAhead(mutation: Mutation, ticket: Ticket, errno: number, sequence: number): Promise<void> {
+    const { gate, followers, stream } = this.#primary;
+    gate.close('repair');
+    const ready = followers.ready();
+    await this.#decide(mutation, ticket, errno, ready, await stream.outcomesOf(ready, sequence));
+  }
+
+  async #decide(mutation: Mutation, ticket: Ticket, errno: number, ready: readonly Follower[], outcomes: readonly number[]): Promise<void> {
+    const primary = this.#primary;
     if (primary.stopped) return;
     const took = ready.find((_, i) => outcomes[i] === 0);
     if (took !== undefined) await this.#succeed(took.brick);
@@ -56,6 +69,7 @@ export class Refusals {
     const refusedByAll = ready.length === primary.view.inSync.length - 1 && outcomes.every((outcome) => DISK_ERRORS.has(outcome));
     // The members are made as this copy is: one may have done it, or a part of a write.
     for (const follower of ready) follower.link?.close('made equal again after a refused change');
+    primary.stream.settleRefused();
     primary.locks.release(ticket);
     if (refusedByAll) primary.mutations.finish(mutation, errno, undefined);
     else await primary.sleep(RETRY_MS);

@@ -33,6 +33,8 @@ export class Stream {
   #flightsHead = 0;
   #drained: (() => void)[] = [];
   #noticePending = false;
+  /** Number of a change that the members may have and this brick could not make, 0 for none: it is never committed here. */
+  #refused = 0;
 
   constructor(primary: Primary) {
     this.#primary = primary;
@@ -44,24 +46,39 @@ export class Stream {
   }
 
   /** Sends an applied change to the members and waits for their acknowledgements. */
-  send(mutation: Mutation, change: Change, ticket: Ticket, result: unknown, after: (() => void) | undefined): void {
+  send(mutation: Mutation, change: Change, ticket: Ticket, result: unknown, after: (() => void) | undefined, ahead = 0): void {
     const { host, followers } = this.#primary;
-    const sequence = ++this.#sequence;
     const answer = host.copy.remember(change, result);
     if (answer !== undefined) answer.countedBy = this.#primary;
-    host.copy.noteDoubt(sequence, change.keys);
+    const sequence = ahead > 0 ? ahead : ++this.#sequence;
     this.#flights.push({ sequence, ticket, request: mutation, result, after });
-    const message = this.#message(change, sequence);
+    if (ahead === 0) this.#spread(change, sequence);
     let waits = false;
+    for (const follower of followers.all()) if (follower.state === 'ready') waits = true;
+    if (!waits) this.commit();
+  }
+
+  /**
+   * Sends a change to the members that this brick applies next, in the same turn: `send` then gets the number that is returned, or `outcomesOf`
+   * when this brick could not apply it after all.
+   */
+  sendAhead(change: Change): number {
+    const sequence = ++this.#sequence;
+    this.#spread(change, sequence);
+    return sequence;
+  }
+
+  #spread(change: Change, sequence: number): void {
+    const { host, followers } = this.#primary;
+    host.copy.noteDoubt(sequence, change.keys);
+    const message = this.#message(change, sequence);
     for (const follower of followers.all()) {
       if (follower.link === undefined) continue;
       if (follower.state === 'ready' || (follower.state === 'catchingUp' && follower.catchUp?.offer(change.keys, sequence) === true)) {
         follower.link.send(message);
       }
-      if (follower.state === 'ready') waits = true;
     }
     this.#noticed = this.#committed;
-    if (!waits) this.commit();
   }
 
   #message(change: Change, sequence: number): Message {
@@ -95,6 +112,7 @@ export class Stream {
       const follower = followers.get(brick);
       upTo = Math.min(upTo, follower?.state === 'ready' ? follower.acknowledged : this.#committed);
     }
+    if (this.#refused > 0) upTo = Math.min(upTo, this.#refused - 1);
     if (upTo <= this.#committed) {
       this.#checkDrained();
       return;
@@ -159,10 +177,27 @@ export class Stream {
   tryAt(followers: readonly Follower[], change: Change): Promise<number[]> {
     const sequence = ++this.#sequence;
     const message = this.#message(change, sequence);
-    return Promise.all(followers.map((follower) => this.#tryAt(follower, message, sequence)));
+    return Promise.all(
+      followers.map((follower) => {
+        const outcome = this.#outcomeAt(follower, sequence);
+        follower.link?.send(message);
+        return outcome;
+      }),
+    );
   }
 
-  #tryAt(follower: Follower, message: Message, sequence: number): Promise<number> {
+  /** The answers to a change that was sent ahead and that this brick could not make. Nothing from it on is committed until `settleRefused`. */
+  outcomesOf(followers: readonly Follower[], sequence: number): Promise<number[]> {
+    this.#refused = sequence;
+    return Promise.all(followers.map((follower) => this.#outcomeAt(follower, sequence)));
+  }
+
+  /** No member that has it counts any more as equal to this brick. */
+  settleRefused(): void {
+    this.#refused = 0;
+  }
+
+  #outcomeAt(follower: Follower, sequence: number): Promise<number> {
     return new Promise((resolve) => {
       const { link } = follower;
       if (link === undefined) {
@@ -176,17 +211,20 @@ export class Stream {
       };
       const close = link.onClose;
       link.onApplied = (applied) => {
-        if (applied.sequence < sequence) return;
+        if (applied.sequence < sequence) {
+          this.applied(follower, applied);
+          return;
+        }
         link.onApplied = (m) => this.applied(follower, m);
         link.onClose = close;
-        follower.acknowledged = sequence;
+        if (applied.errno === 0) follower.acknowledged = sequence;
+        this.commit();
         finish(applied.errno);
       };
       link.onClose = (reason) => {
         close(reason);
         finish(Errno.ENOTCONN);
       };
-      link.send(message);
     });
   }
 }

@@ -1,12 +1,14 @@
 /** Small scenarios that once went wrong, or that chance meets too seldom. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Errno } from '../../src/base/errno.js';
+import { Errno, errnoOf } from '../../src/base/errno.js';
 import { ROOT_GFID } from '../../src/base/ids.js';
 import { STORE } from './sim-authority.js';
 import { SimClient, SimCluster } from './sim-cluster.js';
-import type { SimBrick } from './sim-brick.js';
+import type { DiskFault, SimBrick } from './sim-brick.js';
 import { World } from './world.js';
+
+const WRITES_REFUSED: DiskFault = { errno: Errno.ENOSPC, calls: new Set(['write']), chance: 1 };
 
 async function formed(seed: number, bricks = 3): Promise<{ world: World; cluster: SimCluster; client: SimClient }> {
   const world = new World(seed);
@@ -94,6 +96,48 @@ void describe('a replica set', () => {
     for (const work of waiting) assert.ok(await settles(world, work));
   });
 
+  void it('goes on at a member that made a write which the disk of the primary refused', async () => {
+    const { world, cluster, client } = await formed(5);
+    const gfid = await makeFile(world, client);
+    await becomesEqual(world, cluster);
+    const refusing = cluster.brick(cluster.view.primary);
+    refusing.fault = WRITES_REFUSED;
+    assert.ok(await settles(world, Promise.all([write(client, gfid, 0, 'one'), write(client, gfid, 3, 'two')])), JSON.stringify(cluster.view));
+    assert.notEqual(cluster.view.primary, refusing.id);
+    refusing.fault = undefined;
+    assert.equal(await content(world, client, gfid), 'onetwo');
+    await becomesEqual(world, cluster);
+  });
+
+  void it('answers that the disk is full when every disk is, and keeps nothing of the write', async () => {
+    const { world, cluster, client } = await formed(6);
+    const gfid = await makeFile(world, client);
+    await becomesEqual(world, cluster);
+    for (const brick of cluster.bricks) brick.fault = WRITES_REFUSED;
+    assert.equal(await value(world, write(client, gfid, 0, 'lost').then(() => 0, errnoOf)), Errno.ENOSPC);
+    for (const brick of cluster.bricks) brick.fault = undefined;
+    await value(world, write(client, gfid, 1, 'kept'));
+    assert.equal(await content(world, client, gfid), '\0kept');
+    await becomesEqual(world, cluster);
+  });
+
+  void it('does not go on with half of a write that the primary refused and could not hand over', async () => {
+    const { world, cluster, client } = await formed(7);
+    const gfid = await makeFile(world, client);
+    await becomesEqual(world, cluster);
+    const primary = cluster.brick(cluster.view.primary);
+    const { network } = cluster;
+    for (const line of [`${STORE}>*`, `*>${STORE}`]) network.cuts.add(line);
+    primary.fault = WRITES_REFUSED;
+    const work = write(client, gfid, 0, 'done');
+    await world.run(() => false, world.now + 300);
+    primary.fault = undefined;
+    network.cuts.clear();
+    assert.ok(await settles(world, work));
+    assert.equal(await content(world, client, gfid), 'done');
+    await becomesEqual(world, cluster);
+  });
+
   void it('has bricks in good standing after two were made equal at the same time', async () => {
     const { world, cluster } = await formed(4, 5);
     const absent = cluster.bricks.filter((brick) => brick.id !== cluster.view.primary).slice(0, 2);
@@ -113,4 +157,21 @@ async function value<T>(world: World, work: Promise<T>): Promise<T> {
 async function makeFile(world: World, client: SimClient): Promise<string> {
   const args = { parent: ROOT_GFID, name: 'file', mode: 0o644, exclusive: true, truncate: false, uid: 0, gid: 0 };
   return (await value(world, client.volume.call('create', args))).attr.gfid;
+}
+
+function write(client: SimClient, gfid: string, offset: number, text: string): Promise<unknown> {
+  return client.volume.call('write', { gfid, offset, append: false, sync: false, killPriv: false, data: Buffer.from(text) });
+}
+
+async function content(world: World, client: SimClient, gfid: string): Promise<string> {
+  return Buffer.from((await value(world, client.volume.call('read', { gfid, offset: 0, size: 100 }))).data).toString();
+}
+
+/** Waits until all bricks are in sync and hold the same. */
+async function becomesEqual(world: World, cluster: SimCluster): Promise<void> {
+  const equal = (): boolean => {
+    const copies = new Set(cluster.bricks.map((brick) => brick.store.dump()));
+    return copies.size === 1 && cluster.view.inSync.length === cluster.bricks.length;
+  };
+  assert.ok(await world.run(equal, world.now + 60_000), JSON.stringify(cluster.view));
 }
