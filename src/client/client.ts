@@ -106,6 +106,8 @@ export class VolumeClient {
   #retry: Cancel = () => undefined;
   #nextId = 1;
   #nextNumber = 1;
+  /** The connection on which it will be reclaimed again. */
+  #reclaiming: Channel<Message> | undefined;
   #unsent = 0;
   #inFlight = 0;
   #inFlightBytes = 0;
@@ -463,21 +465,23 @@ export class VolumeClient {
     const pending = this.#pending.get(message.id);
     if (pending?.sent === true) this.#unsend(pending);
     if (message.view.epoch > this.#view.epoch) this.#learnView(message.view);
-    else if (this.#channel !== undefined && this.#readyEpoch > 0) {
-      // It has not heard of the view that this client knows, or its serving lease is out: ask again in a moment.
+    else if (this.#channel !== undefined && (this.#readyEpoch > 0 || pending === undefined)) {
+      // It has not heard of the view that this client knows, or its serving lease is out (a redirect of no request is its answer to `reclaim`).
+      const wasReady = this.#readyEpoch > 0;
       this.#readyEpoch = 0;
-      const channel = this.#channel;
-      this.#env.clock.after(this.#retryMs, () => {
-        if (this.#channel === channel && this.#readyEpoch === 0) this.#reclaim();
-      });
-      this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_MAX);
-    } else if (pending === undefined && this.#channel !== undefined) {
-      // The answer to `reclaim`.
-      const channel = this.#channel;
-      this.#env.clock.after(this.#retryMs, () => {
-        if (this.#channel === channel && this.#readyEpoch === 0) this.#reclaim();
-      });
+      this.#reclaimSoon(this.#channel);
+      if (wasReady) this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_MAX);
     }
+  }
+
+  /** Asks again in a moment; not more often, however often it is sent away. */
+  #reclaimSoon(channel: Channel<Message>): void {
+    if (this.#reclaiming === channel) return;
+    this.#reclaiming = channel;
+    this.#env.clock.after(this.#retryMs, () => {
+      if (this.#reclaiming === channel) this.#reclaiming = undefined;
+      if (this.#channel === channel && this.#readyEpoch === 0) this.#reclaim();
+    });
   }
 
   #send(pending: Pending): void {

@@ -260,12 +260,14 @@ class TcpChannel implements Channel<Message> {
   #resume(): void {
     if (!this.#paused || this.closed) return;
     this.#paused = false;
-    this.#socket.resume();
+    // What came before the pause and was not looked at.
+    this.received(0);
+    if (!this.#paused && !this.closed) this.#socket.resume();
   }
 
   #takeFrames(): void {
     const bytes = this.#shared;
-    while (!this.closed && this.#filled - this.#at >= FRAME_PREFIX_BYTES) {
+    while (!this.closed && !this.#paused && this.#filled - this.#at >= FRAME_PREFIX_BYTES) {
       const length = frameBytes(bytes, this.#at, this.#frameBytesMax);
       const have = this.#filled - this.#at;
       if (length >= OWN_FRAME_BYTES) {

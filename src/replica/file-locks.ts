@@ -33,6 +33,7 @@ function overlaps(a: FileLock, b: FileLock): boolean {
 
 export class FileLocks {
   readonly #byInode = new Map<Gfid, FileLock[]>();
+  readonly #counts = new Map<string, number>();
   #count = 0;
 
   /** Locks held in all. */
@@ -79,24 +80,24 @@ export class FileLocks {
       if (held.end > request.end) after.push({ ...held, start: request.end + 1 });
     }
     if (request.type !== LOCK_NONE) after.push(merged);
-    this.#replace(request.gfid, after);
+    this.#replace(request.gfid, after, request.session);
   }
 
   /** Drops every lock of one owner on one inode. True when there was one. */
   dropOwner(gfid: Gfid, session: string, owner: string, kind: number): boolean {
-    return this.#filter(gfid, (held) => held.session !== session || held.owner !== owner || held.kind !== kind);
+    return this.#filter(gfid, session, (held) => held.session !== session || held.owner !== owner || held.kind !== kind);
   }
 
   /** Drops every lock of a session; answers the inodes that had one. */
   dropSession(session: string): Gfid[] {
     const touched: Gfid[] = [];
-    for (const gfid of [...this.#byInode.keys()]) if (this.#filter(gfid, (held) => held.session !== session)) touched.push(gfid);
+    for (const gfid of [...this.#byInode.keys()]) if (this.#filter(gfid, session, (held) => held.session !== session)) touched.push(gfid);
     return touched;
   }
 
   /** Drops the locks of all other sessions. */
   keepOnly(wanted: (session: string) => boolean): void {
-    for (const gfid of [...this.#byInode.keys()]) this.#filter(gfid, (held) => wanted(held.session));
+    for (const session of [...this.#counts.keys()]) if (!wanted(session)) this.dropSession(session);
   }
 
   /** Inodes on which the session has a lock. */
@@ -105,9 +106,7 @@ export class FileLocks {
   }
 
   countOf(session: string): number {
-    let count = 0;
-    for (const locks of this.#byInode.values()) for (const held of locks) if (held.session === session) count++;
-    return count;
+    return this.#counts.get(session) ?? 0;
   }
 
   /** The whole table, for a brick that joins. */
@@ -119,20 +118,26 @@ export class FileLocks {
 
   import(locks: readonly LockRequest[]): void {
     this.#byInode.clear();
+    this.#counts.clear();
     this.#count = 0;
     for (const lock of locks) this.set(lock);
   }
 
-  #filter(gfid: Gfid, keep: (held: FileLock) => boolean): boolean {
+  #filter(gfid: Gfid, session: string, keep: (held: FileLock) => boolean): boolean {
     const before = this.#byInode.get(gfid);
     if (before === undefined) return false;
     const after = before.filter(keep);
-    this.#replace(gfid, after);
+    this.#replace(gfid, after, session);
     return after.length !== before.length;
   }
 
-  #replace(gfid: Gfid, locks: FileLock[]): void {
-    this.#count += locks.length - (this.#byInode.get(gfid)?.length ?? 0);
+  /** `session` is whose locks differ. */
+  #replace(gfid: Gfid, locks: FileLock[], session: string): void {
+    const change = locks.length - (this.#byInode.get(gfid)?.length ?? 0);
+    const count = this.countOf(session) + change;
+    this.#count += change;
+    if (count === 0) this.#counts.delete(session);
+    else this.#counts.set(session, count);
     if (locks.length === 0) this.#byInode.delete(gfid);
     else this.#byInode.set(gfid, locks);
   }

@@ -37,8 +37,7 @@ export class LockRequests {
         return Errno.ENOLCK;
       case 'conflict':
         if (!args.wait) return Errno.EAGAIN;
-        this.#waiters.add({ request, mutation });
-        return 'waits';
+        return this.#waiters.add({ request, mutation }) ? 'waits' : Errno.ENOLCK;
     }
   }
 

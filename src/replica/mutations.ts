@@ -23,6 +23,10 @@ import { bytesNeeded, overwrites } from './space.js';
 
 /** Far below the largest file that a brick's disk can hold. */
 const CERTAIN_BYTES_MAX = 2 ** 43;
+/** Inodes that one session has open, at most; our own clients refuse before. */
+const OPENS_MAX = 65_536;
+/** Mutations of one session, over all its connections. */
+const UNDER_WAY_MAX = 65_536;
 
 export class Mutations {
   readonly #primary: Primary;
@@ -50,12 +54,17 @@ export class Mutations {
       this.#reply(session, id, Errno.EIO, op, undefined);
       return;
     }
+    if (session.underWay.size >= UNDER_WAY_MAX) {
+      session.channel?.close('too many requests at once');
+      return;
+    }
     session.underWay.set(requestNumber, id);
     const mutation: Mutation = {
       session, sessionId: session.id, id, requestNumber, acknowledged: message.acknowledged, op,
       args: ownArgs(op, message.args),
     };
-    if (op === 'release') this.#release(mutation, message.args as Args<'release'>);
+    if (OPENING.has(op) && session.opens.size >= OPENS_MAX) this.finish(mutation, Errno.ENFILE, undefined);
+    else if (op === 'release') this.#release(mutation, message.args as Args<'release'>);
     else if (op === 'fsync') this.#primary.durability.syncThenFinish(mutation, (message.args as Args<'fsync'>).gfid, (message.args as Args<'fsync'>).dataOnly, {});
     else this.plan(mutation);
   }

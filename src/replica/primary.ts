@@ -92,6 +92,8 @@ export class Primary {
   #view: View;
   #state: 'recovering' | 'serving' | 'stopped' = 'recovering';
   #timers: Cancel[] = [];
+  /** Sessions whose reclaim waits for recovery. */
+  readonly #reclaiming = new Set<Session>();
 
   constructor(host: PrimaryHost, view: View) {
     this.host = host;
@@ -232,7 +234,14 @@ export class Primary {
 
   reclaim(session: Session, channel: Channel<Message>, message: MessageOf<'reclaim'>): void {
     if (this.serving) void this.clients.reclaim(session, channel, message);
-    else this.gate.hold(() => this.reclaim(session, channel, message));
+    else if (this.gate.size >= HELD_MAX || this.#reclaiming.has(session)) channel.close('more than one reclaim is waiting for recovery');
+    else {
+      this.#reclaiming.add(session);
+      this.gate.hold(() => {
+        this.#reclaiming.delete(session);
+        this.reclaim(session, channel, message);
+      });
+    }
   }
 
   /** Mutations are held while a member is missing that the view lists as in sync. */

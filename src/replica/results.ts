@@ -57,8 +57,17 @@ export function voidRecord(session: string, requestNumber: number): string {
 /** Journal record: the answers before it are void, another brick's state has won. */
 export const FORGET_ANSWERS = 'x';
 
+/**
+ * Answers kept, at most, for a client that never says which it needs no more; the oldest go. An honest one asks again for what it has under way, and
+ * that is among its newest.
+ */
+const ANSWERS_PER_SESSION_MAX = 65_536;
+/** Of all sessions together: those of the session with most go, oldest first. */
+const ANSWERS_MAX = 500_000;
+
 export class Results {
   readonly #sessions = new Map<string, SessionResults>();
+  #count = 0;
 
   find(session: string, requestNumber: number): Answer | undefined {
     return this.#sessions.get(session)?.answers.get(requestNumber);
@@ -70,7 +79,17 @@ export class Results {
   }
 
   record(session: string, requestNumber: number, answer: Answer): void {
-    this.#session(session).answers.set(requestNumber, answer);
+    const { answers } = this.#session(session);
+    const before = answers.size;
+    answers.set(requestNumber, answer);
+    this.#count += answers.size - before;
+    if (answers.size > ANSWERS_PER_SESSION_MAX) this.#dropOldest(answers, 1);
+    if (this.#count > ANSWERS_MAX) this.#dropOldestOfMost();
+  }
+
+  /** Answers kept. */
+  get count(): number {
+    return this.#count;
   }
 
   forget(session: string, requestNumber: number): void {
@@ -81,15 +100,37 @@ export class Results {
     const entry = this.#session(session);
     if (upTo <= entry.acknowledged) return;
     entry.acknowledged = upTo;
-    for (const number of entry.answers.keys()) if (number <= upTo) entry.answers.delete(number);
+    for (const number of entry.answers.keys()) if (number <= upTo && entry.answers.delete(number)) this.#count--;
   }
 
   drop(session: string): void {
+    this.#count -= this.#sessions.get(session)?.answers.size ?? 0;
     this.#sessions.delete(session);
   }
 
   keepOnly(wanted: (session: string) => boolean): void {
-    for (const session of this.#sessions.keys()) if (!wanted(session)) this.#sessions.delete(session);
+    for (const session of this.#sessions.keys()) if (!wanted(session)) this.drop(session);
+  }
+
+  #clear(): void {
+    this.#sessions.clear();
+    this.#count = 0;
+  }
+
+  #dropOldestOfMost(): void {
+    let most: SessionResults['answers'] | undefined;
+    for (const { answers } of this.#sessions.values()) if (answers.size > (most?.size ?? 0)) most = answers;
+    if (most !== undefined) this.#dropOldest(most, Math.ceil(most.size / 2));
+  }
+
+  /** The order of a map is that in which its entries came. */
+  #dropOldest(answers: SessionResults['answers'], count: number): void {
+    let left = count;
+    for (const number of answers.keys()) {
+      if (left-- === 0) return;
+      answers.delete(number);
+      this.#count--;
+    }
   }
 
   /** The whole table as journal records: what a new generation begins with. */
@@ -105,7 +146,7 @@ export class Results {
   /** Takes back what `records` wrote; unknown records are left out. */
   restore(records: Iterable<string>): void {
     for (const record of records) {
-      if (record === FORGET_ANSWERS) this.#sessions.clear();
+      if (record === FORGET_ANSWERS) this.#clear();
       const [session = '', number = '', code = '', gfid = '', value = ''] = record.slice(1).split(' ');
       if (record.startsWith('a')) this.acknowledge(session, Number(number));
       if (record.startsWith('v')) this.forget(session, Number(number));
@@ -124,9 +165,10 @@ export class Results {
   }
 
   import(state: CopyState['results']): void {
-    this.#sessions.clear();
+    this.#clear();
     for (const [session, acknowledged, answers] of state) {
-      this.#sessions.set(session, { acknowledged, answers: new Map(answers) });
+      this.#session(session).acknowledged = acknowledged;
+      for (const [number, answer] of answers) this.record(session, number, answer);
     }
   }
 

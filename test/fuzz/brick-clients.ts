@@ -46,18 +46,23 @@ export class Honest {
     this.#connect = connect;
   }
 
-  /** Resolves with the reply; asks again where it is sent elsewhere. */
-  async ask(op: string, args: object, epoch: number): Promise<{ errno: number; result: Record<string, unknown> }> {
-    if (this.#caller === undefined || this.#caller.closed) {
+  #reclaim(epoch: number): Promise<void> {
+    return new Promise((resolve) => {
       this.#caller = this.#connect((message) => {
-        if (message.kind !== 'reply' && message.kind !== 'redirect') return;
-        this.#waiting.get(message.id)?.(message);
+        if (message.kind === 'reclaimed') resolve();
+        if (message.kind === 'reply' || message.kind === 'redirect') this.#waiting.get(message.id)?.(message);
       });
       this.#caller.deliver(encodeFrame({ kind: 'reclaim', id: epoch, epoch, begins: true, opens: [], locks: [] }));
-    }
+    });
+  }
+
+  /** Resolves with the reply; asks again where it is sent elsewhere. */
+  async ask(op: string, args: object, epoch: number): Promise<{ errno: number; result: Record<string, unknown> }> {
+    if (this.#caller === undefined || this.#caller.closed) await this.#reclaim(epoch);
+    const caller = this.#caller as PipeChannel;
     const id = this.#id++;
     const answered = new Promise<Message>((resolve) => this.#waiting.set(id, resolve));
-    this.#caller.deliver(encodeFrame({ kind: 'request', id, epoch, requestNumber: id, acknowledged: Math.max(0, id - 2), op, args } as Message));
+    caller.deliver(encodeFrame({ kind: 'request', id, epoch, requestNumber: id, acknowledged: Math.max(0, id - 2), op, args } as Message));
     const message = await answered;
     this.#waiting.delete(id);
     if (message.kind !== 'reply') throw new Error(`an honest request got ${message.kind}`);
@@ -75,7 +80,7 @@ export class ClientAttack {
   readonly #requests: Parts[];
   readonly #others: Parts[];
   readonly #reclaims: Parts[];
-  readonly #reclaimed = new Set<string>();
+  readonly #ready = new WeakSet<PipeChannel>();
   readonly #callers: (PipeChannel | undefined)[] = [];
   readonly #honest: Honest;
   readonly #past: Buffer[] = [];
@@ -138,19 +143,18 @@ export class ClientAttack {
   }
 
   #caller(index: number): PipeChannel {
-    let caller = this.#callers[index];
+    const caller = this.#callers[index];
     if (caller !== undefined && !caller.closed) return caller;
     const id = this.#session(index);
-    caller = this.#callers[index] = this.#target.connect('client', id, (message) => this.#answered(message));
-    // Of a session that it knows, a primary does not ask what it has.
-    if (!this.#reclaimed.has(id)) {
-      this.#reclaimed.add(id);
-      this.#deliver(caller, putTogether(this.#mutator.parts(this.#current(this.#random.pick(this.#reclaims)), BEGINS + 1)));
-    }
-    // In case that one was refused: without a session nothing gets far.
+    const opened: PipeChannel = this.#target.connect('client', id, (message) => {
+      if (message.kind === 'reclaimed') this.#ready.add(opened);
+      this.#answered(message);
+    });
+    this.#callers[index] = opened;
     const { epoch } = this.#target;
-    if (!caller.closed) this.#deliver(caller, encodeFrame({ kind: 'reclaim', id: epoch, epoch, begins: true, opens: [], locks: [] }));
-    return caller;
+    if (this.#random.chance(0.3)) this.#deliver(opened, putTogether(this.#mutator.parts(this.#current(this.#random.pick(this.#reclaims)), 3)));
+    opened.deliver(encodeFrame({ kind: 'reclaim', id: epoch, epoch, begins: true, opens: [], locks: [] }));
+    return opened;
   }
 
   /** One that was spoilt (numbers acknowledged that never were) is left after a while. */
@@ -176,7 +180,9 @@ export class ClientAttack {
 
   #throwOne(): void {
     const frame = this.#next();
-    this.#deliver(this.#caller(this.#random.below(CLIENTS)), frame);
+    const caller = this.#caller(this.#random.below(CLIENTS));
+    // Who did not say what it holds is closed with its first request.
+    if (this.#ready.has(caller) || this.#random.chance(0.02)) this.#deliver(caller, frame);
   }
 
   #deliver(caller: PipeChannel, frame: Buffer): void {

@@ -125,3 +125,15 @@ test('an inode without an identity is not made', async () => {
   assert.deepEqual(received.filter((message) => message.kind === 'applied').map((message) => message.errno), [Errno.EINVAL]);
   assert.deepEqual(arena.tree(1).filter((line) => line.includes('/file')), []);
 });
+
+test('no directory is placed inside itself, and the root nowhere', async () => {
+  const { channel, received } = asSibling();
+  const place = (id: number, parent: string, gfid: string): void =>
+    void channel.deliver(encodeFrame({ kind: 'call', id, epoch: 7, op: 'place', args: { parent, name: `p${id}`, gfid, type: 0o040000, target: undefined } }));
+  place(30, ROOT_GFID, GFID);
+  place(31, GFID, GFID);
+  place(32, GFID, ROOT_GFID);
+  await settled();
+  assert.deepEqual([30, 31, 32].map((id) => errnoOf(received, id)), [0, Errno.EINVAL, Errno.EINVAL]);
+  assert.ok(arena.tree(1).some((line) => line.startsWith('/p30 ')), 'it stays where it was');
+});

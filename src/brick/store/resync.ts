@@ -3,7 +3,7 @@
  * deleted, until all keys are done: a directory may be needed by a key that comes later.
  */
 import { Errno, FsError } from '../../base/errno.js';
-import { isGfid, type Gfid, type Name } from '../../base/ids.js';
+import { isGfid, ROOT_GFID, type Gfid, type Name } from '../../base/ids.js';
 import type { InodeState } from '../../fops/fields.js';
 import { RENAME_NOREPLACE, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT } from '../../fops/ops.js';
 import type { Child } from '../../replica/store.js';
@@ -63,9 +63,11 @@ export class Resync {
     if (tree.findDirectory(parent) === undefined) throw new FsError(Errno.ENOENT, 'place', 'the parent does not exist');
     const present = tree.child(parent, name, 'place');
     if (present !== undefined && present.gfid === child?.gfid) return false;
+    if (child?.gfid === parent || child?.gfid === ROOT_GFID) throw new FsError(Errno.EINVAL, 'place', 'no place for that directory');
     if (child?.type === S_IFDIR && this.#names.isWithin(parent, child.gfid)) {
       // The directory shall go below one that is below it now: that one waits aside for its own key.
       this.#setAside(parent);
+      if (this.#names.isWithin(parent, child.gfid)) throw new FsError(Errno.EINVAL, 'place', 'no place for that directory');
       return this.place(parent, name, child, target);
     }
     if (present !== undefined) this.#vacate(parent, name, present);

@@ -204,3 +204,33 @@ test('a receiver that does not read does not make the sender grow without limit'
   reader.destroy();
   await listener.close();
 });
+
+test('what a receiver asked for in one go is not all answered at once while it does not read', async () => {
+  let answered = 0;
+  let most = 0;
+  const data = Buffer.alloc(1 << 20);
+  const path = join(folder, 's8');
+  const listener = await network.listen({ path }, (channel) => {
+    channel.trust?.();
+    channel.onMessage = (message) => {
+      answered++;
+      channel.send({ kind: 'reply', id: (message as { id: number }).id, errno: 0, lease: false, op: 'read', result: { data } });
+      most = Math.max(most, channel.queuedBytes);
+    };
+  });
+  const asker = plainConnect({ path });
+  asker.pause();
+  const reads = Array.from({ length: 500 }, (_, id) => encodeFrame({ kind: 'request', id, epoch: 1, requestNumber: 0, acknowledged: 0, op: 'read', args: { gfid: GFID, offset: 0, size: 1 << 20 } }));
+  asker.write(Buffer.concat(reads));
+  await waitFor('some answers', 2_000, () => answered > 10);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.ok(answered < 40, `${answered} answers wait`);
+  assert.ok(most < 20 << 20, `${most} bytes wait`);
+  // When it reads, all the rest comes.
+  let bytes = 0;
+  asker.on('data', (chunk) => (bytes += chunk.length));
+  asker.resume();
+  await waitFor('all answers', 10_000, () => answered === 500 && bytes > 500 << 20);
+  asker.destroy();
+  await listener.close();
+});
