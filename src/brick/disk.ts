@@ -98,6 +98,8 @@ export interface Disk {
   read(fd: number, target: Uint8Array, size: number, offset: number): number;
   /** Memory for data that is read; its content is whatever was there before. */
   takeBuffer(bytes: number): Buffer;
+  /** Nobody looks at what was read into that memory any more. */
+  giveBuffer(data: Uint8Array): void;
   /** As `read`, from the page cache alone: EAGAIN or a short count where it would have to wait for the disk. */
   readCached(fd: number, target: Uint8Array, size: number, offset: number): number;
   /** Fills `target` from `at` on where waiting for the disk now is quicker than a change of threads; EAGAIN where it is not. */

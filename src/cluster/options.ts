@@ -163,6 +163,13 @@ export const OPTIONS: readonly OptionSpec[] = [
     accepted('healing begins when a brick returns, not by a crawl'),
     { min: 5, max: 86_400 },
   ),
+  option(
+    'cluster.heal-throttle',
+    'boolean',
+    'on',
+    'Healing gives way to clients: their changes take at most about three times as long as without it. Off: as fast as the machines can.',
+    ACTS,
+  ),
   option('cluster.shd-max-threads', 'integer', '1', 'Parallel heals.', accepted(NO_THREADS), { min: 1, max: 64 }),
   option('cluster.shd-wait-qlength', 'integer', '1024', 'Entries waiting to be healed.', accepted(NO_THREADS), {
     min: 1,

@@ -181,6 +181,7 @@ class BrickProcess {
       authority: this.#control,
       dial: (sibling) => this.#dial(sibling),
       pingTimeoutMs: () => pingTimeoutMs(this.#config as BrickConfig),
+      healThrottle: () => this.#config?.spec.options['cluster.heal-throttle'] !== 'off',
       giveBack: (data) => this.#buffers.give(data),
     });
     if (this.#pendingView !== undefined) this.#replica.setView(this.#pendingView);

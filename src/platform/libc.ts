@@ -250,6 +250,10 @@ export class LibcDisk implements Disk {
     return this.#buffers.take(bytes);
   }
 
+  giveBuffer(data: Uint8Array): void {
+    this.#buffers.give(data);
+  }
+
   openRoot(path: string): number {
     const bytes = Buffer.from(`${path}\0`, 'utf8');
     return outcome(openat(AT_FDCWD, bytes, O_DIRECTORY | O_CLOEXEC | O_NOATIME, 0));

@@ -78,7 +78,7 @@ export class Durability {
       host.copy.rotate(number);
       await Promise.all([store.sync(), ...ready.map((follower) => followers.call(follower, 'checkpoint', { number }))]);
       journal.synced(number);
-      const whole = ready.length === host.bricks.length - 1 && ready.every((follower) => follower.state === 'ready');
+      const whole = ready.length === host.bricks().length - 1 && ready.every((follower) => follower.state === 'ready');
       if (!whole || this.#primary.stopped) return;
       journal.complete(number);
       await Promise.all(ready.map((follower) => followers.call(follower, 'checkpointDone', { number })));

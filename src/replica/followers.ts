@@ -73,7 +73,8 @@ export class Followers {
 
   /** The next view: who left it is let go, who stays promises to obey it. */
   viewChanged(): void {
-    const { view } = this.#primary;
+    const { view, heals, host } = this.#primary;
+    heals.keepOnly(host.bricks());
     for (const follower of this.#followers.values()) {
       const listed = view.inSync.includes(follower.brick) || view.catchingUp.includes(follower.brick);
       if (!listed) {
@@ -143,6 +144,7 @@ export class Followers {
       primary.log.warn('lost a member', { brick: follower.brick, reason });
       this.#askToDrop(follower, reason);
       primary.updateGate();
+      primary.stream.commit();
     }
   }
 
@@ -194,10 +196,21 @@ export class Followers {
 
   /** The follower is equal to this copy and gets every change from now on. */
   becomeReady(follower: Follower): void {
+    this.follow(follower);
+    this.admitted(follower);
+  }
+
+  /** The follower is equal; nothing is under way. From now on it gets every change and fsync, and nothing is acknowledged without it. */
+  follow(follower: Follower): void {
     follower.state = 'ready';
     follower.refuses = false;
     follower.acknowledged = this.#primary.stream.sequence;
+  }
+
+  /** The view lists it as in sync. */
+  admitted(follower: Follower): void {
     follower.catchUp = undefined;
+    this.#primary.heals.equal(follower.brick);
     this.#primary.updateGate();
     this.#primary.stream.commit();
   }
@@ -206,15 +219,22 @@ export class Followers {
   async sendState(follower: Follower): Promise<void> {
     const state = this.#primary.host.copy.exportState();
     const parts = Math.max(1, Math.ceil(state.byteLength / STATE_PART_BYTES));
-    for (let part = 0; part < parts; part++) {
-      const slice = state.subarray(part * STATE_PART_BYTES, (part + 1) * STATE_PART_BYTES);
-      await this.call(follower, 'settle', { part, last: part === parts - 1, state: slice });
-    }
+    await Promise.all(
+      Array.from({ length: parts }, (_, part) => {
+        const slice = state.subarray(part * STATE_PART_BYTES, (part + 1) * STATE_PART_BYTES);
+        return this.call(follower, 'settle', { part, last: part === parts - 1, state: slice });
+      }),
+    );
   }
 
   async call<K extends PeerOpName>(follower: Follower, op: K, args: PeerArgs<K>): Promise<PeerResult<K>> {
     if (follower.link === undefined) throw new LostError(`${op}: no connection to brick ${follower.brick}`);
     return await follower.link.call(this.#primary.view.epoch, op, args, RESYNC_CALL_TIMEOUT_MS);
+  }
+
+  /** Also those that are about to be admitted. */
+  #following(): Follower[] {
+    return [...this.#followers.values()].filter((follower) => follower.state === 'ready');
   }
 
   /** Has every in-sync brick but this one do it; `args` are asked for anew with every attempt. True when all have; false when the role ended before, and another may never hear of it. */
@@ -223,10 +243,11 @@ export class Followers {
     for (;;) {
       if (gate.closed) await new Promise<void>((resolve) => gate.hold(resolve));
       if (this.#primary.stopped) return false;
-      await Promise.all(this.ready().map((follower) => this.#insist(follower, op, args())));
+      const asked = this.#following();
+      await Promise.all(asked.map((follower) => this.#insist(follower, op, args())));
       if (!this.#primary.serving) return false;
-      // A member that was lost has left the view, or the gate is closed until it has.
-      if (!this.#primary.stalled) return true;
+      // A member that was lost has left the view, or the gate is closed until it has. One that joined meanwhile may have been told the state of before.
+      if (!this.#primary.stalled && this.#following().every((follower) => asked.includes(follower))) return true;
     }
   }
 

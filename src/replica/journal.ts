@@ -10,6 +10,7 @@ import { parseKey, type Key } from './keys.js';
 import type { BrickMeta, JournalDisk } from './store.js';
 
 const ANSWERS_WAITING_MAX = 10_000;
+const KEYS_PER_TURN = 20_000;
 
 function checkByte(bytes: Uint8Array, start: number, end: number): number {
   let check = 0x5a;
@@ -54,6 +55,24 @@ function keysIn(bytes: Uint8Array): Key[] {
   return decodeRecords(bytes).filter((record) => parseKey(record) !== undefined);
 }
 
+interface Count {
+  keys: number;
+  regions: number;
+}
+
+function count(keys: Iterable<Key>): Count {
+  const found = { keys: 0, regions: 0 };
+  for (const key of keys) {
+    found.keys++;
+    if (key.startsWith('d')) found.regions++;
+  }
+  return found;
+}
+
+function sum(a: Count, b: Count): Count {
+  return { keys: a.keys + b.keys, regions: a.regions + b.regions };
+}
+
 export class Journal {
   readonly #disk: JournalDisk;
   #meta: BrickMeta;
@@ -61,6 +80,10 @@ export class Journal {
   /** Keys already in the current generation. */
   #current: Set<Key>;
   #dirty = false;
+  /** Keys and regions of the generations before the current one; undefined until somebody asks. */
+  #older: Count | undefined;
+  /** Older generations were made one so many times. */
+  #compactions = 0;
   #answers: string[] = [];
 
   constructor(disk: JournalDisk) {
@@ -86,6 +109,8 @@ export class Journal {
     const newest = older.at(-1);
     if (newest === undefined || older.length < 2) return;
     const keys = new Set(older.flatMap((generation) => keysIn(this.#disk.readGeneration(generation))));
+    this.#compactions++;
+    this.#older = count(keys);
     this.#disk.replaceGeneration(newest, encodeRecords([...keys]));
     for (const generation of older.slice(0, -1)) this.#disk.dropGeneration(generation);
   }
@@ -168,6 +193,7 @@ export class Journal {
     if (number <= this.#generation) return;
     this.#compact();
     this.#answers = [];
+    if (this.#older !== undefined) this.#older = sum(this.#older, count(this.#current));
     this.#generation = number;
     this.#current = new Set();
     this.#dirty = false;
@@ -183,6 +209,7 @@ export class Journal {
   complete(number: number): void {
     if (number <= this.#meta.base) return;
     this.updateMeta({ base: number });
+    this.#older = undefined;
     for (const generation of this.#disk.generations()) if (generation < number && generation !== this.#generation) this.#disk.dropGeneration(generation);
   }
 
@@ -195,6 +222,47 @@ export class Journal {
     }
     for (const key of this.#current) all.add(key);
     return all;
+  }
+
+  /**
+   * Every key that may differ from another brick's state, in parts, with pauses between them: a large journal must not hold up clients. Keys that are
+   * noted meanwhile may be among them or not.
+   */
+  async read(take: (keys: Iterable<Key>) => void, pause: () => Promise<void>): Promise<void> {
+    take(this.#current);
+    let compactions = -1;
+    const read = new Set<number>();
+    for (;;) {
+      // What was read before may have been put together with what was not.
+      if (compactions !== this.#compactions) read.clear();
+      compactions = this.#compactions;
+      const next = this.#disk.generations().find((generation) => !read.has(generation));
+      if (next === undefined) return;
+      read.add(next);
+      const keys = keysIn(this.#disk.readGeneration(next));
+      for (let at = 0; at < keys.length; at += KEYS_PER_TURN) {
+        await pause();
+        take(keys.slice(at, at + KEYS_PER_TURN));
+      }
+    }
+  }
+
+  /** How many keys there are, how many of them are regions of files (both at most), and the first of them. */
+  summary(most: number): { keys: number; regions: number; first: Key[] } {
+    if (this.#older === undefined) {
+      const older = this.#disk.generations().filter((generation) => generation !== this.#generation);
+      this.#older = older.map((generation) => count(keysIn(this.#disk.readGeneration(generation)))).reduce(sum, { keys: 0, regions: 0 });
+    }
+    const first: Key[] = [];
+    for (const key of this.#current) {
+      if (first.length === most) break;
+      first.push(key);
+    }
+    for (const generation of this.#disk.generations()) {
+      if (first.length >= most) break;
+      if (generation !== this.#generation) first.push(...keysIn(this.#disk.readGeneration(generation)).slice(0, most - first.length));
+    }
+    return { ...sum(this.#older, count(this.#current)), first };
   }
 
   /** The disk was synced and nothing follows: the next start may trust this copy, also after a reboot. */

@@ -71,7 +71,7 @@ export class LockRequests {
     // Here at once, before any request that waits for it; the members get it as soon as changes are let through.
     fileLocks.set({ ...lock, session: session.id });
     const args = { gfid, owner, kind, type, start, end, pid, wait: false };
-    this.#primary.mutations.plan({ session, sessionId: session.id, id: 0, requestNumber: 0, acknowledged: 0, op: 'setLock', args });
+    this.#primary.mutations.plan({ session, sessionId: session.id, id: 0, requestNumber: 0, acknowledged: 0, op: 'setLock', args, begun: session.lastSeen });
     return true;
   }
 }

@@ -220,7 +220,11 @@ export class Member {
       }
       case 'digests': {
         const { gfid, region } = args as PeerArgs<'digests'>;
-        return { digests: store.digests(gfid, region, true), ranges: store.dataRanges(gfid, region) };
+        return { digests: await store.digests(gfid, region, true), ranges: store.dataRanges(gfid, region) };
+      }
+      case 'fineDigests': {
+        const { gfid, region, blocks } = args as PeerArgs<'fineDigests'>;
+        return { digests: await store.fineDigests(gfid, region, blocks, true) };
       }
       case 'patch': {
         this.#becomesUnsettled();
@@ -237,6 +241,10 @@ export class Member {
         store.punch(gfid, offset, length);
         return {};
       }
+      case 'patchRanges':
+        this.#becomesUnsettled();
+        this.#patchRanges(args as PeerArgs<'patchRanges'>);
+        return {};
       case 'forget':
         this.#becomesUnsettled();
         store.forget((args as PeerArgs<'forget'>).gfid);
@@ -248,6 +256,8 @@ export class Member {
       case 'clearAside':
         store.clearAside();
         return {};
+      case 'asides':
+        return { gfids: store.asides() };
       case 'orphans':
         return { gfids: store.orphans() };
       case 'purge': {
@@ -284,6 +294,19 @@ export class Member {
       case 'seal':
         throw new FsError(Errno.EPROTO, op);
     }
+  }
+
+  #patchRanges({ gfid, holes, ranges, data }: PeerArgs<'patchRanges'>): void {
+    const bytes = ranges.reduce((sum, [, length]) => sum + length, 0);
+    if (bytes !== data.byteLength) throw new FsError(Errno.EINVAL, 'patchRanges', 'the ranges are not as long as the data');
+    for (const [offset, length] of [...holes, ...ranges]) this.#noteRange(gfid, offset, length);
+    for (const [offset, length] of holes) this.#copy.store.punch(gfid, offset, length);
+    let at = 0;
+    for (const [offset, length] of ranges) {
+      this.#copy.store.patch(gfid, offset, data.subarray(at, at + length));
+      at += length;
+    }
+    this.#host.giveBack(data);
   }
 
   #noteRange(gfid: Gfid, offset: number, length: number): void {

@@ -18,6 +18,8 @@ export interface Mutation {
   acknowledged: number;
   op: OpName;
   args: unknown;
+  /** When it came, monotonic milliseconds. */
+  begun: number;
   /** There is space for it, as far as the bricks have told. */
   spaceChecked?: boolean;
 }

@@ -61,7 +61,7 @@ export class Mutations {
     session.underWay.set(requestNumber, id);
     const mutation: Mutation = {
       session, sessionId: session.id, id, requestNumber, acknowledged: message.acknowledged, op,
-      args: ownArgs(op, message.args),
+      args: ownArgs(op, message.args), begun: session.lastSeen,
     };
     if (OPENING.has(op) && session.opens.size >= OPENS_MAX) this.finish(mutation, Errno.ENFILE, undefined);
     else if (op === 'release') this.#release(mutation, message.args as Args<'release'>);
@@ -311,7 +311,10 @@ export class Mutations {
   /** Answers the request, whoever asked last for it. */
   finish(mutation: Mutation, errno: number, result: unknown): void {
     if (mutation.requestNumber === 0 || this.#primary.stopped) return;
-    const { results } = this.#primary.host.copy;
+    const { host, heals } = this.#primary;
+    const { results } = host.copy;
+    // A lock waits for its holder, not for this brick.
+    if (mutation.op !== 'setLock') heals.pace.answered(host.clock.now() - mutation.begun);
     const id = mutation.session.underWay.get(mutation.requestNumber) ?? mutation.id;
     mutation.session.underWay.delete(mutation.requestNumber);
     // Definite failures changed nothing: remembered here only, a new primary may find the same or better.

@@ -32,7 +32,7 @@ export class Orphans {
 
   /** Removes an inode that has no name and that nobody has open, on every brick. */
   purge(gfid: Gfid): void {
-    const { host, serving, locks, leases, log, view, followers } = this.#primary;
+    const { host, serving, locks, leases, log, view, followers, heals } = this.#primary;
     if (!serving || !this.mayPurge(gfid) || !locks.free(exclusiveLock(gfid))) return;
     try {
       if (host.copy.store.getattr(gfid).nlink !== 0) return;
@@ -52,8 +52,8 @@ export class Orphans {
     for (const follower of followers.all()) {
       if (follower.link === undefined) continue;
       if (follower.state === 'ready') void follower.link.call(view.epoch, 'purge', { gfid }, CALL_TIMEOUT_MS).catch(() => undefined);
-      else follower.catchUp?.touch(keys);
     }
+    heals.touch(keys);
   }
 
   /** Called every second: looks now and then for those that were skipped, or that the primary before this one left. */

@@ -8,7 +8,7 @@
  *                                                             gated (mutations are held)
  *
  * This file holds the role together; its parts, one subject each: recovery, followers, mutations, stream, durability, refusals, orphans, lock-requests,
- * clients, mender, gate.
+ * clients, mender, heals, gate.
  */
 import type { Channel } from '../env/channel.js';
 import type { Cancel, Clock, Random } from '../env/clock.js';
@@ -17,13 +17,13 @@ import type { Args } from '../fops/ops.js';
 import type { BrickId, View } from '../fops/view.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import type { PeerArgs, PeerOpName, PeerResult } from '../wire/peer-ops.js';
-import type { Authority, HealStatus } from './authority.js';
-import { CatchUp } from './catch-up.js';
+import type { Authority } from './authority.js';
 import { Clients } from './clients.js';
 import type { Copy } from './copy.js';
 import { Durability } from './durability.js';
 import { Followers, type Follower } from './followers.js';
 import { Gate } from './gate.js';
+import { Heals } from './heals.js';
 import { InodeLocks } from './inode-locks.js';
 import { LEASE_MS, Leases } from './leases.js';
 import { LockRequests } from './lock-requests.js';
@@ -44,7 +44,8 @@ export type { Follower } from './followers.js';
 
 export interface PrimaryHost {
   readonly brick: BrickId;
-  readonly bricks: readonly BrickId[];
+  /** The whole replica set. */
+  bricks(): readonly BrickId[];
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -56,6 +57,8 @@ export interface PrimaryHost {
   /** False once the serving lease ran out. */
   leaseLive(): boolean;
   pingTimeoutMs(): number;
+  /** Healing gives way to clients. */
+  readonly healThrottle: () => boolean;
   /** Memory of a large payload that is not needed any more. */
   giveBack(data: Uint8Array): void;
   /** See PEER_OPS.seal: of this brick's own copy. */
@@ -86,6 +89,7 @@ export class Primary {
   readonly refusals = new Refusals(this);
   readonly clients = new Clients(this);
   readonly mender = new Mender(this);
+  readonly heals: Heals;
   readonly spare = new SpareSpace(() => this.followers.leastSpare());
   readonly orphans: Orphans;
   readonly lockRequests: LockRequests;
@@ -101,6 +105,7 @@ export class Primary {
     this.log = host.log.child({ role: 'primary' });
     this.leases = new Leases(host.clock);
     this.paths = new Paths(host.copy.store);
+    this.heals = new Heals(this);
     this.orphans = new Orphans(this, view.epoch === 1);
     this.lockRequests = new LockRequests(this);
   }
@@ -193,6 +198,7 @@ export class Primary {
 
   request(session: Session, channel: Channel<Message>, message: MessageOf<'request'>): void {
     session.lastSeen = this.host.clock.now();
+    this.heals.pace.asked(session.lastSeen);
     if (!this.serving) {
       if (this.gate.size >= HELD_MAX) channel.close('too many requests are waiting for recovery');
       else {
@@ -257,38 +263,7 @@ export class Primary {
     return this.durability.checkpoint();
   }
 
-  heals(): HealStatus[] {
-    const absent = this.host.bricks.filter((brick) => !this.#view.inSync.includes(brick) && !this.#view.catchingUp.includes(brick));
-    const heals = [...this.followers.all()].filter((follower) => follower.state !== 'ready').map((follower) => CatchUp.status(this, follower));
-    return [...heals, ...absent.map((brick) => CatchUp.absentStatus(this, brick))];
-  }
-
-  // ---------------------------------------------------------------- for catch-up.ts
-
-  get sequence(): number {
-    return this.stream.sequence;
-  }
-
-  drain(): Promise<void> {
-    return this.stream.drain();
-  }
-
-  closeGate(reason: string): void {
-    this.gate.close(reason);
-  }
-
-  releaseGate(reason: string): void {
-    this.gate.open(reason);
-  }
-
-  sendState(follower: Follower): Promise<void> {
-    return this.followers.sendState(follower);
-  }
-
-  becomeReady(follower: Follower): void {
-    this.followers.becomeReady(follower);
-  }
-
+  /** Asks something of a follower; see Followers.call. */
   call<K extends PeerOpName>(follower: Follower, op: K, args: PeerArgs<K>): Promise<PeerResult<K>> {
     return this.followers.call(follower, op, args);
   }

@@ -151,6 +151,7 @@ export class Recovery {
       member.state = 'ready';
       member.acknowledged = primary.stream.sequence;
       member.catchUp = undefined;
+      primary.heals.equal(member.brick);
     }
     return true;
   }

@@ -67,8 +67,8 @@ export class Refusals {
     if (took !== undefined) await this.#succeed(took.brick);
     if (primary.stopped) return;
     const refusedByAll = ready.length === primary.view.inSync.length - 1 && outcomes.every((outcome) => DISK_ERRORS.has(outcome));
-    // The members are made as this copy is: one may have done it, or a part of a write.
-    for (const follower of ready) follower.link?.close('made equal again after a refused change');
+    // The others are made as this copy is: one may have done it, or a part of a write; also one that is not in sync yet may have been sent it.
+    for (const follower of primary.followers.all()) follower.link?.close('made equal again after a refused change');
     primary.stream.settleRefused();
     primary.locks.release(ticket);
     if (refusedByAll) primary.mutations.finish(mutation, errno, undefined);

@@ -22,7 +22,7 @@ import type { JournalDisk, Store } from './store.js';
 
 export interface ReplicaEnv {
   brick: BrickId;
-  /** The whole replica set. */
+  /** The whole replica set; see `setBricks`. */
   bricks: readonly BrickId[];
   store: Store;
   journalDisk: JournalDisk;
@@ -35,6 +35,8 @@ export interface ReplicaEnv {
   /** An authenticated connection to a sibling brick, as caller; rejects with LostError. */
   dial(brick: BrickId): Promise<Channel<Message>>;
   pingTimeoutMs(): number;
+  /** Healing gives way to clients (the default). */
+  healThrottle?(): boolean;
   /** Memory of a large payload that is not needed any more. */
   giveBack(data: Uint8Array): void;
 }
@@ -50,6 +52,7 @@ export class Replica {
   readonly #sessions = new Sessions();
   readonly #clients = new Set<Channel<Message>>();
   readonly #log: Log;
+  #bricks: readonly BrickId[];
   #intact: boolean;
   #view: View = EMPTY_VIEW;
   #primary: Primary | undefined;
@@ -64,6 +67,7 @@ export class Replica {
 
   constructor(env: ReplicaEnv) {
     this.#env = env;
+    this.#bricks = env.bricks;
     this.#log = env.log.child({ brick: env.brick });
     const journal = new Journal(env.journalDisk);
     const sameBoot = journal.meta.bootId === env.bootId || journal.meta.bootId === '';
@@ -121,6 +125,11 @@ export class Replica {
     this.#leaveForWhole();
   }
 
+  /** One brick of the set was replaced by another. */
+  setBricks(bricks: readonly BrickId[]): void {
+    this.#bricks = bricks;
+  }
+
   /** The serving lease is good for `ms` from now (monotonic). */
   renewLease(ms: number): void {
     this.#leaseUntil = this.#env.clock.now() + ms;
@@ -137,7 +146,7 @@ export class Replica {
   }
 
   attachPeer(brick: BrickId, channel: Channel<Message>): void {
-    if (!this.#env.bricks.includes(brick)) {
+    if (!this.#bricks.includes(brick)) {
       channel.close('not a brick of this volume');
       return;
     }
@@ -179,7 +188,7 @@ export class Replica {
         opens: session.openCount,
         locks: this.#copy.fileLocks.countOf(session.id),
       }));
-    return { brick, view: this.#view, role, continuous: this.#continuous > 0, serving: this.serving, heals: this.serving ? (this.#primary?.heals() ?? []) : [], clients };
+    return { brick, view: this.#view, role, continuous: this.#continuous > 0, serving: this.serving, heals: this.serving ? (this.#primary?.heals.status() ?? []) : [], clients };
   }
 
   stop(): void {
@@ -212,7 +221,7 @@ export class Replica {
     const env = this.#env;
     return {
       brick: env.brick,
-      bricks: env.bricks,
+      bricks: () => this.#bricks,
       clock: env.clock,
       random: env.random,
       log: this.#log,
@@ -222,6 +231,7 @@ export class Replica {
       dial: (brick) => env.dial(brick),
       leaseLive: () => env.clock.now() < this.#leaseUntil,
       pingTimeoutMs: () => env.pingTimeoutMs(),
+      healThrottle: () => env.healThrottle?.() ?? true,
       standing: () => this.#standing(),
       giveBack: (data) => env.giveBack(data),
       joined: (epoch) => this.#joined(epoch),
@@ -274,9 +284,9 @@ export class Replica {
   }
 
   #leaveForWhole(): void {
-    const { brick, bricks, authority } = this.#env;
+    const { brick, authority } = this.#env;
     const { epoch, inSync, primary } = this.#view;
-    if (!this.#wholeWanted || this.#stopped || primary === brick || inSync.length !== bricks.length) return;
+    if (!this.#wholeWanted || this.#stopped || primary === brick || inSync.length !== this.#bricks.length) return;
     authority.change(epoch, { kind: 'drop', brick }).then(
       (view) => {
         // Marked before the primary asks what this copy lacks: it returns after a pause.

@@ -31,6 +31,8 @@ export interface Child {
 /** Digest of one 64 KiB block: 16 bytes. A block of zeros, in a hole or not, has an all-zero digest. */
 export const BLOCK_BYTES = 65_536;
 export const DIGEST_BYTES = 16;
+/** Pieces of a block that are told apart when the block differs. */
+export const FINE_BYTES = 4096;
 
 export interface Store {
   // --- reads; ESTALE where the gfid is unknown, ENOTDIR where a directory is needed
@@ -74,7 +76,9 @@ export interface Store {
    * Digests of the blocks of one region (1 MiB), up to the end of file. Empty when there is no such file or region. Bytes that do not match their
    * checksum: DamagedError, or for the target of a resync a digest that no bytes have.
    */
-  digests(gfid: Gfid, region: number, target?: boolean): Uint8Array;
+  digests(gfid: Gfid, region: number, target?: boolean): Uint8Array | Promise<Uint8Array>;
+  /** Digests of the pieces of those blocks of a region whose bits are set, 16 for each block; all-zero beyond the end of file. */
+  fineDigests(gfid: Gfid, region: number, blocks: number, target?: boolean): Uint8Array | Promise<Uint8Array>;
   /** Byte ranges of one region that hold data (not holes), as [offset, length], absolute. */
   dataRanges(gfid: Gfid, region: number): [number, number][];
 
@@ -93,6 +97,8 @@ export interface Store {
   punch(gfid: Gfid, offset: number, length: number): void;
   /** Removes an inode that has no names left; nothing happens otherwise. */
   forget(gfid: Gfid): void;
+  /** Directories in `aside/`. */
+  asides(): Gfid[];
   /** Removes what `aside/` still holds: the resync is complete. */
   clearAside(): void;
 

@@ -69,15 +69,14 @@ export class Stream {
   }
 
   #spread(change: Change, sequence: number): void {
-    const { host, followers } = this.#primary;
+    const { host, followers, heals } = this.#primary;
     host.copy.noteDoubt(sequence, change.keys);
     const message = this.#message(change, sequence);
     for (const follower of followers.all()) {
       if (follower.link === undefined) continue;
-      if (follower.state === 'ready' || (follower.state === 'catchingUp' && follower.catchUp?.offer(change.keys, sequence) === true)) {
-        follower.link.send(message);
-      }
+      if (heals.passes(follower, change)) follower.link.send(message);
     }
+    heals.missed(change);
     this.#noticed = this.#committed;
   }
 
@@ -99,10 +98,9 @@ export class Stream {
     if (message.sequence <= follower.acknowledged) return;
     follower.acknowledged = message.sequence;
     if (follower.state === 'ready') this.commit();
-    else follower.catchUp?.acknowledged(message.sequence);
   }
 
-  /** Completes every change that all in-sync bricks have. */
+  /** Completes every change that all in-sync bricks have, and those that are about to be admitted. */
   commit(): void {
     const { host, view, followers, serving } = this.#primary;
     if (!serving) return;
@@ -112,6 +110,8 @@ export class Stream {
       const follower = followers.get(brick);
       upTo = Math.min(upTo, follower?.state === 'ready' ? follower.acknowledged : this.#committed);
     }
+    // Ready before the view says so: it is about to be admitted, and must have all that was acknowledged.
+    for (const follower of followers.all()) if (follower.state === 'ready') upTo = Math.min(upTo, follower.acknowledged);
     if (this.#refused > 0) upTo = Math.min(upTo, this.#refused - 1);
     if (upTo <= this.#committed) {
       this.#checkDrained();

@@ -98,6 +98,12 @@ export const PEER_OPS = {
   blocks: op(27, { gfid: f.gfid, offset: f.size, length: f.size }, { blocks: f.bytes, data: blob }),
   /** Nobody knows the bytes of this range: it must not be served from this brick either. */
   taint: op(28, { gfid: f.gfid, offset: f.size, length: f.size }, {}),
+  /** See Store.fineDigests. */
+  fineDigests: op(29, { gfid: f.gfid, region: f.size, blocks: f.u32 }, { digests: f.bytes }),
+  /** Makes holes, then writes the ranges, whose bytes are in `data` one after the other. EINVAL when their lengths do not fit. */
+  patchRanges: op(30, { gfid: f.gfid, holes: ranges, ranges, data: f.data }, {}),
+  /** Directories that were put aside. */
+  asides: op(31, {}, { gfids: keyList }),
 } satisfies Record<string, PeerOpSpec>;
 
 export type PeerOpName = keyof typeof PEER_OPS;

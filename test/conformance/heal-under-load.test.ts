@@ -7,9 +7,10 @@ import { BrickSet } from '../support/brick-set.js';
 import { bricksBecomeEqual } from '../support/cluster.js';
 import { waitFor } from '../support/wait.js';
 
-const CLIENTS = 4;
+const CLIENTS = 16;
 const NAMES = 50;
-const HEAL_MS = 60_000;
+const HEAL_MS = 90_000;
+const CHANGES = 2;
 
 /** Works in a directory of its own until told to stop; how many rounds it made. */
 async function work(fops: Fops, name: string, over: () => boolean): Promise<number> {
@@ -44,7 +45,7 @@ test('bricks that come and go heal while clients write', { timeout: 300_000 }, a
     const workers = Array.from({ length: CLIENTS }, (_, n) => work(set.client().fops, `w${n}`, () => over));
     const failed = Promise.all(workers);
     failed.catch(() => undefined);
-    for (let change = 0; change < 4; change++) {
+    for (let change = 0; change < CHANGES; change++) {
       const { primary, inSync } = set.view;
       const victim = change % 2 === 0 ? (inSync.find((id) => id !== primary) as string) : primary;
       await set.stopBrick(victim);
@@ -54,7 +55,7 @@ test('bricks that come and go heal while clients write', { timeout: 300_000 }, a
     over = true;
     const rounds = await failed;
     assert.ok(
-      rounds.every((count) => count > 20),
+      rounds.every((count) => count > 5),
       `rounds: ${rounds.join(' ')}`,
     );
     await bricksBecomeEqual(set.spec.bricks.map((brick) => brick.path));

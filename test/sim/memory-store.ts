@@ -10,7 +10,7 @@ import { Errno, FsError } from '../../src/base/errno.js';
 import type { Gfid, Name } from '../../src/base/ids.js';
 import type { Attr, DirEntry, InodeState } from '../../src/fops/fields.js';
 import { REGION_BYTES, SEEK_DATA, type Args, type Result } from '../../src/fops/ops.js';
-import { BLOCK_BYTES, DIGEST_BYTES, type BrickMeta, type Child, type JournalDisk, type Stamp, type Store, type StoreOp } from '../../src/replica/store.js';
+import { BLOCK_BYTES, DIGEST_BYTES, FINE_BYTES, type BrickMeta, type Child, type JournalDisk, type Stamp, type Store, type StoreOp } from '../../src/replica/store.js';
 import { fail, MemoryTree } from './memory-tree.js';
 import type { SeededRandom } from './world.js';
 
@@ -245,6 +245,20 @@ export class MemoryStore implements Store {
     return Buffer.concat(parts);
   }
 
+  fineDigests(gfid: Gfid, region: number, blocks: number): Uint8Array {
+    const data = this.#cache.bytes(gfid) ?? Buffer.alloc(0);
+    const parts: Buffer[] = [];
+    for (let block = 0; block < REGION_BYTES / BLOCK_BYTES; block++) {
+      if ((blocks & (1 << block)) === 0) continue;
+      const start = region * REGION_BYTES + block * BLOCK_BYTES;
+      for (let at = start; at < start + BLOCK_BYTES; at += FINE_BYTES) {
+        const piece = data.subarray(at, at + FINE_BYTES);
+        parts.push(piece.equals(ZERO_BLOCK.subarray(0, piece.length)) ? Buffer.alloc(DIGEST_BYTES) : createHash('md5').update(piece).digest());
+      }
+    }
+    return Buffer.concat(parts);
+  }
+
   dataRanges(gfid: Gfid, region: number): [number, number][] {
     const { size } = this.#cache.getattr(gfid);
     const start = region * REGION_BYTES;
@@ -274,6 +288,10 @@ export class MemoryStore implements Store {
 
   forget(gfid: Gfid): void {
     this.#change('forget', [gfid], (tree) => tree.forget(gfid));
+  }
+
+  asides(): Gfid[] {
+    return this.#cache.asides();
   }
 
   clearAside(): void {

@@ -385,6 +385,10 @@ export class MemoryTree {
     if (inode !== undefined && !isDirectory(inode.attr.mode) && inode.attr.nlink === 0) this.#inodes.delete(gfid);
   }
 
+  asides(): Gfid[] {
+    return [...this.#aside.keys()];
+  }
+
   clearAside(): void {
     this.#aside.clear();
   }

@@ -123,6 +123,14 @@ export class BrickSet {
     else if (this.view.catchingUp.includes(id)) this.#apply({ kind: 'abandon', brick: id });
   }
 
+  /** The brick's disk is replaced by an empty one. */
+  emptyBrick(id: BrickId): void {
+    const { path } = this.#spec(id);
+    rmSync(path, { recursive: true, force: true });
+    mkdirSync(path);
+    initialiseBrick(new LibcDisk(), path, { volumeId: VOLUME, brickId: id, bootId: '', incomplete: true });
+  }
+
   client(options: ClientOptions = {}): VolumeClient {
     const client = new VolumeClient({ clock: this.#clock, random: this.#random, network: this.#network, log: this.log }, options);
     this.#clients.add(client);

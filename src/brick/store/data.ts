@@ -13,7 +13,7 @@ import {
   type Result,
 } from '../../fops/ops.js';
 import { DamagedError, SUM_BLOCK_BYTES } from '../../replica/soundness.js';
-import { BLOCK_BYTES, DIGEST_BYTES, type Stamp } from '../../replica/store.js';
+import { BLOCK_BYTES, DIGEST_BYTES, FINE_BYTES, type Stamp } from '../../replica/store.js';
 import type { Descriptor } from './descriptors.js';
 import type { Inode } from './inode.js';
 import { check } from './check.js';
@@ -412,35 +412,77 @@ export class Data {
   }
 
   /**
-   * At the source of a resync bytes that do not match their checksums are no answer: DamagedError. At its target (`target`) their digest is one that no
-   * bytes have, so that they are copied.
+   * See Store.digests. At the source of a resync bytes that do not match their checksums are no answer: DamagedError. At its target (`target`) their
+   * digest is one that no bytes have, so that they are copied.
    */
-  digests(gfid: Gfid, region: number, target = false): Uint8Array {
+  digests(gfid: Gfid, region: number, target = false): Uint8Array | Promise<Uint8Array> {
     const inode = this.#tree.find(gfid);
     const offset = region * REGION_BYTES;
     if (inode === undefined || !inode.isRegular || offset >= inode.size) return new Uint8Array(0);
-    const { fd } = this.#tree.file(inode, false, 'digests');
     const length = Math.min(REGION_BYTES, inode.size - offset);
     const out = new Uint8Array(Math.ceil(length / BLOCK_BYTES) * DIGEST_BYTES);
     const { sums } = this.#tree;
+    const { fd } = this.#tree.file(inode, false, 'digests');
     const data = this.#tree.disk.seek(fd, offset, SEEK_DATA);
     const hole = data === -Errno.ENXIO || data >= offset + length;
     if (hole && (sums === undefined || sums.firstExpected(inode, offset, offset + length) >= offset + length)) return out;
+    if (sums !== undefined) return this.#digestSound(inode, fd, offset, length, BLOCK_BYTES, target, out, 0);
+    // Without holding up others where the data is not cached.
+    const bytes = this.read(gfid, offset, length);
+    return bytes instanceof Promise
+      ? bytes.then((read) => this.#digestAndGive(read, BLOCK_BYTES, out, 0))
+      : this.#digestAndGive(bytes, BLOCK_BYTES, out, 0);
+  }
+
+  /** See Store.fineDigests; `target` as for digests. */
+  fineDigests(gfid: Gfid, region: number, blocks: number, target = false): Uint8Array | Promise<Uint8Array> {
+    const inode = this.#tree.find(gfid);
+    const wanted: number[] = [];
+    for (let block = 0; block < REGION_BYTES / BLOCK_BYTES; block++) if ((blocks & (1 << block)) !== 0) wanted.push(block);
+    const blockBytes = (BLOCK_BYTES / FINE_BYTES) * DIGEST_BYTES;
+    const out = new Uint8Array(wanted.length * blockBytes);
+    if (inode === undefined || !inode.isRegular) return out;
+    const waiting: Promise<unknown>[] = [];
+    for (const [i, block] of wanted.entries()) {
+      const offset = region * REGION_BYTES + block * BLOCK_BYTES;
+      const length = Math.min(BLOCK_BYTES, inode.size - offset);
+      if (length <= 0) break;
+      const to = i * blockBytes;
+      if (this.#tree.sums !== undefined) {
+        this.#digestSound(inode, this.#tree.file(inode, false, 'digests').fd, offset, length, FINE_BYTES, target, out, to);
+        continue;
+      }
+      const bytes = this.read(gfid, offset, length);
+      if (bytes instanceof Promise) waiting.push(bytes.then((read) => this.#digestAndGive(read, FINE_BYTES, out, to)));
+      else this.#digestAndGive(bytes, FINE_BYTES, out, to);
+    }
+    return waiting.length === 0 ? out : Promise.all(waiting).then(() => out);
+  }
+
+  /** Where checksums are kept: what does not match them is told apart. */
+  #digestSound(
+    inode: Inode,
+    fd: number,
+    offset: number,
+    length: number,
+    pieceBytes: number,
+    target: boolean,
+    out: Uint8Array,
+    to: number,
+  ): Uint8Array {
     const count = this.#readRegion(fd, offset, length);
-    const damaged = sums?.damagedIn(inode, offset, this.#scratch.subarray(0, count)) ?? [];
+    const bytes = this.#scratch.subarray(0, count);
+    const damaged = this.#tree.sums?.damagedIn(inode, offset, bytes) ?? [];
     const damagedAt = damaged[0];
     if (damagedAt !== undefined && !target) {
-      const range = { gfid, offset: damagedAt * SUM_BLOCK_BYTES, length: ((damaged.at(-1) ?? damagedAt) - damagedAt + 1) * SUM_BLOCK_BYTES };
+      const blocks = (damaged.at(-1) ?? damagedAt) - damagedAt + 1;
+      const range = { gfid: inode.gfid, offset: damagedAt * SUM_BLOCK_BYTES, length: blocks * SUM_BLOCK_BYTES };
       throw new DamagedError('digests', range);
     }
-    for (let at = 0, index = 0; at < count; at += BLOCK_BYTES, index++) {
-      const block = this.#scratch.subarray(at, Math.min(at + BLOCK_BYTES, count));
-      if (block.equals(zeros.subarray(0, block.byteLength))) continue;
-      out.set(createHash('sha256').update(block).digest().subarray(0, DIGEST_BYTES), index * DIGEST_BYTES);
-    }
+    this.#digest(bytes, pieceBytes, out, to);
     for (const block of damaged) {
-      const at = Math.floor((block * SUM_BLOCK_BYTES - offset) / BLOCK_BYTES) * DIGEST_BYTES;
-      out.set(NO_DIGEST, at);
+      const at = Math.floor((block * SUM_BLOCK_BYTES - offset) / pieceBytes) * DIGEST_BYTES;
+      out.set(NO_DIGEST, to + at);
     }
     return out;
   }
@@ -454,6 +496,21 @@ export class Data {
       total += count;
     }
     return total;
+  }
+
+  #digestAndGive(bytes: Uint8Array, pieceBytes: number, out: Uint8Array, to: number): Uint8Array {
+    this.#digest(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), pieceBytes, out, to);
+    this.#tree.disk.giveBuffer(bytes);
+    return out;
+  }
+
+  /** Puts a digest of every piece of `bytes` into `out`, from `at` on. */
+  #digest(bytes: Buffer, pieceBytes: number, out: Uint8Array, at: number): void {
+    for (let from = 0, to = at; from < bytes.byteLength; from += pieceBytes, to += DIGEST_BYTES) {
+      const piece = bytes.subarray(from, from + pieceBytes);
+      if (piece.equals(zeros.subarray(0, piece.byteLength))) continue;
+      out.set(createHash('sha256').update(piece).digest().subarray(0, DIGEST_BYTES), to);
+    }
   }
 
   dataRanges(gfid: Gfid, region: number): [number, number][] {

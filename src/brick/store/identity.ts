@@ -51,6 +51,8 @@ export class BrickError extends Error {
 export interface BrickIdentity extends Pick<BrickMeta, 'volumeId' | 'brickId' | 'bootId'> {
   /** Times of the empty root, the same on every brick: when the volume was created. The epoch when absent. */
   created?: Time;
+  /** It takes the place of another brick of a volume that is in use: it holds nothing of it yet, and is compared as a whole. */
+  incomplete?: boolean;
 }
 
 const PRIVATE_MODE = 0o700;
@@ -115,7 +117,7 @@ export function initialiseBrick(
         checkpoint: 0,
         base: 0,
         sealedEpoch: 0,
-        incomplete: false,
+        incomplete: identity.incomplete === true,
         unsettled: false,
       });
     } finally {

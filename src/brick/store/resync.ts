@@ -239,6 +239,12 @@ export class Resync {
 
   // --- what is left
 
+  asides(): Gfid[] {
+    const names = this.#tree.disk.list(this.#tree.asideFd);
+    if (typeof names === 'number') throw new FsError(-names, 'asides');
+    return names.filter(isGfid);
+  }
+
   /** Files below that lose their last name become orphans: an open one may still be needed. */
   clearAside(): void {
     const tree = this.#tree;

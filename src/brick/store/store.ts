@@ -256,8 +256,12 @@ export class DirectoryStore implements Store {
     return this.#resync.describe(gfid, (inode) => this.#target(inode));
   }
 
-  digests(gfid: Gfid, region: number, target = false): Uint8Array {
+  digests(gfid: Gfid, region: number, target = false): Uint8Array | Promise<Uint8Array> {
     return this.#data.digests(gfid, region, target);
+  }
+
+  fineDigests(gfid: Gfid, region: number, blocks: number, target = false): Uint8Array | Promise<Uint8Array> {
+    return this.#data.fineDigests(gfid, region, blocks, target);
   }
 
   dataRanges(gfid: Gfid, region: number): [number, number][] {
@@ -283,6 +287,10 @@ export class DirectoryStore implements Store {
 
   forget(gfid: Gfid): void {
     this.#resync.forget(gfid);
+  }
+
+  asides(): Gfid[] {
+    return this.#resync.asides();
   }
 
   clearAside(): void {

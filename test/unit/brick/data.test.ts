@@ -6,7 +6,7 @@ import { Errno } from '../../../src/base/errno.js';
 import { ROOT_GFID, type Gfid } from '../../../src/base/ids.js';
 import { COPY_BYTES_MAX, FILE_BYTES_MAX } from '../../../src/brick/store/data.js';
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, SEEK_DATA, SEEK_HOLE } from '../../../src/fops/ops.js';
-import { BLOCK_BYTES, DIGEST_BYTES } from '../../../src/replica/store.js';
+import { BLOCK_BYTES, DIGEST_BYTES, FINE_BYTES } from '../../../src/replica/store.js';
 import { errnoFrom, newGfid, TestBrick } from './harness.js';
 
 let brick: TestBrick;
@@ -229,7 +229,7 @@ describe('sparse files', () => {
 });
 
 describe('resync of data', () => {
-  it('digests tell blocks apart, and zeros from data, not from holes', () => {
+  it('digests tell blocks apart, and zeros from data, not from holes', async () => {
     const other = brick.file(ROOT_GFID, 'o').gfid;
     brick.write(gfid, 0, Buffer.alloc(MIB));
     brick.write(gfid, 70_000, 'x');
@@ -237,24 +237,27 @@ describe('resync of data', () => {
     brick.write(other, 70_000, 'x');
     brick.write(other, MIB, 'tail');
     const blocks = MIB / BLOCK_BYTES;
-    assert.equal(brick.store.digests(gfid, 0).byteLength, blocks * DIGEST_BYTES);
-    assert.deepEqual(brick.store.digests(gfid, 0), brick.store.digests(other, 0));
-    assert.deepEqual(brick.store.digests(gfid, 1), brick.store.digests(other, 1));
-    assert.equal(brick.store.digests(gfid, 1).byteLength, DIGEST_BYTES);
-    assert.ok(
-      brick.store
-        .digests(gfid, 0)
-        .subarray(0, DIGEST_BYTES)
-        .every((b) => b === 0),
+    const first = await brick.store.digests(gfid, 0);
+    assert.equal(first.byteLength, blocks * DIGEST_BYTES);
+    assert.deepEqual(first, await brick.store.digests(other, 0));
+    const second = await brick.store.digests(gfid, 1);
+    assert.deepEqual(second, await brick.store.digests(other, 1));
+    assert.equal(second.byteLength, DIGEST_BYTES);
+    assert.ok(first.subarray(0, DIGEST_BYTES).every((b) => b === 0));
+    assert.ok(!first.subarray(DIGEST_BYTES, 2 * DIGEST_BYTES).every((b) => b === 0));
+    assert.equal((await brick.store.digests(gfid, 2)).byteLength, 0);
+    assert.equal((await brick.store.digests(newGfid(), 0)).byteLength, 0);
+  });
+
+  it('fine digests are of the asked blocks alone, zero beyond the end', async () => {
+    brick.write(gfid, 70_000, 'x');
+    const fine = await brick.store.fineDigests(gfid, 0, 0b11);
+    assert.equal(fine.byteLength, 2 * 16 * DIGEST_BYTES);
+    const set = Array.from({ length: 32 }, (_, i) => fine.subarray(i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES)).flatMap(
+      (digest, i) => (digest.every((b) => b === 0) ? [] : [i]),
     );
-    assert.ok(
-      !brick.store
-        .digests(gfid, 0)
-        .subarray(DIGEST_BYTES, 2 * DIGEST_BYTES)
-        .every((b) => b === 0),
-    );
-    assert.equal(brick.store.digests(gfid, 2).byteLength, 0);
-    assert.equal(brick.store.digests(newGfid(), 0).byteLength, 0);
+    assert.deepEqual(set, [Math.floor(70_000 / FINE_BYTES)]);
+    assert.ok((await brick.store.fineDigests(newGfid(), 0, 1)).every((b) => b === 0));
   });
 
   it('patch and punch leave the times', async () => {
