@@ -51,12 +51,14 @@ export class Heals {
   }
 
   /**
-   * True when the journals do not tell what the brick lacks. A brick that lost power, and was equal to this copy while this brick was primary, lost nothing but
+   * True when the journals do not tell what the brick lacks, this brick's own after a loss of power for one. A brick that lost power, and was equal to this copy while this brick was primary, lost nothing but
    * what this journal names: its last checkpoint holds everything before.
    */
   needsWalk({ brick, seal }: Follower): boolean {
-    if (seal === undefined || seal.checkpoint < this.#primary.host.copy.journal.meta.base) return true;
+    const { base, torn } = this.#primary.host.copy.journal.meta;
+    if (seal === undefined || seal.checkpoint < base) return true;
     const known = this.#equal.has(brick);
+    if (torn === true && !known) return true;
     if (seal.standing === Standing.LostData) return !known;
     return seal.incomplete;
   }

@@ -208,7 +208,7 @@ export class Journal {
   /** Checkpoint `number` is complete on the whole set: nothing older can differ anywhere. */
   complete(number: number): void {
     if (number <= this.#meta.base) return;
-    this.updateMeta({ base: number });
+    this.updateMeta({ base: number, torn: false });
     this.#older = undefined;
     for (const generation of this.#disk.generations()) if (generation < number && generation !== this.#generation) this.#disk.dropGeneration(generation);
   }
@@ -273,6 +273,6 @@ export class Journal {
 
   /** After a resync: this brick's changes are as the source's, whose journal covers what is since `base`. */
   adopt(checkpoint: number, base: number): void {
-    this.updateMeta({ checkpoint, base, incomplete: false });
+    this.updateMeta({ checkpoint, base, incomplete: false, torn: false });
   }
 }

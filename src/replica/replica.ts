@@ -75,7 +75,7 @@ export class Replica {
     this.#intact = sameBoot && !journal.meta.incomplete;
     // Not a clean stop: what was being changed may lack its checksum.
     if (journal.meta.bootId !== '') env.store.sums?.suspect(journal.keys());
-    journal.updateMeta({ bootId: env.bootId, incomplete: !this.#intact });
+    journal.updateMeta({ bootId: env.bootId, incomplete: !this.#intact, torn: journal.meta.torn === true || !sameBoot });
     this.#copy = new Copy(env.store, journal, env.journalDisk);
     this.#member = new Member(
       {

@@ -127,6 +127,8 @@ export interface BrickMeta {
   incomplete: boolean;
   /** True while this copy, in sync by the view, is made equal to a primary's: see standing.ts. */
   unsettled: boolean;
+  /** True while the journal may lack keys: power was lost between them and a sync. It tells nobody who was away before what he lacks. */
+  torn?: boolean;
 }
 
 /** The change journal's files, the brick's meta file and its table of sessions. */
