@@ -170,7 +170,7 @@ export class CatchUp {
     for (;;) {
       this.#check();
       if (over()) return false;
-      if (lacking.names.size + lacking.inodes.size + lacking.data.size + lacking.attributes.size > 0 || lacking.walking) await this.#workTogether(over);
+      if (lacking.size > 0 || lacking.walking) await this.#workTogether(over);
       else if (this.#placed) this.#placed = !(await this.#equaliser.returnAsides());
       else return true;
     }
@@ -178,15 +178,23 @@ export class CatchUp {
 
   /** Several at once; until there is nothing that could be done now. */
   async #workTogether(over: () => boolean): Promise<void> {
-    const outcomes = await Promise.allSettled(Array.from({ length: PARALLEL }, (_, i) => this.#work(i, over)));
-    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
+    let failed = false;
+    const ended = (): boolean => failed || over();
+    const work = (index: number): Promise<void> =>
+      this.#work(index, ended).catch((error: unknown) => {
+        failed = true;
+        throw error;
+      });
+    const outcomes = await Promise.allSettled(Array.from({ length: PARALLEL }, (_, i) => work(i)));
+    const first = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (first !== undefined) throw first.reason;
   }
 
   async #work(index: number, over: () => boolean): Promise<void> {
     const lacking = this.#lacking;
     const { names, inodes, data, attributes } = lacking;
-    const { heals, gate } = this.#primary;
+    const { heals, gate, host } = this.#primary;
+    const { store } = host.copy;
     // All kinds go on at the same time: what clients do with names that lack their inodes would be noted again and again.
     const kinds = index % 2 === 0 ? [names, inodes, data] : [inodes, data, names];
     // Nobody is disturbed where changes are held.
@@ -197,13 +205,16 @@ export class CatchUp {
         continue;
       }
       const kind = kinds.find((keys) => keys.size > 0) ?? attributes;
-      const key = lacking.take(kind) ?? lacking.take(names) ?? lacking.take(inodes) ?? lacking.take(data);
+      const key = lacking.take(kind) ?? lacking.take(names) ?? lacking.takeRemoval() ?? lacking.take(inodes) ?? lacking.take(data);
       if (key === undefined) {
         if (!lacking.working && !lacking.walking) return;
         await this.#primary.sleep(WAIT_MS);
         continue;
       }
-      if (key.startsWith('n')) this.#placed = true;
+      if (key.startsWith('n')) {
+        this.#placed = true;
+        if (this.#member && lacking.postponed(key, (parent, name) => store.describe(parent) !== undefined && store.child(parent, name) !== undefined)) continue;
+      }
       let cost: number;
       try {
         cost = await this.#equaliser.equalise(key);

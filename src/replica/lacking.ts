@@ -15,7 +15,7 @@
 import { ROOT_GFID, type Gfid, type Name } from '../base/ids.js';
 import type { Args, OpName } from '../fops/ops.js';
 import type { Change } from './copy.js';
-import { fileKey, inodeKey, nameKey, type Key } from './keys.js';
+import { fileKey, inodeKey, nameKey, parseKey, type Key } from './keys.js';
 
 /** Changes that read what may be lacking: their outcome here would not be the primary's. */
 const NEVER_PASSED = new Set<OpName>(['copyFileRange']);
@@ -52,6 +52,8 @@ export class Lacking {
   readonly inodes = new Set<Key>();
   readonly data = new Set<Key>();
   readonly attributes = new Set<Key>();
+  /** Names that go, when all that are made are there. */
+  readonly #removals = new Set<Key>();
   /** Keys that are being made equal; true when the primary's state of them was read. */
   readonly #busy = new Map<Key, boolean>();
   /** Regions of which the brick is known to hold only a hole. */
@@ -80,7 +82,7 @@ export class Lacking {
   }
 
   get size(): number {
-    return this.names.size + this.inodes.size + this.data.size + this.attributes.size + this.#later.size + this.#busy.size;
+    return this.names.size + this.inodes.size + this.data.size + this.attributes.size + this.#removals.size + this.#later.size + this.#busy.size;
   }
 
   get walking(): boolean {
@@ -90,6 +92,7 @@ export class Lacking {
   /** Every key that is known to be lacking. */
   *keys(): Generator<Key> {
     yield* this.names;
+    yield* this.#removals;
     yield* this.inodes;
     yield* this.data;
     yield* this.attributes;
@@ -196,13 +199,13 @@ export class Lacking {
   }
 
   #namesLacking(): boolean {
-    if (this.names.size > 0) return true;
+    if (this.names.size + this.#removals.size > 0) return true;
     for (const key of this.#busy.keys()) if (key.startsWith('n')) return true;
     return false;
   }
 
   #lacks(key: Key): boolean {
-    if (this.names.has(key) || this.inodes.has(key) || this.data.has(key) || this.#busy.has(key)) return true;
+    if (this.names.has(key) || this.#removals.has(key) || this.inodes.has(key) || this.data.has(key) || this.#busy.has(key)) return true;
     if (!key.startsWith('d')) return false;
     const file = fileKey(gfidOf(key));
     return this.data.has(file) || this.#busy.has(file);
@@ -273,6 +276,25 @@ export class Lacking {
       return key;
     }
     return undefined;
+  }
+
+  /**
+   * True for a name that was taken and is none at the primary, while others are to be made: should the work end in between (a full disk, say), an inode
+   * has one name too many rather than none.
+   */
+  postponed(key: Key, exists: (parent: Gfid, name: Name) => boolean): boolean {
+    const parsed = parseKey(key);
+    if (parsed?.kind !== 'name' || this.names.size === 0 || exists(parsed.parent, parsed.name)) return false;
+    this.#busy.delete(key);
+    this.#removals.add(key);
+    return true;
+  }
+
+  /** A postponed name, when there are no others. */
+  takeRemoval(): Key | undefined {
+    if (this.names.size > 0) return undefined;
+    for (const key of this.#busy.keys()) if (key.startsWith('n')) return undefined;
+    return this.take(this.#removals);
   }
 
   /** From now on the state of this key is read: a change after this moment is another one. */

@@ -176,6 +176,8 @@ export class Stream {
   /** Sends a change that this brick could not make to the members, one answer for each: 0 where it was made. Nothing else may be under way. */
   tryAt(followers: readonly Follower[], change: Change): Promise<number[]> {
     const sequence = ++this.#sequence;
+    // It counts as committed nowhere: this brick does not have it.
+    this.#refused = sequence;
     const message = this.#message(change, sequence);
     return Promise.all(
       followers.map((follower) => {
