@@ -34,6 +34,7 @@ import { LinuxBrickProcesses } from '../platform/brick-processes.js';
 import { RealClock, RealRandom } from '../platform/clock.js';
 import { EtcdMember, freePorts } from '../platform/etcd-member.js';
 import { SystemHostLookup } from '../platform/host-lookup.js';
+import { checkOffer } from '../platform/join-offer.js';
 import { LevelStore } from '../platform/level-store.js';
 import { LibcDisk } from '../platform/libc.js';
 import { descriptorSink, fileSink, JsonLog } from '../platform/log.js';
@@ -55,6 +56,8 @@ const TTL_PING_FRACTION = 0.65;
 const PING_TIMEOUT_S = 10;
 const CALL_MS = 5_000;
 const CALL_BYTES_MAX = 16 << 20;
+/** Calls at once on one connection. */
+const CALLS_MAX = 256;
 
 class Gluond {
   readonly #args: Arguments;
@@ -213,8 +216,9 @@ class Gluond {
   }
 
   async #serve(): Promise<void> {
-    const tcp = new Server({ 'grpc.max_receive_message_length': CALL_BYTES_MAX });
-    const local = new Server({ 'grpc.max_receive_message_length': CALL_BYTES_MAX });
+    const limits = { 'grpc.max_receive_message_length': CALL_BYTES_MAX, 'grpc.max_concurrent_streams': CALLS_MAX };
+    const tcp = new Server(limits);
+    const local = new Server(limits);
     this.#servers = [tcp, local];
     this.#listener = new TlsListener(tcp, this.#material, this.#log);
     const reflection = new ReflectionService(packageDefinition('management.proto'));
@@ -434,7 +438,7 @@ class Gluond {
       const [clientPort = 0, peerPort = 0] = await freePorts(args.host ?? this.#args.listen.host, 2);
       return { clientPort, peerPort };
     }
-    await this.#backend.accept(args as JoinOffer);
+    await this.#backend.accept(checkOffer(args));
     this.#liveness.beatNow();
     return {};
   }

@@ -1,6 +1,7 @@
 /** Every target with its share of the inputs. */
 import { ClientAttack } from './brick-clients.js';
 import { SiblingAttack } from './brick-siblings.js';
+import { DaemonAttack } from './daemons.js';
 import { FalseBrickAttack } from './false-bricks.js';
 import { record, type Recording } from './recording.js';
 import { StrangerAttack } from './strangers.js';
@@ -23,6 +24,7 @@ export const TARGETS: Target[] = [
   { name: 'set', share: 0.03, begin: (recording, seed) => ClientAttack.threeBricks(recording, seed) },
   { name: 'siblings', share: 0.22, begin: (recording, seed) => new SiblingAttack(recording, seed) },
   { name: 'strangers', share: 0.15, begin: (recording, seed) => new StrangerAttack(recording, seed) },
+  { name: 'daemons', share: 0.02, begin: (recording, seed) => new DaemonAttack(recording, seed) },
   { name: 'false-bricks', share: 0.3, begin: (recording, seed) => new FalseBrickAttack(recording, seed) },
 ];
 
