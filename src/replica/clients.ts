@@ -115,6 +115,9 @@ export class Clients {
       }
       if (sessions.size >= SESSIONS_MAX) {
         log.error('too many clients: one more was refused', { clients: sessions.size });
+        // The one that is silent for longest makes room: it must not keep others out for as long as nobody minds it.
+        const [silent] = sessions.silent();
+        if (silent !== undefined) void this.revoke([silent]);
         channel.close('too many clients');
         return;
       }

@@ -1,5 +1,7 @@
 /** Inputs that once ended a brick, or got further than they should. */
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Errno } from '../../src/base/errno.js';
 import { ROOT_GFID } from '../../src/base/ids.js';
@@ -7,6 +9,7 @@ import { encodeFrame } from '../../src/wire/codec.js';
 import { MESSAGES, type Message } from '../../src/wire/messages.js';
 import { OPS } from '../../src/fops/ops.js';
 import { PEER_OPS } from '../../src/wire/peer-ops.js';
+import { SESSIONS_MAX } from '../../src/replica/session-table.js';
 import { Arena } from './arena.js';
 import { LoneBrick, SELF, SIBLING, THIRD } from './lone-brick.js';
 import { putTogether } from './mutate.js';
@@ -136,4 +139,28 @@ test('no directory is placed inside itself, and the root nowhere', async () => {
   await settled();
   assert.deepEqual([30, 31, 32].map((id) => errnoOf(received, id)), [0, Errno.EINVAL, Errno.EINVAL]);
   assert.ok(arena.tree(1).some((line) => line.startsWith('/p30 ')), 'it stays where it was');
+});
+
+test('silent sessions that fill the table make room, one for each that knocks', async () => {
+  const crowded = new Arena(1);
+  const path = crowded.brick(0);
+  const view = { epoch: 1, primary: SELF, inSync: [SELF], catchingUp: [] };
+  await new LoneBrick(path, view).close();
+  const lines = Array.from({ length: SESSIONS_MAX }, (_, i) => `2${i.toString(16).padStart(32, '0')}`);
+  writeFileSync(join(path, '.gluon', 'sessions'), lines.join('\n'));
+  const brick = new LoneBrick(path, view);
+  try {
+    const knock = async (): Promise<{ channel: PipeChannel; received: Message[] }> => {
+      const received: Message[] = [];
+      const channel = brick.connect('client', 'e'.repeat(32), (message) => received.push(message));
+      channel.deliver(encodeFrame({ kind: 'reclaim', id: 1, epoch: 1, begins: true, opens: [], locks: [] }));
+      await settled();
+      return { channel, received };
+    };
+    assert.equal((await knock()).channel.reason, 'too many clients');
+    assert.ok((await knock()).received.some((message) => message.kind === 'reclaimed'));
+  } finally {
+    await brick.close();
+    crowded.close();
+  }
 });
