@@ -26,8 +26,6 @@ export class Clients {
   readonly #revoking = new Map<string, Promise<boolean>>();
   /** Sessions that did not say yet what they hold. */
   readonly #unclaimed = new Set<string>();
-  /** Locks were lost with the processes that knew them: nobody gets one before all have claimed theirs. */
-  #locksLost = false;
   #grace: (() => void)[] = [];
   /** Silence counts from here: before, nobody served who could have heard. */
   #since = Infinity;
@@ -38,9 +36,8 @@ export class Clients {
   }
 
   /** The primary serves from now on. */
-  serve(locksLost: boolean): void {
+  serve(): void {
     const { host } = this.#primary;
-    this.#locksLost = locksLost;
     const { sessions } = host.copy;
     for (const id of sessions.all()) this.#unclaimed.add(id);
     this.#since = host.clock.now();
@@ -144,13 +141,28 @@ export class Clients {
   #claimed(id: string): void {
     this.#unclaimed.delete(id);
     if (this.#unclaimed.size > 0) return;
-    this.#locksLost = false;
+    this.#locksAreKnown();
     for (const go of this.#grace.splice(0)) go();
   }
 
-  /** True when locks may not be given yet: `go` is called when they may. Who does not claim in time is revoked. */
+  #locksAreKnown(): void {
+    const { host, followers } = this.#primary;
+    if (host.copy.locksKnown) return;
+    host.copy.locksKnown = true;
+    // A brick that becomes primary without having heard of it waits for the claims once more.
+    void followers.everywhere('locksKnown', () => ({}));
+  }
+
+  /**
+   * Locks were lost with the processes that knew them: nobody gets one before all have claimed theirs. True when locks may not be given yet: `go` is
+   * called when they may. Who does not claim in time is revoked.
+   */
   graceHolds(go: () => void): boolean {
-    if (!this.#locksLost || this.#unclaimed.size === 0) return false;
+    if (this.#primary.host.copy.locksKnown) return false;
+    if (this.#unclaimed.size === 0) {
+      this.#locksAreKnown();
+      return false;
+    }
     this.#grace.push(go);
     const silent = [...this.#unclaimed].filter((id) => this.#primary.host.copy.sessions.isSilent(id));
     if (silent.length > 0) void this.revoke(silent);

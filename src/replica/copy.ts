@@ -9,7 +9,7 @@ import { FileLocks } from './file-locks.js';
 import type { Journal } from './journal.js';
 import type { Key } from './keys.js';
 import { intentOf, parseIntent, wasMade } from './intents.js';
-import { FORGET_ANSWERS, makeAnswer, resultRecord, Results, voidRecord, type Answer } from './results.js';
+import { FORGET_ANSWERS, makeAnswer, resultRecord, Results, survivesRestart, voidRecord, type Answer } from './results.js';
 import { SessionState, SessionTable, type SessionDisk } from './session-table.js';
 import { parseState } from './state-check.js';
 import type { Stamp, Store, StoreOp } from './store.js';
@@ -40,6 +40,8 @@ export class Copy {
   readonly fileLocks = new FileLocks();
   readonly results = new Results();
   readonly sessions: SessionTable;
+  /** The table of locks has all that clients hold; false from the start of the process until a primary told so, or every client has claimed its own. */
+  locksKnown = false;
   #doubt: Doubt[] = [];
 
   constructor(store: Store, journal: Journal, disk: SessionDisk) {
@@ -103,7 +105,7 @@ export class Copy {
     const answer = makeAnswer(change.op, 0, result);
     this.results.acknowledge(change.session, change.acknowledged);
     this.results.record(change.session, change.requestNumber, answer);
-    if (change.intended !== true) this.journal.noteAnswer(resultRecord(change.session, change.requestNumber, answer));
+    if (change.intended !== true && survivesRestart(change.op)) this.journal.noteAnswer(resultRecord(change.session, change.requestNumber, answer));
     return answer;
   }
 
@@ -144,7 +146,7 @@ export class Copy {
   }
 
   exportState(): Buffer {
-    return Buffer.from(JSON.stringify({ sessions: this.sessions.export(), locks: this.fileLocks.export(), results: this.results.export() }), 'latin1');
+    return Buffer.from(JSON.stringify({ sessions: this.sessions.export(), locks: this.fileLocks.export(), locksKnown: this.locksKnown, results: this.results.export() }), 'latin1');
   }
 
   /** Takes over what `exportState` of another copy gave; FsError EPROTO when it is not that, and then nothing was. */
@@ -152,6 +154,7 @@ export class Copy {
     const state = parseState(bytes.toString('latin1'));
     this.sessions.import(state.sessions);
     this.fileLocks.import(state.locks);
+    this.locksKnown = state.locksKnown;
     this.results.import(state.results);
     this.journal.noteAnswer(FORGET_ANSWERS);
     for (const record of this.results.records()) this.journal.noteAnswer(record);

@@ -69,11 +69,11 @@ export class Durability {
 
   /** Rotates the journals and syncs the disks of every in-sync brick; older generations go when the whole set took part. */
   async checkpoint(): Promise<void> {
-    const { host, followers, serving, stalled, log } = this.#primary;
+    const { host, followers, serving, stalled, log, view } = this.#primary;
     const { journal, store } = host.copy;
     const ready = followers.ready();
     if (!serving || !journal.dirty || stalled) return;
-    const number = Math.max(journal.meta.checkpoint, journal.meta.base) + 1;
+    const number = journal.nextNumber(view.epoch);
     try {
       host.copy.rotate(number);
       await Promise.all([store.sync(), ...ready.map((follower) => followers.call(follower, 'checkpoint', { number }))]);

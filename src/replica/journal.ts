@@ -11,6 +11,8 @@ import type { BrickMeta, JournalDisk } from './store.js';
 
 const ANSWERS_WAITING_MAX = 10_000;
 const KEYS_PER_TURN = 20_000;
+/** Checkpoints of one primary, at most: one in 30 s for 24 days, then epochs and numbers may meet. */
+const NUMBERS_PER_EPOCH = 65_536;
 
 function checkByte(bytes: Uint8Array, start: number, end: number): number {
   let check = 0x5a;
@@ -149,6 +151,15 @@ export class Journal {
 
   get meta(): Readonly<BrickMeta> {
     return this.#meta;
+  }
+
+  /**
+   * The number of a new checkpoint: one that no brick has ever had, also not from an attempt of another primary that was not finished. Otherwise
+   * a brick that was absent could pass for one that took part.
+   */
+  nextNumber(epoch: number): number {
+    const { checkpoint, base } = this.#meta;
+    return Math.max(checkpoint, base, this.#generation, epoch * NUMBERS_PER_EPOCH) + 1;
   }
 
   /** Something changed since the last rotation. */

@@ -291,6 +291,9 @@ export class Member {
         this.#copy.setSession(session, state);
         return {};
       }
+      case 'locksKnown':
+        this.#copy.locksKnown = true;
+        return {};
       case 'seal':
         throw new FsError(Errno.EPROTO, op);
     }

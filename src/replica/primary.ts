@@ -36,7 +36,6 @@ import { answerRead, isRead } from './reads.js';
 import { Recovery } from './recovery.js';
 import { Refusals } from './refusals.js';
 import type { Session, Sessions } from './sessions.js';
-import { Standing } from './standing.js';
 import { SpareSpace } from './space.js';
 import { Stream } from './stream.js';
 
@@ -153,7 +152,6 @@ export class Primary {
 
   #serve(): void {
     const { copy, clock } = this.host;
-    const locksLost = this.host.standing() < Standing.Continuous;
     this.#state = 'serving';
     copy.clearDoubt();
     // The best copy there is has become the truth.
@@ -169,7 +167,7 @@ export class Primary {
     this.followers.connectAll();
     this.updateGate();
     this.followers.joinSealed();
-    this.clients.serve(locksLost);
+    this.clients.serve();
     this.gate.letThrough();
   }
 

@@ -15,6 +15,7 @@ const LOOK_MS = 100;
 export class Recovery {
   readonly #primary: Primary;
   #wake: (() => void) | undefined;
+  #anew = false;
 
   constructor(primary: Primary) {
     this.#primary = primary;
@@ -93,6 +94,22 @@ export class Recovery {
     }
   }
 
+  /**
+   * The loss of power that took data took the end of the journal too: no copy can be compared by it, also not that of a brick that is absent now and lost
+   * nothing. A checkpoint that only bricks have that were made equal from here on tells them from the others.
+   */
+  async #journalAnew(): Promise<void> {
+    const { host, view } = this.#primary;
+    const { copy } = host;
+    if (this.#anew) return;
+    const number = copy.journal.nextNumber(view.epoch);
+    copy.rotate(number);
+    await copy.store.sync();
+    copy.journal.synced(number);
+    copy.journal.complete(number);
+    this.#anew = true;
+  }
+
   /** This disk fails: a member with a copy as good as this one takes the role. */
   async #handOverToEqual(members: Follower[]): Promise<void> {
     const successor = members.find((member) => (member.seal?.standing ?? -1) >= this.#primary.host.standing());
@@ -121,6 +138,7 @@ export class Recovery {
     for (const member of members) for (const key of member.seal?.doubt ?? []) doubt.add(key);
     const own = host.standing();
     try {
+      if (own === Standing.LostData) await this.#journalAnew();
       copy.journal.note([...doubt]);
       const settle = async (member: Follower, how: (catchUp: CatchUp) => Promise<void>): Promise<void> => {
         const catchUp = new CatchUp(primary, member, true);

@@ -54,6 +54,11 @@ export function voidRecord(session: string, requestNumber: number): string {
   return `v${session} ${requestNumber}`;
 }
 
+/** Locks are forgotten by a process that ends; so must be that they were given, or the client would hold one that nobody knows of. */
+export function survivesRestart(op: OpName): boolean {
+  return op !== 'setLock' && op !== 'dropLocks';
+}
+
 /** Journal record: the answers before it are void, another brick's state has won. */
 export const FORGET_ANSWERS = 'x';
 
@@ -138,7 +143,7 @@ export class Results {
     const records: string[] = [];
     for (const [session, { acknowledged, answers }] of this.#sessions) {
       if (acknowledged > 0) records.push(`a${session} ${acknowledged}`);
-      for (const [number, answer] of answers) if (answer.errno === 0) records.push(resultRecord(session, number, answer));
+      for (const [number, answer] of answers) if (answer.errno === 0 && survivesRestart(answer.op)) records.push(resultRecord(session, number, answer));
     }
     return records;
   }

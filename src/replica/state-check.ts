@@ -10,6 +10,8 @@ export interface CopyState {
   /** See SessionTable.export. */
   sessions: string[];
   locks: LockRequest[];
+  /** See Copy.locksKnown. */
+  locksKnown: boolean;
   results: [session: string, acknowledged: number, answers: [number, Answer][]][];
 }
 
@@ -53,8 +55,8 @@ export function parseState(text: string): CopyState {
   } catch (error) {
     throw new FsError(Errno.EPROTO, 'settle', 'the state is not readable', { cause: error });
   }
-  const { sessions, locks, results } = isRecord(state) ? state : {};
-  if (!Array.isArray(sessions) || sessions.length > SESSIONS_MAX || !sessions.every((line) => f.token.check(line)) || !Array.isArray(locks) || !locks.every((lock) => fits(LOCK_FIELDS, lock)) || !Array.isArray(results) || !results.every(isSession))
+  const { sessions, locks, locksKnown, results } = isRecord(state) ? state : {};
+  if (!Array.isArray(sessions) || sessions.length > SESSIONS_MAX || !sessions.every((line) => f.token.check(line)) || !Array.isArray(locks) || !locks.every((lock) => fits(LOCK_FIELDS, lock)) || typeof locksKnown !== 'boolean' || !Array.isArray(results) || !results.every(isSession))
     throw new FsError(Errno.EPROTO, 'settle', 'the state is malformed');
   return state as CopyState;
 }

@@ -104,6 +104,8 @@ export const PEER_OPS = {
   patchRanges: op(30, { gfid: f.gfid, holes: ranges, ranges, data: f.data }, {}),
   /** Directories that were put aside. */
   asides: op(31, {}, { gfids: keyList }),
+  /** After a restart of all bricks: every client has claimed the locks that it holds, and this brick was sent them. */
+  locksKnown: op(32, {}, {}),
 } satisfies Record<string, PeerOpSpec>;
 
 export type PeerOpName = keyof typeof PEER_OPS;

@@ -32,6 +32,8 @@ const KINDS: Record<string, [weight: number, inject: Inject]> = {
   'several killed': [1, (faults) => faults.killSeveral()],
   cut: [3, (faults) => faults.cut(true)],
   'cut one way': [2, (faults) => faults.cut(false)],
+  partition: [3, (faults) => faults.partition()],
+  'cut off from the store': [2, (faults) => faults.cutOffFromStore()],
   'connection reset': [2, (faults) => faults.reset()],
   'slow network': [1, (faults) => faults.slowNetwork()],
   'request repeated': [1, (faults) => faults.replay()],
@@ -43,6 +45,7 @@ const KINDS: Record<string, [weight: number, inject: Inject]> = {
   'disk error': [1, (faults) => faults.diskError()],
   'disk full': [1, (faults) => faults.diskFull()],
   'slow disk': [1, (faults) => faults.slowDisk()],
+  checkpoint: [2, (faults) => faults.checkpoint()],
 };
 
 export class Faults {
@@ -171,6 +174,15 @@ export class Faults {
     this.#host.clientCrashed(client);
   }
 
+  /** No fault, but it comes too seldom by itself for the time that a run takes. */
+  checkpoint(): void {
+    const { cluster } = this.#host;
+    const primary = cluster.brick(cluster.view.primary) as SimBrick | undefined;
+    if (primary?.replica?.serving !== true) return;
+    this.count('checkpoint');
+    void primary.replica.checkpoint();
+  }
+
   // ---------------------------------------------------------------- network
 
   #names(): string[] {
@@ -193,6 +205,28 @@ export class Faults {
     if (from === to) return;
     this.count(both ? 'cut' : 'cut one way');
     this.#cutLines(both ? [`${from}>${to}`, `${to}>${from}`] : [random.chance(0.5) ? `${from}>${to}` : `${to}>${from}`]);
+  }
+
+  /** Two sides, each with some of the bricks and clients; the primary is often with the few. */
+  partition(): void {
+    const { cluster, world } = this.#host;
+    const far = new Set<string>();
+    const primary = cluster.brick(cluster.view.primary) as SimBrick | undefined;
+    if (primary !== undefined && world.random.chance(0.6)) far.add(primary.name);
+    for (const name of this.#names()) if (name !== STORE && world.random.chance(0.3)) far.add(name);
+    const near = this.#names().filter((name) => !far.has(name));
+    this.count('partition');
+    this.#cutLines([...far].flatMap((a) => near.flatMap((b) => [`${a}>${b}`, `${b}>${a}`])));
+  }
+
+  /** A brick, often the primary, and clients that do not hear of views. */
+  cutOffFromStore(): void {
+    const { cluster, world } = this.#host;
+    const primary = cluster.brick(cluster.view.primary) as SimBrick | undefined;
+    const brick = primary !== undefined && world.random.chance(0.7) ? primary : world.random.pick(cluster.bricks);
+    const clients = [...cluster.clients].filter(() => world.random.chance(0.5));
+    this.count('cut off from the store');
+    this.#cutLines([brick, ...clients].flatMap(({ name }) => [`${name}>${STORE}`, `${STORE}>${name}`]));
   }
 
   storeAway(): void {

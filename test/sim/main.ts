@@ -1,10 +1,11 @@
 /**
  * `npm run sim -- --seed N` replays one run, with `--verbose` and what every process logs; `--seeds N --start S` runs a range and prints what it did: seeds,
- * operations, faults by kind, violations. Exit status 1 on a violation.
+ * operations, faults by kind, violations. `--planted NAME` does it with that bug of planted-bugs.ts in the code. Exit status 1 on a violation.
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import type { Log, LogFields } from '../../src/env/log.js';
+import { plantedBug, runPlanted } from './plant.js';
 import { runSeed, type Outcome } from './run-seed.js';
 import { runRange } from './seed-range.js';
 
@@ -25,8 +26,13 @@ function table(faults: Record<string, number>): string {
 }
 
 const string = { type: 'string' } as const;
-const { values } = parseArgs({ options: { seed: string, seeds: string, start: string, threads: string, failures: string, verbose: { type: 'boolean' } } });
-if (values.seed !== undefined) {
+const { values } = parseArgs({ options: { seed: string, seeds: string, start: string, threads: string, failures: string, planted: string, verbose: { type: 'boolean' } } });
+if (values.planted !== undefined) {
+  const words = Object.entries(values).flatMap(([key, value]) => (key === 'planted' ? [] : typeof value === 'string' ? [`--${key}`, value] : [`--${key}`]));
+  const { status, output } = await runPlanted(plantedBug(values.planted), words);
+  console.log(output);
+  process.exitCode = status ?? 1;
+} else if (values.seed !== undefined) {
   const outcome = await runSeed(Number(values.seed), values.verbose === true ? consoleLog({}) : undefined);
   show(outcome);
   console.log(`${outcome.operations} operations in ${(outcome.virtualMs / 1000).toFixed(1)} s of virtual time, digest ${outcome.digest.toString(16)}; faults:\n${table(outcome.faults)}`);

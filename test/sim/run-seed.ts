@@ -217,7 +217,10 @@ class Run implements ActorHost {
     this.#dark = true;
     for (const actor of this.#actors) actor.client.crash();
     this.#actors.clear();
-    for (const brick of cluster.bricks) if (brick.alive) brick.crash(true);
+    for (const brick of cluster.bricks) {
+      if (brick.alive) brick.crash(true);
+      else if (this.world.random.chance(0.5)) brick.losePowerWhileDown();
+    }
     const before = this.histories;
     this.#past.push(before);
     const client = new SimClient(cluster, `c${++this.#clients}`);
@@ -299,7 +302,7 @@ function difference(ours: string, theirs: string): string {
   return [...a.filter((line) => !b.includes(line)).map((line) => `- ${line}`), ...b.filter((line) => !a.includes(line)).map((line) => `+ ${line}`)].join('\n');
 }
 
-const TRACED_CHARACTERS_MAX = 300;
+const TRACED_CHARACTERS_MAX = 2000;
 
 function trace(log: Log, at: number, from: string, to: string, message: Message): void {
   if (message.kind === 'ping' || message.kind === 'pong') return;

@@ -172,8 +172,9 @@ export class SimBrick implements Host {
   /** kill -9, or with `power` also the loss of what was not synced. What the dead process still does, it does to a copy that nobody sees. */
   crash(power: boolean): void {
     if (!this.alive) return;
-    const { network, world, authority } = this.cluster;
+    const { network, world, authority, log } = this.cluster;
     world.note(`${this.name} ${power ? 'loses power' : 'is killed'}`);
+    log.debug(`${world.now.toFixed(1)} ${this.name} ${power ? 'loses power' : 'is killed'}`);
     this.alive = false;
     this.stopped = false;
     this.replica = undefined;
@@ -189,6 +190,15 @@ export class SimBrick implements Host {
       this.disk = this.disk.afterKill();
     }
     authority.brickDied(this, power);
+  }
+
+  /** The machine loses power while the process is down. */
+  losePowerWhileDown(): void {
+    const { random } = this.cluster.world;
+    this.store = this.store.afterPowerLoss(random);
+    this.disk = this.disk.afterPowerLoss(random);
+    this.bootId = `boot${this.incarnation} down`;
+    this.lossy = true;
   }
 
   /** Keys that the journal has since the last checkpoint of the whole set. */

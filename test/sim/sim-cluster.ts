@@ -77,9 +77,9 @@ export class SimCluster {
     for (const other of this.bricks) {
       if (other.lossy && other.replica?.status().continuous === true && this.view.inSync.includes(other.id)) other.lossy = false;
     }
-    const lossy = this.bricks.filter((other) => other.lossy || other === brick).length;
-    const whole = this.view.inSync.some((id) => id !== brick.id && !this.brick(id).lossy);
-    return whole && lossy <= this.bricks.length - majority(this.bricks.length);
+    const whole = (other: SimBrick): boolean => !other.lossy && !other.disk.readMeta().unsettled;
+    const lossy = this.bricks.filter((other) => !whole(other) || other === brick).length;
+    return this.view.inSync.some((id) => id !== brick.id && whole(this.brick(id))) && lossy <= this.bricks.length - majority(this.bricks.length);
   }
 
   /** The gluond of the client's node tells it of the view. */

@@ -1,0 +1,148 @@
+/**
+ * Bugs that are planted to prove the simulator: each is an exact replacement in the compiled code of `src`, in a copy, and must be caught within SEEDS_MAX seeds
+ * from its first seed. The source itself has no hooks for this.
+ *
+ * Where a change of the source moves an anchor, the test says so: find what the plant breaks in its new form and move the anchor there. Where the generator
+ * has changed so much that a bug is not met any more from its first seed, look for another one with
+ * `npm run sim -- --planted NAME --seeds 2000 --failures 1`.
+ */
+export interface PlantedBug {
+  name: string;
+  /** File below src, `.js`; exact text that occurs once; what stands there instead. */
+  patches: [file: string, anchor: string, replacement: string][];
+  /** Where the search begins: a seed that catches it with the generator of now. */
+  from: number;
+}
+
+export const SEEDS_MAX = 150;
+
+export const PLANTED_BUGS: PlantedBug[] = [
+  {
+    name: 'acknowledges before a secondary has applied',
+    patches: [
+      ['replica/stream.js', "follower?.state === 'ready' ? follower.acknowledged : this.#committed", "follower?.state === 'ready' ? this.#sequence : this.#committed"],
+      ['replica/stream.js', 'if (!waits)', 'if (true)'],
+    ],
+    from: 1,
+  },
+  {
+    name: 'serves before every member is sealed',
+    patches: [['replica/recovery.js', 'if (sealed.length === members.length && (await this.#settleAll(sealed)))', 'if (await this.#settleAll(sealed))']],
+    from: 1,
+  },
+  {
+    name: 'a member takes changes from a primary that another replaced',
+    patches: [['replica/member.js', 'if (channel !== this.#primary || this.#host.view().primary !== this.#primaryBrick) {', 'if (false) {']],
+    from: 1,
+  },
+  {
+    name: 'a member is sealed for a view that is over',
+    patches: [
+      ['replica/member.js', 'if (view.epoch < known.epoch || view.epoch < this.#epoch)', 'if (false)'],
+      ['replica/member.js', 'if (channel !== this.#primary || this.#host.view().primary !== this.#primaryBrick) {', 'if (channel !== this.#primary) {'],
+      ['replica/member.js', 'else if (channel !== this.#primary || this.#host.view().primary !== brick)', 'else if (channel !== this.#primary)'],
+    ],
+    from: 1,
+  },
+  {
+    name: 'serves after the lease ran out',
+    patches: [['replica/replica.js', 'leaseLive: () => env.clock.now() < this.#leaseUntil', 'leaseLive: () => true']],
+    from: 1,
+  },
+  {
+    name: 'a rename does not note its new name in the journal',
+    patches: [['replica/plan.js', 'const keys = [nameKey(args.parent, args.name), nameKey(args.newParent, args.newName), ', 'const keys = [nameKey(args.parent, args.name), ']],
+    from: 1,
+  },
+  {
+    name: 'an unlink does not note the name in the journal',
+    patches: [['replica/plan.js', '[nameKey(args.parent, args.name), inodeKey(args.parent), inodeKey(child.gfid)])', '[inodeKey(args.parent), inodeKey(child.gfid)])']],
+    from: 1,
+  },
+  {
+    name: 'the answers are dropped when another primary takes over',
+    patches: [['replica/primary.js', 'copy.clearDoubt();', 'copy.clearDoubt(); copy.results.import([]);']],
+    from: 1,
+  },
+  {
+    name: 'the worse copy is the source of a resync',
+    patches: [['replica/recovery.js', 'if (best > host.standing()) {', 'if (false) {']],
+    from: 1,
+  },
+  {
+    name: 'a copy that lost unsynced data counts as intact',
+    patches: [['replica/replica.js', "const sameBoot = journal.meta.bootId === env.bootId || journal.meta.bootId === '';", 'const sameBoot = true;']],
+    from: 1,
+  },
+  {
+    name: 'a copy that was half made equal counts as intact',
+    patches: [['replica/replica.js', 'if (this.#copy.journal.meta.unsettled)', 'if (false)']],
+    from: 1,
+  },
+  {
+    name: 'read leases are not recalled',
+    patches: [['replica/leases.js', 'if (waits === undefined)', 'if (true)']],
+    from: 1,
+  },
+  {
+    name: 'a new primary does not wait for the leases of the old one to run out',
+    patches: [['replica/primary.js', 'if (this.#view.epoch > 1) {', 'if (false) {']],
+    from: 1,
+  },
+  {
+    name: 'a request that comes again is carried out again',
+    patches: [['replica/mutations.js', 'if (known !== undefined && !unlocks(op, message.args)) {', 'if (false) {']],
+    from: 1,
+  },
+  {
+    name: 'an answer is written after a change that must not be made twice',
+    patches: [['replica/copy.js', 'const intent = requestNumber === 0 ? undefined : intentOf(this.store, change);', 'const intent = undefined;']],
+    from: 1,
+  },
+  {
+    name: 'a checkpoint drops generations while a brick is absent',
+    patches: [
+      ['replica/durability.js', 'if (!whole || this.#primary.stopped)', 'if (this.#primary.stopped)'],
+      ['replica/journal.js', 'this.updateMeta({ base: number });', ''],
+    ],
+    from: 1,
+  },
+  {
+    name: 'a read does not wait for the change under way',
+    patches: [['replica/reads.js', 'if (!primary.locks.free(...locks)) {', 'if (false) {']],
+    from: 1,
+  },
+  {
+    name: 'changes that arrive during a resync are forgotten',
+    patches: [['replica/catch-up.js', 'this.touch(keys);\n            return false;', 'return false;']],
+    from: 1,
+  },
+  {
+    name: 'fsync does not reach the members',
+    patches: [['replica/durability.js', 'work.push(this.#syncAt(follower, gfid, dataOnly));', ';']],
+    from: 1,
+  },
+  {
+    name: 'fsync does not reach the disk of the primary',
+    patches: [['replica/durability.js', 'primary.host.copy.store.fsync(gfid, dataOnly).catch(', 'Promise.resolve().catch(']],
+    from: 1,
+  },
+  {
+    name: 'locks that were lost with all bricks are given before their holders claimed them',
+    patches: [['replica/clients.js', 'if (!this.#locksLost || this.#unclaimed.size === 0)', 'if (true)']],
+    from: 1,
+  },
+  {
+    name: 'a disk error of the primary is the answer',
+    patches: [['replica/refusals.js', 'return DISK_ERRORS.has(errno) && ', 'return false && ']],
+    from: 1,
+  },
+  {
+    name: 'a write at a revoked session takes effect',
+    patches: [
+      ['replica/mutations.js', 'return !this.#primary.host.copy.sessions.has(mutation.sessionId);', 'return false;'],
+      ['replica/clients.js', 'if (!message.begins || this.#revoking.has(session.id)) {', 'if (false) {'],
+    ],
+    from: 1,
+  },
+];
