@@ -6,6 +6,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
+import { matchesAddress } from '../base/address-pattern.js';
 import { makeDirectories } from '../platform/make-directories.js';
 import { LostError } from '../base/errno.js';
 import { LargeBuffers } from '../base/large-buffers.js';
@@ -252,14 +253,7 @@ function pingTimeoutMs(config: BrickConfig): number {
 function admits(config: BrickConfig, remote: string): boolean {
   if (remote.startsWith('/') || remote.startsWith('unix')) return true;
   const host = remote.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
-  const listed = (option: string | undefined): boolean =>
-    (option ?? '').split(',').some((pattern) => {
-      const text = pattern
-        .trim()
-        .replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&')
-        .replaceAll('*', '.*');
-      return text !== '' && new RegExp(`^${text}$`).test(host);
-    });
+  const listed = (option: string | undefined): boolean => matchesAddress(option ?? '', host);
   const { options } = config.spec;
   if (listed(options['auth.reject'])) return false;
   const allow = options['auth.allow'];

@@ -9,6 +9,7 @@ import {
   type ServerWritableStream,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
+import { matchesAddress } from '../base/address-pattern.js';
 import { Errno, FsError, LostError } from '../base/errno.js';
 import { optionHelp, findOption } from '../cluster/option-values.js';
 import { OPTIONS } from '../cluster/options.js';
@@ -77,18 +78,6 @@ export function resultOf(error: unknown, quorumProblem = ''): Result {
     opErrno: Errno.EIO,
     message: `an error inside gluond: ${error instanceof Error ? error.message : String(error)}; see its log`,
   };
-}
-
-/** `address` matches a pattern of auth.allow: * stands for anything. */
-export function matchesAddress(patterns: string, address: string): boolean {
-  const plain = address.replace(/^::ffff:/, '');
-  return patterns.split(',').some((pattern) => {
-    const text = pattern
-      .trim()
-      .replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&')
-      .replaceAll('*', '.*');
-    return text !== '' && new RegExp(`^${text}$`).test(plain);
-  });
 }
 
 function checkScrubs(volume: VolumeRecord): void {
