@@ -50,6 +50,8 @@ export interface ClientOptions {
   onRevoked?: (session: string) => void;
   /** What the leases on these inodes allowed to keep elsewhere (the kernel) must be gone when the promise resolves. */
   invalidate?: (gfids: readonly Gfid[]) => Promise<void>;
+  /** A copy of data that was read, for the caller to keep. */
+  copyOf?: (data: Uint8Array) => Uint8Array;
 }
 
 const DIAL_MS = 2000;
@@ -86,6 +88,7 @@ export class VolumeClient {
   #log: Log;
   readonly #frameTimeoutMs: number;
   readonly #invalidate: (gfids: readonly Gfid[]) => Promise<void>;
+  readonly #copyOf: (data: Uint8Array) => Uint8Array;
   readonly #onBegun: (() => void) | undefined;
   readonly #onRevoked: ((session: string) => void) | undefined;
   #session: string;
@@ -123,6 +126,7 @@ export class VolumeClient {
     this.#onRevoked = options.onRevoked;
     this.#log = env.log.child({ session: this.#session });
     this.#frameTimeoutMs = options.frameTimeoutMs ?? 0;
+    this.#copyOf = options.copyOf ?? ((data): Uint8Array => Buffer.from(data));
     this.#invalidate = options.invalidate ?? ((): Promise<void> => Promise.resolve());
     this.#held = this.#newHeld(options.opens ?? []);
     this.#acknowledgements = new Acknowledgements(env.clock.now() + (options.holdAcknowledgedMs ?? 0));
@@ -421,7 +425,7 @@ export class VolumeClient {
     if (message.errno === 0 && isTooLong(op, args, message.result)) {
       pending.reject(new FsError(Errno.EIO, op, 'the brick answered with more than was asked for'));
     } else if (message.errno === 0) {
-      ownResult(message);
+      ownResult(message, this.#copyOf);
       if (requestNumber > 0) this.#held.settled(op, args, message.result, requestNumber);
       pending.resolve(message.result);
     } else pending.reject(new FsError(message.errno, op));
@@ -605,8 +609,8 @@ function isTooLong(op: OpName, args: unknown, result: unknown): boolean {
 }
 
 /** What is used after the call that received it; large payloads have a buffer of their own already. */
-function ownResult(message: MessageOf<'reply'>): void {
+function ownResult(message: MessageOf<'reply'>, copyOf: (data: Uint8Array) => Uint8Array): void {
   const result = message.result as { data?: Uint8Array; value?: Uint8Array } | undefined;
-  if (result?.data !== undefined && result.data.byteLength < OWN_PAYLOAD_BYTES) result.data = Buffer.from(result.data);
+  if (result?.data !== undefined && result.data.byteLength < OWN_PAYLOAD_BYTES) result.data = copyOf(result.data);
   if (result?.value !== undefined) result.value = Buffer.from(result.value);
 }

@@ -184,6 +184,7 @@ class BrickProcess {
       pingTimeoutMs: () => pingTimeoutMs(this.#config as BrickConfig),
       healThrottle: () => this.#config?.spec.options['cluster.heal-throttle'] !== 'off',
       giveBack: (data) => this.#buffers.give(data),
+      copyOf: (data) => this.#buffers.copy(data),
     });
     if (this.#pendingView !== undefined) this.#replica.setView(this.#pendingView);
     if (this.#pendingLeaseUntil > this.#clock.now())

@@ -83,6 +83,7 @@ class MountedVolume implements OpenVolume {
         holdAcknowledgedMs: takeover ? HOLD_ACKNOWLEDGED_MS : 0,
         frameTimeoutMs: frameTimeoutMs(spec),
         invalidate: (gfids) => this.#invalidate(gfids),
+        copyOf: (data) => this.#buffers.copy(data),
       },
     );
     this.#client.update(spec, view);

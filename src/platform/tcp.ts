@@ -154,7 +154,7 @@ class TcpChannel implements Channel<Message> {
     this.#pendingBytes += this.#out.at - start;
     if (payload !== undefined) {
       this.#addPayload(payload);
-      if (message.kind === 'reply' && payload.byteLength > COPY_BYTES_MAX) this.#ownPayloads.add(payload);
+      if (message.kind === 'reply') this.#released(payload);
     }
     this.#sentThisTurn++;
     if (this.#pendingBytes > FLUSH_BYTES || (this.#sentThisTurn === 1 && !this.#batching)) this.#flush();
@@ -171,6 +171,12 @@ class TcpChannel implements Channel<Message> {
     const socket = this.#socket;
     socket.destroySoon();
     setTimeout(() => socket.destroy(), CLOSE_MS).unref();
+  }
+
+  /** Nobody but this channel refers to the payload of an answer. */
+  #released(payload: Uint8Array): void {
+    if (payload.byteLength > COPY_BYTES_MAX) this.#ownPayloads.add(payload);
+    else this.#buffers.give(payload);
   }
 
   #addPayload(payload: Uint8Array): void {

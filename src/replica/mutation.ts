@@ -55,14 +55,14 @@ export function dataAccess(op: OpName, args: unknown, existing: Gfid | ''): Data
 export const OPENING = new Set<OpName>(['create', 'open', 'tmpfile']);
 
 /** What must outlive the call that received it; large payloads have a buffer of their own already. */
-export function own(message: MessageOf<'request'>): MessageOf<'request'> {
-  return { ...message, args: ownArgs(message.op, message.args) } as MessageOf<'request'>;
+export function own(message: MessageOf<'request'>, copyOf: (data: Uint8Array) => Uint8Array): MessageOf<'request'> {
+  return { ...message, args: ownArgs(message.op, message.args, copyOf) } as MessageOf<'request'>;
 }
 
-export function ownArgs(op: OpName, args: unknown): unknown {
+export function ownArgs(op: OpName, args: unknown, copyOf: (data: Uint8Array) => Uint8Array): unknown {
   if (op === 'write') {
     const write = args as Args<'write'>;
-    return write.data.byteLength >= OWN_PAYLOAD_BYTES ? write : { ...write, data: Buffer.from(write.data) };
+    return write.data.byteLength >= OWN_PAYLOAD_BYTES ? write : { ...write, data: copyOf(write.data) };
   }
   if (op === 'setxattr') return { ...(args as Args<'setxattr'>), value: Buffer.from((args as Args<'setxattr'>).value) };
   return args;

@@ -61,7 +61,7 @@ export class Mutations {
     session.underWay.set(requestNumber, id);
     const mutation: Mutation = {
       session, sessionId: session.id, id, requestNumber, acknowledged: message.acknowledged, op,
-      args: ownArgs(op, message.args), begun: session.lastSeen,
+      args: ownArgs(op, message.args, this.#primary.host.copyOf), begun: session.lastSeen,
     };
     if (OPENING.has(op) && session.opens.size >= OPENS_MAX) this.finish(mutation, Errno.ENFILE, undefined);
     else if (op === 'release') this.#release(mutation, message.args as Args<'release'>);

@@ -60,6 +60,8 @@ export interface PrimaryHost {
   readonly healThrottle: () => boolean;
   /** Memory of a large payload that is not needed any more. */
   giveBack(data: Uint8Array): void;
+  /** A copy of what may be overwritten when this returns; `giveBack` takes it. */
+  copyOf(this: void, data: Uint8Array): Uint8Array;
   /** See PEER_OPS.seal: of this brick's own copy. */
   standing(): number;
   /** This brick serves as primary: from now on its copy is continuous. */
@@ -200,7 +202,7 @@ export class Primary {
     if (!this.serving) {
       if (this.gate.size >= HELD_MAX) channel.close('too many requests are waiting for recovery');
       else {
-        const kept = own(message);
+        const kept = own(message, this.host.copyOf);
         this.gate.hold(() => this.request(session, channel, kept));
       }
       return;

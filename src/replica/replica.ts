@@ -39,6 +39,8 @@ export interface ReplicaEnv {
   healThrottle?(): boolean;
   /** Memory of a large payload that is not needed any more. */
   giveBack(data: Uint8Array): void;
+  /** A copy of what may be overwritten when this returns; `giveBack` takes it. */
+  copyOf(this: void, data: Uint8Array): Uint8Array;
 }
 
 const RETURN_PAUSE_MS = 1000;
@@ -234,6 +236,7 @@ export class Replica {
       healThrottle: () => env.healThrottle?.() ?? true,
       standing: () => this.#standing(),
       giveBack: (data) => env.giveBack(data),
+      copyOf: env.copyOf,
       joined: (epoch) => this.#joined(epoch),
       adoptView: (view) => this.setView(view),
     };

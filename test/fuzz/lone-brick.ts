@@ -95,6 +95,7 @@ export class LoneBrick implements Target {
       dial: () => Promise.reject(new LostError('there is no other brick')),
       pingTimeoutMs: () => 10_000,
       giveBack: () => undefined,
+      copyOf: (data) => Buffer.from(data),
     });
     this.server = new BrickServer({
       brick: SELF, bricks, volume: VOLUME, secret: SECRET, ...this.#env, log: silentLog, view: () => this.replica.view, replica: () => this.replica, admits: () => true,

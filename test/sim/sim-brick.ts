@@ -104,6 +104,7 @@ export class SimBrick implements Host {
         dialBrick({ network: net, clock, random }, { host: cluster.brick(brick).name, port: 1 }, DIAL_MS, { role: 'brick', id, brick, volume: spec.id, secret }),
       pingTimeoutMs: () => cluster.pingTimeoutMs,
       giveBack: () => undefined,
+      copyOf: (data) => Buffer.from(data),
     });
     // A crash may have come in the middle of the start.
     if (!alive()) return;

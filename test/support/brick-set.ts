@@ -98,6 +98,7 @@ export class BrickSet {
       dial: (sibling) => this.#dial(id, sibling),
       pingTimeoutMs: () => this.pingTimeoutMs,
       giveBack: () => undefined,
+      copyOf: (data) => Buffer.from(data),
     });
     replica.renewLease(LEASE_MS);
     this.#running.set(id, { open, replica, server, listeners: [tcp, local] });
