@@ -26,8 +26,10 @@ export interface BrickServerOptions {
   brick: BrickId;
   bricks: readonly BrickId[];
   volume: string;
-  /** 64 hex digits. */
+  /** 64 hex digits; of clients. */
   secret: string;
+  /** Of sibling bricks; the same as `secret` when absent. */
+  brickSecret?: string | undefined;
   clock: Clock;
   random: Random;
   log: Log;
@@ -62,11 +64,11 @@ export class BrickServer {
       oldest?.close('too many connections that prove nothing');
     }
     this.#strangers.add(channel);
-    const { brick, volume, secret, view } = this.#options;
+    const { brick, volume, secret, brickSecret, view } = this.#options;
     answerHandshake(
       this.#options,
       channel,
-      { brick, volume, secret, view, refuse: (caller) => this.#refusal(channel, caller) },
+      { brick, volume, secret, brickSecret, view, refuse: (caller) => this.#refusal(channel, caller) },
       (caller) => {
         this.#strangers.delete(channel);
         this.#admit(channel, caller);

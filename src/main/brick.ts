@@ -23,6 +23,7 @@ import { descriptorSink, fileSink, isLogLevel, JsonLog } from '../platform/log.j
 import { TcpNetwork } from '../platform/tcp.js';
 import { Replica } from '../replica/replica.js';
 import { dialBrick } from '../wire/dial.js';
+import { secretOfClients } from '../wire/handshake.js';
 import type { Message } from '../wire/messages.js';
 
 const DIAL_MS = 2000;
@@ -153,7 +154,8 @@ class BrickProcess {
       brick,
       bricks,
       volume,
-      secret: config.spec.secret,
+      secret: secretOfClients(config.spec.secret),
+      brickSecret: config.spec.secret,
       clock: this.#clock,
       random: this.#random,
       log: this.#log,

@@ -23,6 +23,7 @@ import type { Volumes } from '../cluster/volumes.js';
 import type { Log } from '../env/log.js';
 import { EMPTY_VIEW } from '../fops/view.js';
 import { specToMessage } from '../wire/brick-control.js';
+import { secretOfClients } from '../wire/handshake.js';
 import type {
   NodeMessage,
   OptionInForceMessage,
@@ -341,9 +342,8 @@ export class ManagementService {
         fail(new Refused(`${caller.address} may not mount ${name}: see its option auth.allow`, Errno.EACCES));
         return;
       }
-      const spec = specToMessage(
-        volumes.spec(volume, caller.here ? (brick) => this.#parts.socketOf(brick) : undefined),
-      );
+      const whole = volumes.spec(volume, caller.here ? (brick) => this.#parts.socketOf(brick) : undefined);
+      const spec = specToMessage({ ...whole, secret: secretOfClients(whole.secret) });
       const event: WatchVolumeEventMessage = {
         result: DONE,
         spec,

@@ -112,9 +112,17 @@ export function callHandshake(
   channel.send({ kind: 'hello', version: PROTOCOL_VERSION, volume, role, id, nonce });
 }
 
+/** What clients of a volume are told in the place of its secret: who knows this one alone cannot pass for a brick. */
+export function secretOfClients(secret: string): string {
+  return createHmac('sha256', Buffer.from(secret, 'hex')).update('clients').digest('hex');
+}
+
 export interface AnswerOptions {
   volume: string;
+  /** That clients know. */
   secret: string;
+  /** That only bricks know; the same as `secret` when absent. */
+  brickSecret?: string | undefined;
   brick: BrickId;
   /** Why this caller is not let in although it knows the secret; undefined to let it in. */
   refuse?: (caller: Caller) => { errno: number; reason: string } | undefined;
@@ -133,7 +141,8 @@ export function answerHandshake(
   onReady: (caller: Caller) => void,
   onFailed: (reason: string) => void,
 ): void {
-  const { volume, secret, brick } = options;
+  const { volume, brick } = options;
+  const secretFor = ({ role }: Caller): string => (role === 'brick' ? (options.brickSecret ?? options.secret) : options.secret);
   const nonce = env.random.bytes(NONCE_BYTES);
   let caller: (Caller & { nonce: Uint8Array }) | undefined;
   let over = false;
@@ -160,12 +169,12 @@ export function answerHandshake(
         kind: 'challenge',
         brick,
         nonce,
-        proof: proof(secret, 'brick', caller, brick, caller.nonce, nonce),
+        proof: proof(secretFor(caller), 'brick', caller, brick, caller.nonce, nonce),
       });
     }
   };
   const proved = (message: MessageOf<'prove'>, who: Caller & { nonce: Uint8Array }): void => {
-    if (!equal(message.proof, proof(secret, 'caller', who, brick, who.nonce, nonce))) {
+    if (!equal(message.proof, proof(secretFor(who), 'caller', who, brick, who.nonce, nonce))) {
       refuse(Errno.EACCES, 'the secret of the volume was not proved');
       return;
     }

@@ -5,6 +5,7 @@ import {
   callHandshake,
   answerHandshake,
   HANDSHAKE_MS,
+  secretOfClients,
   type AnswerOptions,
   type CallOptions,
   type Caller,
@@ -133,4 +134,17 @@ test('silence ends on both sides after the time limit', async () => {
 test('anything else before the handshake is over closes the connection', async () => {
   const { brick } = await shake({}, {}, (message) => (message.kind === 'prove' ? { kind: 'ping', id: 1 } : message));
   assert.match(JSON.stringify(brick), /sent ping during the handshake/);
+});
+
+test('who knows only what clients know cannot pass for a brick', async () => {
+  const brickSecret = '77'.repeat(32);
+  const secret = secretOfClients(brickSecret);
+  const answer = { secret, brickSecret };
+  assert.deepEqual((await shake({ secret }, answer)).brick, { role: 'client', id: SESSION });
+  assert.deepEqual((await shake({ role: 'brick', secret: brickSecret }, answer)).brick, { role: 'brick', id: SESSION });
+  for (const call of [{ role: 'brick', secret }, { role: 'client', secret: brickSecret }] as const) {
+    const { caller, brick } = await shake(call, answer);
+    assert.ok(caller instanceof FsError, `${call.role}: ${String(caller)}`);
+    assert.equal(typeof brick, 'string');
+  }
 });
