@@ -58,6 +58,8 @@ const CALL_MS = 5_000;
 const CALL_BYTES_MAX = 16 << 20;
 /** Calls at once on one connection. */
 const CALLS_MAX = 256;
+/** A connection over TCP without a call under way is closed after so long; its other end connects again when it needs to. */
+const IDLE_MS = 60_000;
 
 class Gluond {
   readonly #args: Arguments;
@@ -217,7 +219,7 @@ class Gluond {
 
   async #serve(): Promise<void> {
     const limits = { 'grpc.max_receive_message_length': CALL_BYTES_MAX, 'grpc.max_concurrent_streams': CALLS_MAX };
-    const tcp = new Server(limits);
+    const tcp = new Server({ ...limits, 'grpc.max_connection_idle_ms': IDLE_MS });
     const local = new Server(limits);
     this.#servers = [tcp, local];
     this.#listener = new TlsListener(tcp, this.#material, this.#log);

@@ -19,6 +19,9 @@ export interface TlsMaterial {
 const HANDSHAKE_MS = 5_000;
 /** Connections at once: far more than any pool needs, far less than would hurt. */
 const CONNECTIONS_MAX = 4_096;
+/** Of those without a certificate of the pool, from one address: nodes find room however many strangers come. */
+const STRANGERS_PER_ADDRESS_MAX = 256;
+const STRANGERS_MAX = 3_072;
 
 export class TlsListener {
   readonly #log: Log;
@@ -26,6 +29,9 @@ export class TlsListener {
   /** By "address:port" of the other end, as grpc-js names it. */
   readonly #identities = new Map<string, string>();
   readonly #sockets = new Set<TLSSocket>();
+  /** Connections without a certificate, by address. */
+  readonly #strangers = new Map<string, number>();
+  #strangerCount = 0;
 
   constructor(server: Server, material: TlsMaterial, log: Log) {
     this.#log = log;
@@ -45,6 +51,7 @@ export class TlsListener {
       const remote = `${socket.remoteAddress}:${socket.remotePort}`;
       const identity = identityOf(socket);
       if (identity !== '') this.#identities.set(remote, identity);
+      else if (!this.#letIn(socket)) return;
       this.#sockets.add(socket);
       socket.on('error', () => socket.destroy());
       socket.on('close', () => {
@@ -57,6 +64,26 @@ export class TlsListener {
       this.#log.debug('a connection did not become encrypted', { reason: error.message, remote: socket.remoteAddress });
       socket.destroy();
     });
+  }
+
+  /** Counts a connection without a certificate; false when there are too many, and it is closed. */
+  #letIn(socket: TLSSocket): boolean {
+    const address = socket.remoteAddress ?? '';
+    const count = this.#strangers.get(address) ?? 0;
+    if (count >= STRANGERS_PER_ADDRESS_MAX || this.#strangerCount >= STRANGERS_MAX) {
+      socket.on('error', () => undefined);
+      socket.destroy();
+      return false;
+    }
+    this.#strangers.set(address, count + 1);
+    this.#strangerCount++;
+    socket.on('close', () => {
+      const left = (this.#strangers.get(address) ?? 1) - 1;
+      this.#strangerCount--;
+      if (left === 0) this.#strangers.delete(address);
+      else this.#strangers.set(address, left);
+    });
+    return true;
   }
 
   listen(address: HostPort): Promise<HostPort> {
