@@ -199,7 +199,7 @@ export class EtcdClient {
     }
   }
 
-  /** For requests that change nothing, or the same when repeated: tries every endpoint, until `timeoutMs`. */
+  /** For requests that change nothing, or the same when repeated: tries every endpoint, with growing patience, until `timeoutMs`. */
   async retry<R>(
     service: ServiceName,
     method: string,
@@ -208,13 +208,13 @@ export class EtcdClient {
     signal?: AbortSignal,
   ): Promise<R> {
     const until = performance.now() + timeoutMs;
-    for (;;) {
+    for (let patienceMs = SLOW_MS; ; patienceMs = Math.min(CALL_MS, patienceMs * 2)) {
       try {
         return await this.call<R>(
           service,
           method,
           request,
-          Math.max(100, Math.min(CALL_MS, until - performance.now())),
+          Math.max(100, Math.min(patienceMs, until - performance.now())),
         );
       } catch (error) {
         if (!(error instanceof LostError) || signal?.aborted === true || performance.now() + 50 >= until) throw error;

@@ -18,6 +18,9 @@ export interface Follower {
    */
   state: 'down' | 'joining' | 'ready' | 'catchingUp';
   acknowledged: number;
+  /** See `watch`: what it had acknowledged when last looked at, and for how long that did not change although something waits. */
+  watched: number;
+  silentMs: number;
   catchUp: CatchUp | undefined;
   /** Its disk failed when it was to be made equal last. */
   refuses: boolean;
@@ -30,6 +33,14 @@ const REDIAL_MS_MIN = 20;
 const REDIAL_MS_MAX = 1000;
 const INTERRUPTED_MS = 1000;
 const STATE_PART_BYTES = 1 << 19;
+
+export const WATCH_MS = 250;
+/**
+ * A member that is connected, but acknowledges nothing for this part of network.ping-timeout, leaves the set: its disk or its network hangs. When nobody
+ * acknowledges, it is rather this brick or the whole machine that is slow, and there is more patience.
+ */
+const SILENT_PART = 0.4;
+const SILENT_PART_ALL = 0.8;
 
 export class Followers {
   readonly #primary: Primary;
@@ -64,6 +75,19 @@ export class Followers {
     return [...this.#followers.values()].filter((follower) => follower.state === 'ready' && this.#primary.view.inSync.includes(follower.brick));
   }
 
+  /** Called every WATCH_MS: lets go of a member that stopped acknowledging. */
+  watch(): void {
+    const { host, stream } = this.#primary;
+    const ready = this.ready();
+    for (const follower of ready) {
+      const stands = follower.acknowledged < stream.sequence && follower.acknowledged === follower.watched;
+      follower.silentMs = stands ? follower.silentMs + WATCH_MS : 0;
+      follower.watched = follower.acknowledged;
+    }
+    const limitMs = host.pingTimeoutMs() * (ready.every((follower) => follower.silentMs > 0) ? SILENT_PART_ALL : SILENT_PART);
+    for (const follower of ready) if (follower.silentMs >= limitMs) follower.link?.close('it acknowledges nothing');
+  }
+
   stop(reason: string): void {
     for (const follower of this.#followers.values()) {
       follower.catchUp?.stop(reason);
@@ -93,7 +117,7 @@ export class Followers {
     const { view, host } = this.#primary;
     for (const brick of [...view.inSync, ...view.catchingUp]) {
       if (brick === host.brick || this.#followers.has(brick)) continue;
-      const follower: Follower = { brick, link: undefined, state: 'down', acknowledged: 0, catchUp: undefined, refuses: false, seal: undefined };
+      const follower: Follower = { brick, link: undefined, state: 'down', acknowledged: 0, watched: 0, silentMs: 0, catchUp: undefined, refuses: false, seal: undefined };
       this.#followers.set(brick, follower);
       void this.#keepConnected(follower);
     }

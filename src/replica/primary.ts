@@ -21,7 +21,7 @@ import type { Authority } from './authority.js';
 import { Clients } from './clients.js';
 import type { Copy } from './copy.js';
 import { Durability } from './durability.js';
-import { Followers, type Follower } from './followers.js';
+import { Followers, WATCH_MS, type Follower } from './followers.js';
 import { Gate } from './gate.js';
 import { Heals } from './heals.js';
 import { InodeLocks } from './inode-locks.js';
@@ -150,6 +150,9 @@ export class Primary {
     );
     this.#every(CHECKPOINT_MS, () => void this.checkpoint());
     this.#every(TICK_MS, () => this.#tick());
+    this.#every(WATCH_MS, () => {
+      if (this.serving) this.followers.watch();
+    });
   }
 
   #serve(): void {

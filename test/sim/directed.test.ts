@@ -147,6 +147,17 @@ void describe('a replica set', () => {
     const whole = (): boolean => cluster.view.inSync.length === 5 && cluster.bricks.every((brick) => brick.replica?.status().continuous === true);
     assert.ok(await world.run(whole, world.now + 30_000));
   });
+
+  void it('goes on without a member whose link carries nothing, in less than half of the ping timeout', async () => {
+    const { world, cluster, client } = await formed(5);
+    const primary = cluster.brick(cluster.view.primary);
+    const silent = cluster.bricks.find((brick) => brick !== primary) as SimBrick;
+    cluster.network.cuts.add(`${silent.name}>${primary.name}`);
+    const began = world.now;
+    assert.ok(await settles(world, mkdir(client, 'beside')));
+    assert.ok(world.now - began < 5_500, `${world.now - began} ms`);
+    assert.ok(!cluster.view.inSync.includes(silent.id));
+  });
 });
 
 async function value<T>(world: World, work: Promise<T>): Promise<T> {
