@@ -7,6 +7,7 @@ import { Notify } from './abi-constants.js';
 import type { FuseDevice } from './device.js';
 import { write64 } from './message.js';
 import type { NodeTable } from './nodes.js';
+import type { PageVersions } from './page-versions.js';
 
 /** The kernel learns of an inode a moment after the answer that names it was taken: until then it says that it does not know it. */
 const UNKNOWN_RETRIES_MAX = 50;
@@ -19,17 +20,19 @@ const UNKNOWN_RETRY_MS = 5;
 export class Invalidator {
   readonly #device: FuseDevice;
   readonly #nodes: NodeTable;
+  readonly #pages: PageVersions;
   readonly #clock: Clock;
   readonly #log: Log;
 
-  constructor(device: FuseDevice, nodes: NodeTable, clock: Clock, log: Log) {
+  constructor(device: FuseDevice, nodes: NodeTable, pages: PageVersions, clock: Clock, log: Log) {
     this.#device = device;
     this.#nodes = nodes;
+    this.#pages = pages;
     this.#clock = clock;
     this.#log = log;
   }
 
-  /** Resolves when the kernel has forgotten the attributes of all these inodes. What the kernel does not know needs no telling. */
+  /** Resolves when the kernel has forgotten the attributes of all these inodes; their pages follow (see page-versions.ts). What the kernel does not know needs no telling. */
   async invalidate(gfids: readonly Gfid[]): Promise<void> {
     const sent: Promise<void>[] = [];
     for (const gfid of gfids) {
@@ -43,7 +46,11 @@ export class Invalidator {
     for (let retry = 0; ; retry++) {
       const errno = await this.#device.notify(encodeInvalInode(nodeid));
       const learning = errno === Errno.ENOENT && this.#nodes.nodeid(gfid) === nodeid && retry < UNKNOWN_RETRIES_MAX;
-      if (!learning) return this.#check(errno);
+      if (!learning) {
+        this.#check(errno);
+        if (this.#pages.kept(gfid)) this.#pages.drop(gfid, this.#device.notify(encodeDropPages(nodeid)).then((dropped) => this.#check(dropped)));
+        return;
+      }
       await new Promise<void>((resolve) => void this.#clock.after(UNKNOWN_RETRY_MS, resolve));
     }
   }

@@ -14,7 +14,7 @@ import type { Attr } from '../fops/fields.js';
 import type { Fops } from '../fops/ops.js';
 import { AttrOut, CreateOut, EntryOut, InHeader, OpenOut, OutHeader } from './abi.js';
 import { ERRNO_MAX, Notify } from './abi-constants.js';
-import { NOT_VALID, type CachePolicy } from './caching.js';
+import { NOT_VALID, type CachePolicy, type Validity } from './caching.js';
 import type { DeviceEnd, FuseDevice, RequestBuffer } from './device.js';
 import type { DirectoryTable } from './directories.js';
 import { BODY_BYTES_MAX, encodeAttrOut, encodeEntryOut } from './encode.js';
@@ -280,16 +280,16 @@ export class Session {
   }
 
   attr(request: Request, attr: Attr): void {
-    if (this.pages.deceives(attr)) {
-      // No page is held back by this answer, so the kernel can drop them all while it waits.
-      const dropped = this.#device.notify(encodeDropPages(request.nodeid));
-      this.settle(request, dropped, () => this.#attr(request, attr));
-    } else this.#attr(request, attr);
+    // No page is held back by this answer, so the kernel can drop them all while it waits.
+    const dropped = this.pages.dropped(attr.gfid) ?? (this.pages.deceives(attr) ? this.#device.notify(encodeDropPages(request.nodeid)) : undefined);
+    // What was true before the wait may be told, but not kept.
+    if (dropped === undefined) this.#attr(request, attr, this.policy.attributes(attr));
+    else this.settle(request, dropped as Promise<unknown>, () => this.#attr(request, attr, NOT_VALID));
   }
 
-  #attr(request: Request, attr: Attr): void {
+  #attr(request: Request, attr: Attr, valid: Validity): void {
     this.pages.told(attr);
-    encodeAttrOut(this.outView, OutHeader.bytes, attr, this.policy.attributes(attr));
+    encodeAttrOut(this.outView, OutHeader.bytes, attr, valid);
     this.send(request, AttrOut.bytes);
   }
 
@@ -360,7 +360,7 @@ export class Session {
     const generation = this.nodes.generation(nodeid);
     const nameValid = this.policy.entry(parent, name, attr);
     // Before it believes pages that may be old, the kernel must ask for the attributes again.
-    const deceived = this.pages.deceives(attr);
+    const deceived = this.pages.dropped(attr.gfid) !== undefined || this.pages.deceives(attr);
     if (!deceived) this.pages.told(attr);
     encodeEntryOut(this.outView, at, nodeid, generation, attr, nameValid, deceived ? NOT_VALID : this.policy.attributes(attr));
     return true;

@@ -205,7 +205,7 @@ class MountWorker {
       ...(volume.giveBack === undefined ? {} : { giveBack: volume.giveBack }),
       onInit: () => this.#ready(),
     });
-    const invalidator = new Invalidator(device, session.nodes, this.#clock, this.#log);
+    const invalidator = new Invalidator(device, session.nodes, session.pages, this.#clock, this.#log);
     volume.onInvalidate?.((gfids) => invalidator.invalidate(gfids));
     process.title = `gluon mount worker ${this.#config.directory}`;
     const end = await session.run();

@@ -11,6 +11,7 @@ const ioctl = libcFunction('int ioctl(int, unsigned long, void *)');
 const FUSE_DEV_IOC_CLONE = 0x8004e500;
 const O_RDWR = 2;
 const O_NONBLOCK = 0o4000;
+const O_CLOEXEC = 0o2000000;
 const COMMAND_MS_MAX = 20_000;
 
 export interface CommandResult {
@@ -63,7 +64,8 @@ export async function mountFuse(
     closeSync(main);
     throw new Error(result.output === '' ? `mount ended with status ${result.status}` : result.output);
   }
-  const drain = open('/dev/fuse', O_RDWR | O_NONBLOCK, 0) as number;
+  // A program that inherits it keeps a connection alive which nobody serves any more: `umount` then waits for ever for an answer from itself.
+  const drain = open('/dev/fuse', O_RDWR | O_NONBLOCK | O_CLOEXEC, 0) as number;
   const wanted = new Uint32Array([main]);
   if (drain < 0 || (ioctl(drain, FUSE_DEV_IOC_CLONE, wanted) as number) < 0) {
     const reason = errnoName(koffi.errno());

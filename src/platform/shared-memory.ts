@@ -11,11 +11,12 @@ const mmap = libcFunction('void *mmap(void *, size_t, int, int, int, int64_t)');
 
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
+const MFD_CLOEXEC = 1;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
-/** A new piece of sparse, zeroed memory; the descriptor is inherited by child processes that are given it. */
+/** A new piece of sparse, zeroed memory; the descriptor is inherited by child processes that are given it, and by no others. */
 export function createSharedMemory(name: string, bytes: number): number {
-  const descriptor = memfdCreate(name, 0) as number;
+  const descriptor = memfdCreate(name, MFD_CLOEXEC) as number;
   if (descriptor < 0) throw new Error(`memfd_create: ${errnoName(koffi.errno())}`);
   if ((ftruncate(descriptor, bytes) as number) < 0)
     throw new Error(`ftruncate of the state memory: ${errnoName(koffi.errno())}`);

@@ -82,6 +82,7 @@ export const DISK_FAULTS: readonly Fault[] = [
   },
   {
     name: 'power-cut-node',
+    guest: true,
     what: 'a node loses power: nothing runs, what was not synced is gone',
     short: true,
     victim: 'any node',

@@ -18,6 +18,8 @@ export interface Scene {
   victim: Node;
   /** All hosts it happens to. */
   victims: readonly Node[];
+  /** Where the load runs: the client host first, then a node. */
+  hosts: readonly Node[];
   pingTimeoutMs: number;
   short: boolean;
   /** Written to the log of injections. */
@@ -51,6 +53,8 @@ export interface Fault {
   /** Errors that programs may see: everywhere, or on the victims only. */
   errors?: readonly string[];
   errorsOnVictim?: readonly string[];
+  /** In the full form a virtual machine works beside the other load. */
+  guest?: boolean;
   /** Within this time after the repair nothing is left to heal. */
   healS?: number;
 }

@@ -67,7 +67,7 @@ export class Load {
 
   private async verifyForever(host: Node, seed: number): Promise<void> {
     const words = ['fio', '--name=verified', `--directory=${join(host.mountPoint, this.directory)}`, '--rw=randwrite', '--bs=4k', '--size=1m', '--fsync=16'];
-    words.push('--verify=crc32c', '--verify_fatal=1', '--ioengine=psync', '--thinktime=2000', '--output-format=terse');
+    words.push('--verify=crc32c', '--verify_fatal=1', '--verify_state_save=0', '--ioengine=psync', '--thinktime=2000', '--output-format=terse');
     for (; !this.stopping; this.fioPasses++) {
       // Cut short it says nothing: the round is over, or its host is dead.
       const result: RunResult = await this.cluster.on(host, [...words, `--randseed=${seed + this.fioPasses}`], { accept: 'any', boundMs: FIO_MS });

@@ -8,10 +8,9 @@ import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Bed } from './bed.js';
 import { diceOf } from './dice.js';
-import type { Fault } from './fault.js';
-import { FAULTS } from './fault-table.js';
+import { EXERCISES, type Exercise } from './exercises.js';
 import { resultTable, type Row } from './report.js';
-import { runRound, settle, type RoundResult } from './round.js';
+import { settle, type RoundResult } from './round.js';
 
 const USAGE = `usage: npm run test:faults -- [--short] [--only NAME]... [--rounds N] [--seed N] [--keep DIRECTORY] [--list]
   --short    a representative set with short pauses (network.ping-timeout 4 s), for every build
@@ -27,7 +26,7 @@ const SETTLE_MS = 120_000;
 
 interface Options {
   short: boolean;
-  faults: Fault[];
+  exercises: Exercise[];
   rounds: number;
   seed: number;
   keep: string | undefined;
@@ -47,12 +46,12 @@ function parse(argv: string[]): Options | undefined {
   };
   const short = values.short === true;
   const named = values.only?.map((name) => {
-    const fault = FAULTS.find((candidate) => candidate.name === name);
-    if (fault === undefined) throw new UsageError(`--only ${name}: there is no such fault; --list names them`);
-    return fault;
+    const exercise = EXERCISES.find((candidate) => candidate.name === name);
+    if (exercise === undefined) throw new UsageError(`--only ${name}: there is no such fault; --list names them`);
+    return exercise;
   });
-  const faults = named ?? FAULTS.filter((fault) => !short || fault.short);
-  return { short, faults, rounds: number(values.rounds, 'rounds', 1), seed: number(values.seed, 'seed', 0), keep: values.keep };
+  const exercises = named ?? EXERCISES.filter((exercise) => !short || exercise.short);
+  return { short, exercises, rounds: number(values.rounds, 'rounds', 1), seed: number(values.seed, 'seed', 0), keep: values.keep };
 }
 
 const began = performance.now();
@@ -70,10 +69,10 @@ class Runner {
 
   async run(): Promise<Row[]> {
     const rows: Row[] = [];
-    for (const fault of this.options.faults) {
-      const row: Row = { fault: fault.name, results: [], failed: 0 };
+    for (const exercise of this.options.exercises) {
+      const row: Row = { fault: exercise.name, results: [], failed: 0 };
       rows.push(row);
-      for (let round = 0; round < this.options.rounds && !this.stopping; round++) await this.once(fault, row);
+      for (let round = 0; round < this.options.rounds && !this.stopping; round++) await this.once(exercise, row);
     }
     return rows;
   }
@@ -86,32 +85,32 @@ class Runner {
     await bed?.close();
   }
 
-  private async once(fault: Fault, row: Row): Promise<void> {
+  private async once(exercise: Exercise, row: Row): Promise<void> {
     const { short, seed } = this.options;
     const number = ++this.round;
     // Each round has numbers of its own: --only finds the same ones as the whole run.
-    const dice = diceOf(seed * 1_000_003 + [...`${fault.name}#${row.results.length + row.failed}`].reduce((sum, char) => Math.imul(sum, 31) + (char.codePointAt(0) ?? 0), 7));
+    const dice = diceOf(seed * 1_000_003 + [...`${exercise.name}#${row.results.length + row.failed}`].reduce((sum, char) => Math.imul(sum, 31) + (char.codePointAt(0) ?? 0), 7));
     const pingTimeoutS = short ? PING_TIMEOUT_S_SHORT : PING_TIMEOUT_S;
     try {
       this.bed ??= await Bed.start({ 'network.ping-timeout': String(pingTimeoutS) });
       await settle(this.bed, SETTLE_MS);
       const note = (text: string): void => say(`  ${text}`);
-      say(`${fault.name}: ${fault.what}`);
-      const result = await runRound(this.bed, fault, `round-${number}`, dice, { pingTimeoutMs: pingTimeoutS * 1000, short, seed: Math.floor(dice.between(1, 1e9)), note });
+      say(`${exercise.name}: ${exercise.what}`);
+      const result = await exercise.round(this.bed, `round-${number}`, dice, { pingTimeoutMs: pingTimeoutS * 1000, short, seed: Math.floor(dice.between(1, 1e9)), note });
       row.results.push(result);
-      this.tell(fault, result);
+      this.tell(exercise, result);
       if (result.violations.length > 0) await this.failed(row, number);
     } catch (error) {
       if (this.stopping) return;
-      say(`  VIOLATION ${fault.name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+      say(`  VIOLATION ${exercise.name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
       await this.failed(row, number);
     }
   }
 
-  private tell(fault: Fault, { acknowledged, stallMs, boundMs, healS, violations }: RoundResult): void {
+  private tell({ name }: Exercise, { acknowledged, stallMs, boundMs, healS, violations }: RoundResult): void {
     say(`  ${acknowledged} acknowledged, longest stall ${stallMs.toFixed(0)} of ${boundMs.toFixed(0)} ms, healed in ${healS.toFixed(1)} s`);
-    for (const violation of violations.slice(0, 20)) say(`  VIOLATION ${fault.name}: ${violation}`);
-    if (violations.length > 20) say(`  VIOLATION ${fault.name}: and ${violations.length - 20} more`);
+    for (const violation of violations.slice(0, 20)) say(`  VIOLATION ${name}: ${violation}`);
+    if (violations.length > 20) say(`  VIOLATION ${name}: and ${violations.length - 20} more`);
   }
 
   /** The next round begins with a new cluster: this one may be in any state. */
@@ -148,7 +147,7 @@ async function main(): Promise<number> {
     return 2;
   }
   if (options === undefined) {
-    for (const { name, short, what } of FAULTS) process.stdout.write(`${name.padEnd(26)} ${short ? 'short ' : '      '} ${what}\n`);
+    for (const { name, short, what } of EXERCISES) process.stdout.write(`${name.padEnd(26)} ${short ? 'short ' : '      '} ${what}\n`);
     return 0;
   }
   const runner = new Runner(options);

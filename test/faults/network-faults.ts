@@ -42,7 +42,7 @@ function cutNode(name: string, what: string, directions: readonly Direction[], s
     await drop(victim, directions);
     return `${nameOf(victim)}: no packet ${directions.join(' nor ')}`;
   };
-  return rules(name, what, make, { short, victim: 'any node', onVictim: 'waits' });
+  return rules(name, what, make, { short, victim: 'any node', onVictim: 'waits', guest: true });
 }
 
 /** Between two hosts, both ways. */
@@ -72,6 +72,12 @@ export const NETWORK_FAULTS: readonly Fault[] = [
     short: true,
     victim: 'primary',
   }),
+  rules('cut-crosswise', 'each of two clients is cut off from another brick', async ({ bed, hosts, dice }) => {
+    const [one, other] = hosts as [Node, Node];
+    const first = dice.pick(bed.cluster.nodes.filter((node) => node !== other));
+    const second = dice.pick(bed.cluster.nodes.filter((node) => node !== other && node !== first));
+    return `${await cutPair(one, first)}, ${await cutPair(other, second)}`;
+  }, { short: false, victim: 'any node' }),
   rules('cut-management', 'gluond and etcd of a node are cut off, its brick is not', cutManagement, { short: false, victim: 'any node' }),
   rules('cut-management-all', 'no gluond and no etcd reaches another: nothing may serve when the leases are over', cutManagement, { short: false, victim: 'all nodes', waits: true, onVictim: 'goes on' }),
   rules('flap', 'the network of a node comes and goes', async (scene) => {

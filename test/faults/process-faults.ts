@@ -55,6 +55,7 @@ export const PROCESS_FAULTS: readonly Fault[] = [
   },
   {
     name: 'kill-primary-brick',
+    guest: true,
     what: 'kill -9 of the brick that orders all changes',
     short: true,
     victim: 'primary',
@@ -144,6 +145,7 @@ export const PROCESS_FAULTS: readonly Fault[] = [
   },
   {
     name: 'kill-node',
+    guest: true,
     what: 'all processes of a node end at once, programs on its mount included',
     short: true,
     victim: 'any node',

@@ -4,6 +4,7 @@ import type { Node } from '../support/cluster.js';
 import { waitFor } from '../support/wait.js';
 import { nameOf, type Bed } from './bed.js';
 import { HEAL_S, type Dice, type Fault, type Scene } from './fault.js';
+import { GuestLoad } from './guest-load.js';
 import { longestStall, machineNoise, nanoseconds } from './history.js';
 import { judge } from './judge.js';
 import { Load } from './load.js';
@@ -13,7 +14,7 @@ export const ACKNOWLEDGED_MIN = 150;
 const PROGRESS_MS = 60_000;
 const STOP_MS = 30_000;
 /** The machine is shared with others: a bound grows with what they take, up to this. */
-const SLOWNESS_MAX = 4;
+const SLOWNESS_MAX = 3;
 
 export interface RoundOptions {
   pingTimeoutMs: number;
@@ -41,23 +42,27 @@ export async function runRound(bed: Bed, fault: Fault, directory: string, dice: 
   if (victim === undefined) throw new Error('a fault without a victim');
   const undos: (() => void | Promise<void>)[] = [];
   const { pingTimeoutMs, short, note } = options;
-  const scene: Scene = { bed, dice, victim, victims, pingTimeoutMs, short, note, atEnd: (undo) => void undos.push(undo) };
+  const hosts = [bed.client, host];
+  const scene: Scene = { bed, dice, victim, victims, hosts, pingTimeoutMs, short, note, atEnd: (undo) => void undos.push(undo) };
   try {
     await fault.prepare?.(scene);
-    return await loadedRound(scene, fault, directory, host, options.seed);
+    return await loadedRound(scene, fault, directory, options.seed);
   } finally {
     for (const undo of undos.reverse()) await undo();
   }
 }
 
-async function loadedRound(scene: Scene, fault: Fault, directory: string, host: Node, seed: number): Promise<RoundResult> {
+async function loadedRound(scene: Scene, fault: Fault, directory: string, seed: number): Promise<RoundResult> {
   const { bed, victims } = scene;
   // fio takes any error for a failure, and what a power cut of everything may take too.
   const withFio = fault.errors === undefined && !(fault.victim === 'all nodes' && fault.onVictim === 'dies');
-  const load = await Load.start(bed.cluster, directory, [bed.client, host], seed, withFio);
+  const load = await Load.start(bed.cluster, directory, scene.hosts, seed, withFio);
+  const guest = fault.guest === true && !scene.short ? await GuestLoad.start(bed, directory) : undefined;
+  if (guest !== undefined) scene.atEnd(() => guest.kill());
   const violations: string[] = [];
   const onVictims = (client: number): boolean => victims.some((victim) => load.clientsOn(victim).includes(client));
   const timing = await injectAndRepair(scene, fault, load, violations);
+  const guestSays = (await guest?.finish()) ?? [];
   const notEnded = await load.stop(STOP_MS);
   violations.push(...notEnded, ...load.complaints());
   const histories = load.read();
@@ -70,6 +75,7 @@ async function loadedRound(scene: Scene, fault: Fault, directory: string, host: 
   });
   const fioMayFail = victims.includes(bed.client) && (fault.onVictim === 'dies' || fault.errorsOnVictim !== undefined);
   if (!fioMayFail) verdict.wrong.push(...load.fioErrors);
+  verdict.wrong.push(...guestSays);
   const differences = await bed.brickDifferences();
   if (differences !== '') verdict.wrong.push(`the brick directories differ: ${differences}`);
   const unaffected = histories.filter(({ client }) => (fault.onVictim ?? 'goes on') === 'goes on' || !onVictims(client));

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Errno } from '../../../src/base/errno.js';
 import { silentLog } from '../../../src/env/log.js';
+import type { Attr } from '../../../src/fops/fields.js';
 import { Notify } from '../../../src/fuse/abi-constants.js';
+import type { FuseDevice } from '../../../src/fuse/device.js';
 import { Invalidator } from '../../../src/fuse/invalidator.js';
 import { RealClock } from '../../../src/platform/clock.js';
 import { FakeKernel } from '../../support/fake-kernel.js';
@@ -14,7 +16,7 @@ const A = 'a'.repeat(32);
 test('what the kernel knows is made to forget; what it does not know is not mentioned', async () => {
   const kernel = new FakeKernel(new MemoryVolume().fops());
   const nodeid = kernel.session.nodes.look(A);
-  const invalidator = new Invalidator(kernel, kernel.session.nodes, new RealClock(), silentLog);
+  const invalidator = new Invalidator(kernel, kernel.session.nodes, kernel.session.pages, new RealClock(), silentLog);
   await invalidator.invalidate([A, 'b'.repeat(32)]);
   const [inode, ...none] = kernel.notifications;
   assert.equal(none.length, 0);
@@ -33,7 +35,7 @@ test('an inode that the kernel was just told of is named again until the kernel 
   const kernel = new FakeKernel(new MemoryVolume().fops());
   const nodeid = kernel.session.nodes.look(A);
   kernel.notifyErrno = Errno.ENOENT;
-  const invalidator = new Invalidator(kernel, kernel.session.nodes, new RealClock(), silentLog);
+  const invalidator = new Invalidator(kernel, kernel.session.nodes, kernel.session.pages, new RealClock(), silentLog);
   let through = false;
   const first = invalidator.invalidate([A]).then(() => (through = true));
   await sleep(20);
@@ -45,4 +47,27 @@ test('an inode that the kernel was just told of is named again until the kernel 
   const second = invalidator.invalidate([A]);
   kernel.session.nodes.forget(nodeid, 1);
   await second;
+});
+
+test('a recall drops the pages of a file that was opened through the page cache, and is answered before they are gone', async () => {
+  const kernel = new FakeKernel(new MemoryVolume().fops());
+  const nodeid = kernel.session.nodes.look(A);
+  const { pages } = kernel.session;
+  pages.opened({ gfid: A, size: 1, ctime: { sec: 1, nsec: 0 }, mtime: { sec: 1, nsec: 0 } } as Attr);
+  const sent: Buffer[] = [];
+  let gone: (errno: number) => void = () => undefined;
+  const device = {
+    notify: (bytes: Buffer): Promise<number> => {
+      sent.push(bytes);
+      return sent.length === 1 ? Promise.resolve(0) : new Promise((resolve) => (gone = resolve));
+    },
+  } as unknown as FuseDevice;
+  const invalidator = new Invalidator(device, kernel.session.nodes, pages, new RealClock(), silentLog);
+  await invalidator.invalidate([A]);
+  assert.deepEqual(sent.map((bytes) => [bytes.readBigUInt64LE(16), bytes.readBigInt64LE(24)]), [[BigInt(nodeid), -1n], [BigInt(nodeid), 0n]]);
+  const waiting = pages.dropped(A);
+  assert.ok(waiting !== undefined, 'attributes wait for the pages');
+  gone(0);
+  await waiting;
+  assert.equal(pages.dropped(A), undefined);
 });
