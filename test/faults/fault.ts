@@ -48,7 +48,9 @@ export interface Fault {
    */
   stallMs(scene: Scene): number;
   waits?: boolean;
-  /** Programs on the victims themselves: go on like all others (default), end with them, or wait until the repair. */
+  /** Hosts whose programs notice more than a pause; the victims where nothing else is said. */
+  affects?(scene: Scene): readonly Node[];
+  /** Programs on the affected hosts themselves: go on like all others (default), end with them, or wait until the repair. */
   onVictim?: 'goes on' | 'dies' | 'waits';
   /** Errors that programs may see: everywhere, or on the victims only. */
   errors?: readonly string[];
@@ -58,6 +60,9 @@ export interface Fault {
   /** Within this time after the repair nothing is left to heal. */
   healS?: number;
 }
+
+/** What a program sees of files that it had open when its host was silent for longer than network.ping-timeout, and others went on with them (G5). */
+export const FENCED: readonly string[] = ['EIO', 'ESTALE'];
 
 /** The promise of G6 for a process that is killed. */
 export const KILLED_MS = 1000;

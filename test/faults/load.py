@@ -143,8 +143,10 @@ class Worker:
             self.history.end(number, 'ok')
         return True, result
 
-    def opened(self, name, flags):
-        """A descriptor; tried again, since without it there is nothing to do."""
+    def opened(self, name, flags, old):
+        """A new descriptor, since the old one (if any) failed; tried again, since without it there is nothing to do."""
+        if old is not None:
+            os.close(old)
         while not self.over.is_set():
             done, fd = self.do('open', [name], lambda: os.open(self.path(name), flags, 0o644))
             if done:
@@ -153,11 +155,14 @@ class Worker:
 
     def blocks(self):
         dice = random.Random(self.seed)
-        buffered = self.opened('blocks', os.O_RDWR)
-        direct = self.opened('blocks', os.O_RDWR | os.O_DIRECT)
+        buffered = direct = None
         page = mmap.mmap(-1, BLOCK)
         written = 0
+        good = False
         while not self.over.wait(0.002):
+            if not good:
+                buffered = self.opened('blocks', os.O_RDWR, buffered)
+                direct = self.opened('blocks', os.O_RDWR | os.O_DIRECT, direct)
             block = dice.randrange(BLOCKS)
             fd = direct if dice.random() < 0.5 else buffered
             kind = dice.random()
@@ -176,24 +181,27 @@ class Worker:
             if kind < 0.45:
                 written += 1
                 value = self.client << 32 | written
-                self.do('write', [block, value], write)
+                good, _ = self.do('write', [block, value], write)
             elif kind < 0.9:
-                self.do('read', [block, int(fd == direct)], read)
+                good, _ = self.do('read', [block, int(fd == direct)], read)
             else:
-                self.do('fsync', [], lambda: os.fdatasync(fd))
+                good, _ = self.do('fsync', [], lambda: os.fdatasync(fd))
 
     def log(self):
         dice = random.Random(self.seed + 1)
-        fd = self.opened('log', os.O_WRONLY | os.O_APPEND)
+        fd = None
         n = 0
+        good = False
         while not self.over.wait(0.004):
+            if not good:
+                fd = self.opened('log', os.O_WRONLY | os.O_APPEND, fd)
             n += 1
 
             def append():
                 if os.write(fd, record_bytes(self.client, n)) != RECORD:
                     raise OSError(errno.EIO, 'a short write')
 
-            self.do('append', [n], append)
+            good, _ = self.do('append', [n], append)
             if dice.random() < 0.2:
                 self.do('log fsync', [], lambda: os.fsync(fd))
 

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Node } from '../support/cluster.js';
 import { nameOf } from './bed.js';
-import type { Fault, Scene } from './fault.js';
+import { FENCED, type Fault, type Scene } from './fault.js';
 import { drop, dropAllBut, listeningPorts, lose, passAll, type Direction } from './packet-rules.js';
 import { bricksAreBack } from './process-faults.js';
 
@@ -42,7 +42,7 @@ function cutNode(name: string, what: string, directions: readonly Direction[], s
     await drop(victim, directions);
     return `${nameOf(victim)}: no packet ${directions.join(' nor ')}`;
   };
-  return rules(name, what, make, { short, victim: 'any node', onVictim: 'waits', guest: true });
+  return rules(name, what, make, { short, victim: 'any node', onVictim: 'waits', errorsOnVictim: FENCED, guest: true });
 }
 
 /** Between two hosts, both ways. */
@@ -59,6 +59,9 @@ async function cutManagement(scene: Scene): Promise<string> {
   return `${victims.map(nameOf).join(', ')}: only the bricks' ports ${ports.join(', ')} pass`;
 }
 
+/** Programs on a host that does not reach the primary wait, since no other brick passes their requests on, and are fenced when it takes too long. */
+const AFFECTED = { onVictim: 'waits', errorsOnVictim: FENCED } as const;
+
 export const NETWORK_FAULTS: readonly Fault[] = [
   cutNode('cut-node', 'a node is cut off', ['in', 'out'], true),
   cutNode('cut-node-in', 'a node hears nothing, but is heard', ['in'], false),
@@ -66,18 +69,20 @@ export const NETWORK_FAULTS: readonly Fault[] = [
   rules('cut-client', 'a client host is cut off from all nodes', async ({ victim }) => {
     await drop(victim, ['in', 'out']);
     return `${nameOf(victim)}: no packet`;
-  }, { short: false, victim: 'client host', onVictim: 'waits' }),
-  rules('cut-client-primary', 'a client host is cut off from the primary only', async ({ bed, victim }) => cutPair(bed.client, victim), { short: false, victim: 'primary' }),
+  }, { short: false, victim: 'client host', onVictim: 'waits', errorsOnVictim: FENCED }),
+  rules('cut-client-primary', 'a client host is cut off from the primary only', async ({ bed, victim }) => cutPair(bed.client, victim), { short: false, victim: 'primary', affects: ({ bed }) => [bed.client], ...AFFECTED }),
   rules('cut-pair', 'the primary and a member do not reach each other, everybody else does', async ({ bed, victim, dice }) => cutPair(victim, dice.pick(bed.cluster.nodes.filter((node) => node !== victim))), {
     short: true,
     victim: 'primary',
+    affects: ({ bed }) => bed.cluster.nodes,
+    ...AFFECTED,
   }),
   rules('cut-crosswise', 'each of two clients is cut off from another brick', async ({ bed, hosts, dice }) => {
     const [one, other] = hosts as [Node, Node];
     const first = dice.pick(bed.cluster.nodes.filter((node) => node !== other));
     const second = dice.pick(bed.cluster.nodes.filter((node) => node !== other && node !== first));
     return `${await cutPair(one, first)}, ${await cutPair(other, second)}`;
-  }, { short: false, victim: 'any node' }),
+  }, { short: false, victim: 'any node', affects: ({ hosts }) => hosts, ...AFFECTED }),
   rules('cut-management', 'gluond and etcd of a node are cut off, its brick is not', cutManagement, { short: false, victim: 'any node' }),
   rules('cut-management-all', 'no gluond and no etcd reaches another: nothing may serve when the leases are over', cutManagement, { short: false, victim: 'all nodes', waits: true, onVictim: 'goes on' }),
   rules('flap', 'the network of a node comes and goes', async (scene) => {
@@ -102,7 +107,7 @@ export const NETWORK_FAULTS: readonly Fault[] = [
     short: false,
     victim: 'any node',
     holdS: { short: 8, full: [8, 40] },
-    onVictim: 'waits',
+    onVictim: 'waits', errorsOnVictim: FENCED,
     repair: async (scene) => {
       await FLAPPING.get(scene.victim)?.();
       await passAll(scene.victim);

@@ -2,7 +2,7 @@
 import { isAlive, killAndWait, signal } from '../support/processes.js';
 import { waitFor } from '../support/wait.js';
 import { nameOf } from './bed.js';
-import { KILLED_MS, type Fault, type Scene } from './fault.js';
+import { FENCED, KILLED_MS, type Fault, type Scene } from './fault.js';
 
 const RESTART_MS = 60_000;
 
@@ -204,6 +204,7 @@ export const PROCESS_FAULTS: readonly Fault[] = [
     holdS: UNNOTICED_OR_NOT,
     stallMs: ({ pingTimeoutMs }) => pingTimeoutMs,
     onVictim: 'waits',
+    errorsOnVictim: FENCED,
   }),
   pause('stop-client', 'a client host is paused whole, and goes on', ({ bed, victim }) => bed.cluster.processesOf(victim).map(({ pid }) => pid), {
     short: false,
@@ -211,5 +212,6 @@ export const PROCESS_FAULTS: readonly Fault[] = [
     holdS: UNNOTICED_OR_NOT,
     stallMs: ({ pingTimeoutMs }) => pingTimeoutMs,
     onVictim: 'waits',
+    errorsOnVictim: FENCED,
   }),
 ];

@@ -60,7 +60,8 @@ async function loadedRound(scene: Scene, fault: Fault, directory: string, seed: 
   const guest = fault.guest === true && !scene.short ? await GuestLoad.start(bed, directory) : undefined;
   if (guest !== undefined) scene.atEnd(() => guest.kill());
   const violations: string[] = [];
-  const onVictims = (client: number): boolean => victims.some((victim) => load.clientsOn(victim).includes(client));
+  const affected = fault.affects?.(scene) ?? victims;
+  const onAffected = (client: number): boolean => affected.some((host) => load.clientsOn(host).includes(client));
   const timing = await injectAndRepair(scene, fault, load, violations);
   const guestSays = (await guest?.finish()) ?? [];
   const notEnded = await load.stop(STOP_MS);
@@ -69,16 +70,16 @@ async function loadedRound(scene: Scene, fault: Fault, directory: string, seed: 
   const verdict = judge(histories, await looks(bed, load), {
     mayFail: ({ outcome = '', client }) => {
       if (fault.errors?.includes(outcome) === true) return true;
-      return onVictims(client) && fault.errorsOnVictim?.includes(outcome) === true;
+      return onAffected(client) && fault.errorsOnVictim?.includes(outcome) === true;
     },
     ...(scene.cut === undefined ? {} : { cut: scene.cut }),
   });
-  const fioMayFail = victims.includes(bed.client) && (fault.onVictim === 'dies' || fault.errorsOnVictim !== undefined);
+  const fioMayFail = affected.includes(bed.client) && (fault.onVictim === 'dies' || fault.errorsOnVictim !== undefined);
   if (!fioMayFail) verdict.wrong.push(...load.fioErrors);
   verdict.wrong.push(...guestSays);
   const differences = await bed.brickDifferences();
   if (differences !== '') verdict.wrong.push(`the brick directories differ: ${differences}`);
-  const unaffected = histories.filter(({ client }) => (fault.onVictim ?? 'goes on') === 'goes on' || !onVictims(client));
+  const unaffected = histories.filter(({ client }) => (fault.onVictim ?? 'goes on') === 'goes on' || !onAffected(client));
   const from = fault.waits === true ? timing.repaired : timing.injected;
   const stall = longestStall(unaffected, from, timing.healed);
   const noise = machineNoise(histories, stall.begin, stall.end);
