@@ -9,7 +9,7 @@ import { runRound, settle } from '../faults/round.js';
 const PING_TIMEOUT_S = 4;
 const SETTLE_MS = 120_000;
 /** One of each kind; the rest of the short set is `npm run test:faults -- --short`. */
-const NAMES = ['kill-primary-brick', 'kill-mount-worker'];
+const NAMES = ['kill-primary-brick', 'kill-mount-worker', 'kill-node', 'power-cut-all'];
 
 test('programs on the mounts notice no more of a fault than a pause', async (t) => {
   const bed = await Bed.start({ 'network.ping-timeout': String(PING_TIMEOUT_S) });

@@ -157,13 +157,13 @@ export const DISK_FAULTS: readonly Fault[] = [
     victim: 'any node',
     inject: async ({ bed, victim, note }) => {
       const { brick } = bed.disksOf(victim);
-      await bed.withoutBrick(victim, async () => void (await brick.on(['mount', '-o', 'remount,ro', brick.at])));
+      await bed.withoutBrick(victim, () => brick.remount('ro'));
       note(`${nameOf(victim)}: the brick's disk is read-only`);
     },
     holdS: { short: 4, full: [2, 15] },
     repair: async (scene) => {
       const { brick } = scene.bed.disksOf(scene.victim);
-      await brick.on(['mount', '-o', 'remount,rw', brick.at]);
+      await brick.remount('rw');
       await bricksAreBack(scene);
     },
     stallMs: () => KILLED_MS,

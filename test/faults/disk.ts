@@ -48,6 +48,14 @@ export class NodeDisk {
     });
   }
 
+  /** Nobody may have a file open for writing, or be about to close the last one. */
+  async remount(how: 'ro' | 'rw'): Promise<void> {
+    await waitFor(`${this.at} to be mounted ${how}`, UNMOUNT_MS, async () => {
+      await this.on(['mount', '-o', `remount,${how}`, this.at]);
+      return true;
+    });
+  }
+
   /** From now on nothing reaches the disk, and what was not synced is gone with the next mount. */
   async cutPower(): Promise<void> {
     await this.on(['xfs_io', '-x', '-c', 'shutdown', this.at]);
