@@ -15,7 +15,8 @@ import { GluonSystem } from './systems/gluon.mjs';
 const HELP = `usage: npm run bench -- [option…]
 
   --only ROW,…        only these rows: ${ROWS.map(({ row }) => row).join(', ')}
-  --systems NAME,…    of: disk, glusterfs-default, glusterfs-virt, gluon (default: all; GlusterFS when its Debian package is installed)
+  --systems NAME,…    of: disk, glusterfs-default, glusterfs-virt, gluon, gluon-bitrot (the same volume with features.bitrot on, switched
+                      off afterwards); default: all but the last, GlusterFS when its Debian package is installed
   --rounds N          measure everything N times and take the median (default 1)
   --dir DIR           folder for bricks and files of the other systems, on the disk that holds gluon's bricks (default /var/tmp/gluon-bench)
   --mount DIR         measure gluon on this mount (default: the quickstart's first; it is started when it is not up)
@@ -32,6 +33,7 @@ const SYSTEMS = {
   'glusterfs-default': (options) => new GlusterSystem('default', options.dir),
   'glusterfs-virt': (options) => new GlusterSystem('virt', options.dir),
   gluon: (options) => new GluonSystem(options.mount, options.quickstart),
+  'gluon-bitrot': (options) => new GluonSystem(options.mount, options.quickstart, true),
 };
 
 function parse() {
@@ -62,7 +64,7 @@ function parse() {
   const rowNames = ROWS.map(({ row }) => row);
   const rounds = Number(values.rounds);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) throw new StepError(`--rounds ${values.rounds}: a number from 1 to 100 is needed`);
-  const byDefault = Object.keys(SYSTEMS).filter((name) => !name.startsWith('glusterfs') || GlusterSystem.available());
+  const byDefault = Object.keys(SYSTEMS).filter((name) => name !== 'gluon-bitrot' && !name.startsWith('glusterfs') || GlusterSystem.available());
   return {
     ...values,
     rounds,

@@ -1,7 +1,9 @@
 /**
  * Microseconds per operation of the brick's store, without network and replication.
  *
- *   node dist/bench/store-micro.js [DIRECTORY] [FILES]
+ *   node dist/bench/store-micro.js [DIRECTORY] [FILES] [sums]
+ *
+ * `sums`: with checksums of the blocks (features.bitrot).
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,6 +23,7 @@ const identity = { volumeId: 'v', brickId: 'b', bootId: '' };
 initialiseBrick(disk, path, identity);
 const { store, close } = (() => {
   const brick = openBrick(disk, path, 'v', 'b');
+  if (process.argv[4] === 'sums') brick.store.keepSums({ found: () => undefined, lost: () => undefined });
   return { store: brick.store, close: () => brick.close() };
 })();
 
@@ -43,6 +46,7 @@ const directory = store.apply(
 ).attr.gfid;
 const name = (i: number): string => `file-${i}`;
 const block = Buffer.alloc(4096, 7);
+const large = Buffer.alloc(1 << 20, 7);
 const written = (i: number): Gfid => identities[i % 500] as Gfid;
 
 measure('create', files, (i) => {
@@ -70,6 +74,20 @@ measure('write 4 KiB, one file, next offset', files, (i) => {
   store.apply(
     'write',
     { gfid: identities[0] as Gfid, offset: i * 4096, append: false, sync: false, killPriv: false, data: block },
+    stamp(),
+  );
+});
+measure('write 100 bytes, one file, next offset', files, (i) => {
+  store.apply(
+    'write',
+    { gfid: identities[1] as Gfid, offset: i * 100, append: false, sync: false, killPriv: false, data: block.subarray(0, 100) },
+    stamp(),
+  );
+});
+measure('write 1 MiB, one file, next offset', 200, (i) => {
+  store.apply(
+    'write',
+    { gfid: identities[2] as Gfid, offset: (i % 8) << 20, append: false, sync: false, killPriv: false, data: large },
     stamp(),
   );
 });
