@@ -14,7 +14,8 @@ import { SEEK_DATA } from '../fops/ops.js';
 import type { ScrubReport } from '../replica/authority.js';
 import { SUM_BLOCK_BYTES } from '../replica/soundness.js';
 import type { DirectoryStore } from './store/store.js';
-import { CHECK_BYTES, type Sums } from './store/sums.js';
+import { CHECK_BYTES, type SumScrub } from './store/sum-scrub.js';
+import type { Sums } from './store/sums.js';
 
 export interface ScrubSettings {
   /** Bytes that are read in a second. */
@@ -61,6 +62,7 @@ const FILE_BYTES_MAX = 2 ** 45;
 
 export class Scrubber {
   readonly #options: ScrubberOptions;
+  readonly #steps: SumScrub;
   #record: ScrubRecord;
   #state: ScrubStatus['state'] = 'waiting';
   #wanted = false;
@@ -74,8 +76,9 @@ export class Scrubber {
 
   constructor(options: ScrubberOptions) {
     this.#options = options;
+    this.#steps = options.store.scrubSteps(options.sums);
     this.#record = options.record;
-    options.sums.restoreCounts(options.record);
+    options.sums.known.restoreCounts(options.record);
   }
 
   /** A run begins now, if none is under way. */
@@ -86,7 +89,7 @@ export class Scrubber {
 
   status(): ScrubStatus {
     const { sums } = this.#options;
-    const { corrupted, torn, repaired, damaged, lost } = sums.counts;
+    const { corrupted, torn, repaired, damaged, lost } = sums.known.counts;
     const damagedFiles = [...new Set(sums.damage(DAMAGED_RANGES_MAX).map((range) => range.gfid))].slice(0, DAMAGED_FILES_MAX);
     return {
       ...this.#record, corrupted, torn, repaired, damaged, lost, damagedFiles,
@@ -144,16 +147,15 @@ export class Scrubber {
       this.#state = 'waiting';
     }
     // Everything was compared: what is wrong from now on was not left by the last crash.
-    sums.endSuspicion();
+    sums.known.endSuspicion();
     const durationSec = Math.round((clock.now() - startedMs) / 1000);
     this.#record = { ...this.#record, beganSec, endedSec: Math.max(1, clock.wall().sec), durationSec, files: this.#files, bytes: this.#bytes };
     this.#save();
-    log.info('scrubbing ended', { files: this.#files, bytes: this.#bytes, seconds: durationSec, ...sums.counts });
+    log.info('scrubbing ended', { files: this.#files, bytes: this.#bytes, seconds: durationSec, ...sums.known.counts });
   }
 
   async #file(gfid: Gfid, signal: AbortSignal): Promise<void> {
-    const { sums } = this.#options;
-    const state = sums.stateOf(gfid);
+    const state = this.#steps.stateOf(gfid);
     if (state === 'none') return;
     try {
       if (state === 'kept') await this.#compare(gfid, signal);
@@ -174,7 +176,7 @@ export class Scrubber {
     for (let at = 0; at < FILE_BYTES_MAX;) {
       at = this.#nextData(gfid, at);
       if (at < 0 || !(await this.#turn(signal))) return;
-      const count = await this.#options.sums.check(gfid, at);
+      const count = await this.#steps.check(gfid, at);
       if (count === 0) return;
       this.#spent(count);
       at += count;
@@ -200,13 +202,13 @@ export class Scrubber {
     try {
       for (let done = false; !done;) {
         if (!(await this.#turn(signal))) return;
-        const count = await sums.prepare(gfid, build.next * SUM_BLOCK_BYTES);
+        const count = await this.#steps.prepare(gfid, build.next * SUM_BLOCK_BYTES);
         if (sums.files.building !== build) return;
         done = sums.buildStep(build, CHECK_BYTES / SUM_BLOCK_BYTES);
         this.#spent(count);
       }
-      await sums.finish(build);
-      if (sums.stateOf(gfid) !== 'missing') this.#unchecked--;
+      await this.#steps.finish(build);
+      if (this.#steps.stateOf(gfid) !== 'missing') this.#unchecked--;
     } finally {
       if (sums.files.building === build) sums.files.endBuild();
     }
@@ -241,14 +243,14 @@ export class Scrubber {
   }
 
   #saveCounts(): void {
-    const { corrupted, torn, repaired } = this.#options.sums.counts;
+    const { corrupted, torn, repaired } = this.#options.sums.known.counts;
     const { corrupted: c, torn: t, repaired: r } = this.#record;
     if (corrupted !== c || torn !== t || repaired !== r) this.#save();
   }
 
   /** A disk that refuses loses the counts at the next restart, and nothing else. */
   #save(): void {
-    const { corrupted, torn, repaired } = this.#options.sums.counts;
+    const { corrupted, torn, repaired } = this.#options.sums.known.counts;
     this.#record = { ...this.#record, corrupted, torn, repaired };
     try {
       this.#options.save(this.#record);

@@ -119,7 +119,7 @@ export class BrickBitrot {
       },
       lost: (range) => this.#log.error('no brick has the bytes of a damaged block: reading it is an error until it is written again', { ...range }),
     });
-    if ((bootId !== '' && bootId !== this.#bootId) || incomplete) sums.suspectSince(this.#open.metaWrittenSec - SUSPECT_SEC);
+    if ((bootId !== '' && bootId !== this.#bootId) || incomplete) sums.known.suspectSince(this.#open.metaWrittenSec - SUSPECT_SEC);
     const scrubber = new Scrubber({
       store, sums, clock: this.#clock, log: this.#log, settings: () => this.#settings,
       record: savedRecord(store.savedScrub()), save: (record) => store.saveScrub(record),

@@ -97,7 +97,7 @@ async function scrub(set: BrickSet, brick: BrickId): Promise<Scrubber> {
 
 async function bricksAreRight(set: BrickSet, files: File[]): Promise<void> {
   for (const { id } of set.spec.bricks)
-    await waitFor(`brick ${id} to be repaired`, HEAL_MS, () => sums(set, id).counts.damaged === 0, 50);
+    await waitFor(`brick ${id} to be repaired`, HEAL_MS, () => sums(set, id).known.counts.damaged === 0, 50);
   for (const { id } of set.spec.bricks)
     for (const file of files) assert.ok(readFileSync(pathOf(set, id, file.name)).equals(file.content), `${file.name} on ${id}`);
 }
@@ -134,7 +134,7 @@ test(`${FLIPS} bytes of the primary change while its files are read: no wrong by
     await readers;
     await scrub(set, primary);
     await bricksAreRight(set, files);
-    const { corrupted, repaired, lost } = sums(set, primary).counts;
+    const { corrupted, repaired, lost } = sums(set, primary).known.counts;
     assert.ok(corrupted > FLIPS / 2, String(corrupted));
     assert.equal(repaired, corrupted);
     assert.equal(lost, 0);
@@ -163,7 +163,7 @@ test(`${FLIPS} bytes of a member change: the scrubber finds every damaged block,
     const scrubber = await scrub(set, member);
     assert.equal(scrubber.status().corrupted, blocks.size);
     await bricksAreRight(set, files);
-    assert.equal(sums(set, member).counts.repaired, blocks.size);
+    assert.equal(sums(set, member).known.counts.repaired, blocks.size);
   } finally {
     await set.close();
   }
@@ -206,7 +206,7 @@ test('bytes that no brick has are an error and nothing else, until they are writ
     await assert.rejects(read(), { code: 'EIO' });
     assert.ok(Buffer.from((await fops.read({ gfid: file.gfid, offset: 0, size: 49_152 })).data).equals(file.content.subarray(0, 49_152)));
     const { primary } = set.view;
-    assert.equal(sums(set, primary).counts.lost, 1);
+    assert.equal(sums(set, primary).known.counts.lost, 1);
     // A brick that is compared with the one that lost them must not give them out either.
     const other = set.view.inSync.find((id) => id !== primary) as BrickId;
     set.replica(other)?.compareWhole();
@@ -235,7 +235,7 @@ test('checksums that are wrong on every brick, as a power loss may leave them, a
     }
     for (const { id } of set.spec.bricks) await scrub(set, id);
     await bricksAreRight(set, files);
-    assert.ok(set.spec.bricks.every(({ id }) => sums(set, id).counts.lost === 0));
+    assert.ok(set.spec.bricks.every(({ id }) => sums(set, id).known.counts.lost === 0));
   } finally {
     await set.close();
   }

@@ -100,9 +100,12 @@ export class Data {
     const end = Math.min(inode.size, Math.ceil((offset + wanted) / SUM_BLOCK_BYTES) * SUM_BLOCK_BYTES);
     const file = tree.file(inode, false, 'read');
     const target = tree.disk.takeBuffer(end - start);
-    const count = tree.disk.readCached(file.fd, target, end - start, start);
-    if (count < 0 && count !== -Errno.EAGAIN && count !== -Errno.EOPNOTSUPP) throw new FsError(-count, 'read');
-    if (count < end - start) return this.#compareLater(sums, inode, file, target, Math.max(0, count), offset, wanted);
+    const length = end - start;
+    let have = orNone(tree.disk.readCached(file.fd, target, length, start), 'read');
+    if (have < length) {
+      have += orNone(tree.disk.readAlone(file.fd, target, have, length - have, start + have), 'read');
+      if (have < length || !sums.cached(inode, start, length)) return this.#compareLater(sums, inode, file, target, have, offset, wanted);
+    }
     sums.compare(inode, file.fd, target, start);
     return target.subarray(offset - start, offset - start + wanted);
   }
@@ -118,7 +121,7 @@ export class Data {
   ): Promise<Uint8Array> {
     const tree = this.#tree;
     const start = offset - (offset % SUM_BLOCK_BYTES);
-    const data = await this.#readRest(file, target, have, start);
+    const data = have === target.byteLength ? target : await this.#readRest(file, target, have, start);
     await sums.warm(inode, start, data.byteLength);
     if (tree.find(inode.gfid)?.number !== inode.number) throw new FsError(Errno.ESTALE, 'read');
     sums.compare(inode, tree.file(inode, false, 'read').fd, data, start);

@@ -15,6 +15,7 @@ import { Namespace } from './namespace.js';
 import { Resync } from './resync.js';
 import { check, checkName } from './check.js';
 import { removeSums } from './sum-files.js';
+import { SumScrub } from './sum-scrub.js';
 import { Sums, type SumsHost } from './sums.js';
 import type { Tree } from './tree.js';
 import { Unsynced } from './unsynced.js';
@@ -326,6 +327,10 @@ export class DirectoryStore implements Store {
     const patch = (gfid: Gfid, offset: number, data: Uint8Array): void => this.#data.patch(gfid, offset, data);
     this.#tree.sums ??= new Sums(this.#tree, { ...host, patch });
     return this.#tree.sums;
+  }
+
+  scrubSteps(sums: Sums): SumScrub {
+    return new SumScrub(this.#tree, sums);
   }
 
   /** No checksums from now on; those on the disk are removed, some with each step. */

@@ -11,10 +11,9 @@
  * what the change journal names, and what changed shortly before a power loss, is *suspect*: it is not counted as damage, and where no other
  * copy knows better, its bytes are believed.
  */
-import { Errno, FsError } from '../../base/errno.js';
+import { Errno } from '../../base/errno.js';
 import { isGfid, type Gfid } from '../../base/ids.js';
-import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, REGION_BYTES, SEEK_DATA } from '../../fops/ops.js';
-import { fileKey, regionKey } from '../../replica/keys.js';
+import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, SEEK_DATA } from '../../fops/ops.js';
 import {
   DamagedError,
   Soundness,
@@ -23,9 +22,9 @@ import {
   type DamagedRange,
   type Examined,
 } from '../../replica/soundness.js';
-import { DiskStat } from '../disk.js';
 import { check } from './check.js';
 import { blockOf, blocksIn, blockSum, SUM_BYTES } from './checksum.js';
+import { Damage, type DamageHost } from './damage.js';
 import type { Inode } from './inode.js';
 import { SumFiles, type Build } from './sum-files.js';
 import type { Tree } from './tree.js';
@@ -36,35 +35,15 @@ const WORDS = 1024;
 const ZERO_WORDS_WRITTEN = 256;
 /** What makes a checksum wrong on purpose. */
 const TAINT = 0x9e3779b9;
-/** Damaged blocks that are remembered; more are found again by the scrubber. */
-const DAMAGE_MAX = 65_536;
-const DAMAGED_RANGE_BYTES = 256 << 10;
 const EXAMINE_BYTES_MAX = 1 << 20;
-/** The scrubber's step. */
-export const CHECK_BYTES = 256 << 10;
 
-export interface DamageCounts {
-  /** Blocks whose bytes did not match, without a crash that explains it. */
-  corrupted: number;
-  /** Blocks that a crash had left with an old checksum. */
-  torn: number;
-  /** Blocks that are right again. */
-  repaired: number;
-  /** Blocks that are damaged now. */
-  damaged: number;
-  /** Of these, blocks for which no brick has the right bytes. */
-  lost: number;
-}
-
-export interface SumsHost {
+export interface SumsHost extends DamageHost {
   patch(gfid: Gfid, offset: number, data: Uint8Array): void;
-  /** A block was found damaged; `suspect` as in the file comment. */
-  found(gfid: Gfid, offset: number, suspect: boolean): void;
-  lost(range: DamagedRange): void;
 }
 
 export class Sums implements BlockSums {
   readonly files: SumFiles;
+  readonly known: Damage;
   readonly #tree: Tree;
   readonly #host: SumsHost;
   readonly #block = Buffer.allocUnsafeSlow(BLOCK);
@@ -73,9 +52,7 @@ export class Sums implements BlockSums {
   readonly #sourceWords = new Uint32Array(WORDS);
   readonly #one = new Uint32Array(1);
   readonly #oneBytes = Buffer.from(this.#one.buffer);
-  readonly #scrubbed = Buffer.allocUnsafeSlow(CHECK_BYTES);
   readonly #zeroWords = Buffer.alloc(ZERO_WORDS_WRITTEN * SUM_BYTES);
-  readonly #stat = new DiskStat();
 
   // The change that has begun.
   #fd = -1;
@@ -83,36 +60,16 @@ export class Sums implements BlockSums {
   #tail = 0;
   #badSource: Set<number> | undefined;
 
-  readonly #damage = new Map<Gfid, Set<number>>();
-  readonly #lost = new Map<Gfid, Set<number>>();
-  #damaged = 0;
-  #corrupted = 0;
-  #torn = 0;
-  #repaired = 0;
-  #suspects = new Set<string>();
-  #suspectSinceSec = Infinity;
 
   constructor(tree: Tree, host: SumsHost) {
     this.#tree = tree;
     this.#host = host;
     this.files = new SumFiles(tree);
+    this.known = new Damage(tree, this.files, host);
   }
 
   close(): void {
     this.files.close();
-  }
-
-  get counts(): DamageCounts {
-    let lost = 0;
-    for (const blocks of this.#lost.values()) lost += blocks.size;
-    return { corrupted: this.#corrupted, torn: this.#torn, repaired: this.#repaired, damaged: this.#damaged, lost };
-  }
-
-  /** What was counted before this process. */
-  restoreCounts(before: Pick<DamageCounts, 'corrupted' | 'torn' | 'repaired'>): void {
-    this.#corrupted += before.corrupted;
-    this.#torn += before.torn;
-    this.#repaired += before.repaired;
   }
 
   // ---------------------------------------------------------------- changes
@@ -143,7 +100,7 @@ export class Sums implements BlockSums {
   /** Between the checksum of a block and its bytes: 0 where they match. */
   #difference(inode: Inode, dataFd: number, block: number): number {
     const difference = (this.#actual(dataFd, block, inode.size) ^ this.#stored(this.#fd, block)) >>> 0;
-    if (difference !== 0) this.#found(inode.gfid, block);
+    if (difference !== 0) this.known.found(inode.gfid, block);
     return difference;
   }
 
@@ -159,7 +116,7 @@ export class Sums implements BlockSums {
         const start = block * BLOCK;
         if (start >= offset && (start + BLOCK <= end || end >= inode.size)) {
           this.#words[i] = blockSum(data, start - offset, Math.min(BLOCK, end - start));
-          this.#healed(inode.gfid, block);
+          this.known.healed(inode.gfid, block);
         } else this.#words[i] = this.#carried(inode, dataFd, block, first, last);
       }
       this.#put(inode, at, count);
@@ -199,7 +156,7 @@ export class Sums implements BlockSums {
     const blocks = blocksIn(inode.size);
     const { gfid } = inode;
     if (this.#tree.disk.truncate(this.#fd, blocks * SUM_BYTES) < 0) return this.#giveUp(gfid);
-    for (const block of this.#damage.get(gfid) ?? []) if (block >= blocks) this.#forget(gfid, block);
+    this.known.forgetFrom(gfid, blocks);
     if (inode.size % BLOCK !== 0) this.#putOne(inode, blocks - 1, this.#carried(inode, dataFd, blocks - 1, blocks - 1, -1));
     if (this.files.building?.gfid === gfid) this.files.building.next = Math.min(this.files.building.next, blocks);
   }
@@ -214,7 +171,7 @@ export class Sums implements BlockSums {
       const aligned = (fromOffset - toOffset) % BLOCK === 0;
       for (let block = first; block <= last; block = aligned && block < last ? last : block + 1) {
         if (this.#actual(from, block, source.size) === this.#stored(sums.fd, block)) continue;
-        this.#found(source.gfid, block);
+        this.known.found(source.gfid, block);
         (this.#badSource ??= new Set()).add(block);
       }
     }
@@ -243,7 +200,7 @@ export class Sums implements BlockSums {
           const taint = this.#fromBadSource(start - toOffset + fromOffset, fromOffset, fromOffset + length) ? TAINT : 0;
           this.#words[i] = (this.#carried(target, to, block, first, last) ^ taint) >>> 0;
         }
-        if (whole) this.#healed(target.gfid, block);
+        if (whole) this.known.healed(target.gfid, block);
       }
       this.#put(target, at, count);
     }
@@ -261,7 +218,7 @@ export class Sums implements BlockSums {
   /** The file lost its checksums, or is gone. */
   removed(gfid: Gfid): void {
     this.files.remove(gfid);
-    for (const block of this.#damage.get(gfid) ?? []) this.#forget(gfid, block);
+    this.known.forgetFrom(gfid, 0);
   }
 
   /** A change could not be finished in a way that is known. */
@@ -290,14 +247,20 @@ export class Sums implements BlockSums {
     return this.files.of(inode, false) !== undefined;
   }
 
+  /** True where `compare` of these bytes need not wait for the disk. */
+  cached(inode: Inode, start: number, length: number): boolean {
+    const sums = this.files.of(inode, false);
+    const size = Math.min(WORDS, blocksIn(length)) * SUM_BYTES;
+    return sums === undefined || this.#tree.disk.readCached(sums.fd, this.#wordBytes, size, blockOf(start) * SUM_BYTES) === size;
+  }
+
   /** Reads checksums that are not in the page cache in the thread pool; undefined when there is nothing to wait for. */
   warm(inode: Inode, start: number, length: number): Promise<void> | undefined {
     const sums = this.files.of(inode, false);
-    if (sums === undefined) return undefined;
+    if (sums === undefined || this.cached(inode, start, length)) return undefined;
     const { disk } = this.#tree;
     const size = Math.min(WORDS, blocksIn(length)) * SUM_BYTES;
     const at = blockOf(start) * SUM_BYTES;
-    if (disk.readCached(sums.fd, this.#wordBytes, size, at) === size) return undefined;
     const target = Buffer.allocUnsafe(size);
     this.files.pin(sums);
     return new Promise((resolve) => {
@@ -324,7 +287,7 @@ export class Sums implements BlockSums {
           data.set(this.#block.subarray(0, length), from);
           continue;
         }
-        this.#found(inode.gfid, block);
+        this.known.found(inode.gfid, block);
         (bad ??= []).push(block);
       }
     }
@@ -360,25 +323,19 @@ export class Sums implements BlockSums {
   // ---------------------------------------------------------------- BlockSums
 
   damage(limit: number): DamagedRange[] {
-    const ranges: DamagedRange[] = [];
-    for (const [gfid, blocks] of this.#damage) {
-      const size = this.#tree.find(gfid)?.size ?? 0;
-      let last: DamagedRange | undefined;
-      for (const block of [...blocks].toSorted((a, b) => a - b)) {
-        const offset = block * BLOCK;
-        const length = Math.min(BLOCK, size - offset);
-        if (length <= 0) {
-          this.#forget(gfid, block);
-          continue;
-        }
-        if (last !== undefined && last.offset + last.length === offset && last.length < DAMAGED_RANGE_BYTES) last.length += length;
-        else {
-          if (ranges.length === limit) return ranges;
-          ranges.push((last = { gfid, offset, length }));
-        }
-      }
-    }
-    return ranges;
+    return this.known.ranges(limit);
+  }
+
+  lost(range: DamagedRange): void {
+    this.known.lost(range);
+  }
+
+  suspect(keys: Iterable<string>): void {
+    this.known.suspect(keys);
+  }
+
+  isSuspect(gfid: Gfid, offset: number): boolean {
+    return this.known.isSuspect(gfid, offset);
   }
 
   examine(gfid: Gfid, offset: number, length: number): Examined {
@@ -426,133 +383,8 @@ export class Sums implements BlockSums {
     const end = Math.min(inode.size, offset + length);
     for (let block = blockOf(offset); block * BLOCK < end; block++) {
       this.#putOne(inode, block, (this.#actual(fd, block, inode.size) ^ difference) >>> 0);
-      if (difference === 0) this.#healed(gfid, block);
+      if (difference === 0) this.known.healed(gfid, block);
     }
-  }
-
-  lost({ gfid, offset, length }: DamagedRange): void {
-    let known = this.#lost.get(gfid);
-    const before = known?.size ?? 0;
-    for (let block = blockOf(offset); block * BLOCK < offset + length; block++) {
-      if (this.#damage.get(gfid)?.has(block) !== true) continue;
-      if (known === undefined) this.#lost.set(gfid, (known = new Set()));
-      known.add(block);
-    }
-    if ((known?.size ?? 0) > before) this.#host.lost({ gfid, offset, length });
-  }
-
-  suspect(keys: Iterable<string>): void {
-    for (const key of keys) if (key.startsWith('d') || key.startsWith('f')) this.#suspects.add(key);
-  }
-
-  /** Whatever changed on the disk since then (seconds) may have been under way at a power loss. */
-  suspectSince(sec: number): void {
-    this.#suspectSinceSec = sec;
-  }
-
-  /** Everything was compared since the unclean end. */
-  endSuspicion(): void {
-    this.#suspects.clear();
-    this.#suspectSinceSec = Infinity;
-  }
-
-  isSuspect(gfid: Gfid, offset: number): boolean {
-    if (this.#suspects.has(regionKey(gfid, Math.floor(offset / REGION_BYTES))) || this.#suspects.has(fileKey(gfid))) return true;
-    if (this.#suspectSinceSec === Infinity) return false;
-    const tree = this.#tree;
-    const inode = tree.find(gfid);
-    if (inode === undefined) return false;
-    const sums = this.files.of(inode, false);
-    const since = this.#suspectSinceSec;
-    if (sums !== undefined && tree.disk.stat(sums.fd, this.#stat) === 0 && this.#stat.mtimeSec >= since) return true;
-    return tree.statInode(inode, this.#stat) === 0 && Math.max(this.#stat.mtimeSec, this.#stat.ctimeSec) >= since;
-  }
-
-  #found(gfid: Gfid, block: number): void {
-    let blocks = this.#damage.get(gfid);
-    if (blocks?.has(block) === true || this.#damaged >= DAMAGE_MAX) return;
-    if (blocks === undefined) this.#damage.set(gfid, (blocks = new Set()));
-    blocks.add(block);
-    this.#damaged++;
-    const suspect = this.isSuspect(gfid, block * BLOCK);
-    if (suspect) this.#torn++;
-    else this.#corrupted++;
-    this.#host.found(gfid, block * BLOCK, suspect);
-  }
-
-  #healed(gfid: Gfid, block: number): void {
-    if (this.#damaged > 0 && this.#forget(gfid, block)) this.#repaired++;
-  }
-
-  #forget(gfid: Gfid, block: number): boolean {
-    const blocks = this.#damage.get(gfid);
-    if (blocks?.delete(block) !== true) return false;
-    this.#damaged--;
-    if (blocks.size === 0) this.#damage.delete(gfid);
-    const lost = this.#lost.get(gfid);
-    lost?.delete(block);
-    if (lost?.size === 0) this.#lost.delete(gfid);
-    return true;
-  }
-
-  // ---------------------------------------------------------------- the scrubber's steps
-
-  /**
-   * Compares bytes as the disk has them (not the page cache, unless they wait to be written) with their checksums; what does not match becomes known as
-   * damage. How many bytes were read, at most CHECK_BYTES; 0 when the file is gone, or ends before. Not twice at the same time.
-   */
-  async check(gfid: Gfid, offset: number): Promise<number> {
-    const tree = this.#tree;
-    const inode = tree.find(gfid);
-    if (inode === undefined || !inode.isRegular || offset >= inode.size) return 0;
-    const { disk } = tree;
-    const file = tree.file(inode, false, 'scrub');
-    const target = this.#scrubbed.subarray(0, Math.min(CHECK_BYTES, inode.size - offset));
-    const size = target.byteLength;
-    // What programs use stays in the page cache, what only the scrubber reads does not.
-    const inUse = disk.readCached(file.fd, target, size, offset) === size;
-    disk.dropCached(file.fd, offset, size);
-    const count = await this.#load(inode, offset, target);
-    if (!inUse) disk.dropCached(file.fd, offset, size);
-    await this.warm(inode, offset, count);
-    if (tree.find(gfid) !== inode) return 0;
-    this.damagedIn(inode, offset, target.subarray(0, count));
-    return count;
-  }
-
-  /** Reads bytes into the page cache, for `buildStep`. */
-  async prepare(gfid: Gfid, offset: number): Promise<number> {
-    const inode = this.#tree.find(gfid);
-    if (inode === undefined || offset >= inode.size) return 0;
-    return await this.#load(inode, offset, this.#scrubbed.subarray(0, Math.min(CHECK_BYTES, inode.size - offset)));
-  }
-
-  #load(inode: Inode, offset: number, target: Uint8Array): Promise<number> {
-    const tree = this.#tree;
-    const file = tree.file(inode, false, 'scrub');
-    tree.pin(file);
-    return new Promise((resolve, reject) => {
-      tree.disk.readInPool(file.fd, target, 0, target.byteLength, offset, (result) => {
-        tree.unpin(file);
-        if (result < 0) reject(new FsError(-result, 'scrub'));
-        else resolve(result);
-      });
-    });
-  }
-
-  /** What the scrubber has to do with a file. */
-  stateOf(gfid: Gfid): 'none' | 'kept' | 'missing' {
-    const inode = this.#tree.find(gfid);
-    if (inode === undefined || !inode.isRegular || inode.size === 0) return 'none';
-    return this.has(inode) ? 'kept' : 'missing';
-  }
-
-  /** Makes what was built durable before it counts. */
-  async finish(build: Build): Promise<void> {
-    const result = await new Promise<number>((resolve) => this.#tree.disk.syncInPool(build.fd, false, resolve));
-    if (this.files.building !== build) return;
-    if (result < 0) this.files.endBuild();
-    else this.files.finishBuild(build);
   }
 
   // ---------------------------------------------------------------- making them for a file that has none
@@ -611,7 +443,7 @@ export class Sums implements BlockSums {
   #putZeros(inode: Inode, first: number, end: number): void {
     if (end <= first || this.#fd < 0) return;
     const { disk } = this.#tree;
-    if (this.#damaged > 0) for (const block of this.#damage.get(inode.gfid) ?? []) if (block >= first && block < end) this.#healed(inode.gfid, block);
+    this.known.healedRange(inode.gfid, first, end);
     if (end - first > ZERO_WORDS_WRITTEN) {
       const mode = FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE;
       const result = disk.allocate(this.#fd, mode, first * SUM_BYTES, (end - first) * SUM_BYTES);

@@ -295,9 +295,9 @@ describe('a damaged block', () => {
       brick.store.sums?.mend(gfid, range.offset, data.subarray(range.offset, range.offset + range.length));
       assert.ok(Buffer.from(await brick.store.read(gfid, 0, data.length)).equals(data));
     }
-    assert.equal(sums.counts.corrupted, 300);
-    assert.equal(sums.counts.repaired, 300);
-    assert.equal(sums.counts.damaged, 0);
+    assert.equal(sums.known.counts.corrupted, 300);
+    assert.equal(sums.known.counts.repaired, 300);
+    assert.equal(sums.known.counts.damaged, 0);
   });
 
   it('is found where bytes became a hole, and a hole is not told of', async () => {
@@ -527,8 +527,8 @@ describe('a process that dies at any system call of a change of bytes', () => {
     flip(brick.path, 'f', REGION_BYTES + 10);
     await damagedAt(0, BLOCK);
     await damagedAt(REGION_BYTES, BLOCK);
-    assert.equal(sums.counts.corrupted, 1);
-    assert.equal(sums.counts.torn, 1);
+    assert.equal(sums.known.counts.corrupted, 1);
+    assert.equal(sums.known.counts.torn, 1);
     assert.equal(sums.isSuspect(gfid, REGION_BYTES), true);
     assert.equal(sums.isSuspect(gfid, 2 * REGION_BYTES), false);
   });
