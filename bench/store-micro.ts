@@ -1,5 +1,6 @@
 /**
- * Microseconds per operation of the brick's store, without network and replication.
+ * Microseconds per operation of the brick's store, without network and replication; also those of the processor, which other load on the machine
+ * changes less.
  *
  *   node dist/bench/store-micro.js [DIRECTORY] [FILES] [sums]
  *
@@ -29,9 +30,12 @@ const { store, close } = (() => {
 
 function measure(name: string, count: number, action: (i: number) => void): void {
   const start = clock.now();
+  const before = process.cpuUsage();
   for (let i = 0; i < count; i++) action(i);
   const each_us = ((clock.now() - start) * 1000) / count;
-  process.stdout.write(`${name.padEnd(44)} ${each_us.toFixed(2).padStart(9)} µs\n`);
+  const { user, system } = process.cpuUsage(before);
+  const cpu_us = (user + system) / count;
+  process.stdout.write(`${name.padEnd(44)} ${each_us.toFixed(2).padStart(9)} µs, ${cpu_us.toFixed(2).padStart(9)} µs of processor\n`);
 }
 
 const identities = Array.from({ length: files }, () => hex(random.bytes(16)));
