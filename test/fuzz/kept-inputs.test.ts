@@ -83,9 +83,9 @@ test('a lock that no setLock could ask for cannot be claimed either', () => {
 
 test('a state that is not one is refused whole', async () => {
   const wrong = [
-    '', '{', '[]', '{}', 'null', '{"locks":[],"results":[]}', '{"sessions":[7],"locks":[],"results":[]}', '{"sessions":[],"locks":[],"results":[[1,2,3]]}', '{"sessions":[],"locks":[{}],"results":[]}', '{"sessions":[],"locks":[],"results":[["s",0,[[1,{"op":"toString"}]]]]}',
-    '{"sessions":[],"locks":[],"results":[["s",0,[[1,{"op":"mkdir","errno":0,"gfid":"","value":0,"result":{"attr":null}}]]]]}',
-    `{"sessions":[],"locks":[],"results":[["s",0,[[1,{"op":"mkdir","errno":0,"gfid":"../../x","value":0}]]]]}`,
+    '', '{', '[]', '{}', 'null', '{"locks":[],"results":[]}', '{"sessions":[7],"locks":[],"results":[]}', '{"sessions":[],"locks":[],"locksKnown":true,"results":[[1,2,3]]}', '{"sessions":[],"locks":[{}],"locksKnown":true,"results":[]}', '{"sessions":[],"locks":[],"locksKnown":true,"results":[["s",0,[[1,{"op":"toString"}]]]]}',
+    '{"sessions":[],"locks":[],"locksKnown":true,"results":[["s",0,[[1,{"op":"mkdir","errno":0,"gfid":"","value":0,"result":{"attr":null}}]]]]}',
+    `{"sessions":[],"locks":[],"locksKnown":true,"results":[["s",0,[[1,{"op":"mkdir","errno":0,"gfid":"../../x","value":0}]]]]}`,
   ];
   const { channel, received } = asSibling();
   for (const [index, text] of wrong.entries()) {
@@ -93,7 +93,7 @@ test('a state that is not one is refused whole', async () => {
     await settled();
     assert.equal(errnoOf(received, 10 + index), Errno.EPROTO, text);
   }
-  channel.deliver(encodeFrame({ kind: 'call', id: 99, epoch: 7, op: 'settle', args: { part: 0, last: true, state: Buffer.from('{"sessions":[],"locks":[],"results":[]}') } }));
+  channel.deliver(encodeFrame({ kind: 'call', id: 99, epoch: 7, op: 'settle', args: { part: 0, last: true, state: Buffer.from('{"sessions":[],"locks":[],"locksKnown":true,"results":[]}') } }));
   await settled();
   assert.equal(errnoOf(received, 99), 0);
 });
