@@ -3,12 +3,14 @@
  * changes may not have reached every in-sync brick. Both roles of a brick, primary and member, work on it.
  */
 import { Errno, errnoOf, FsError } from '../base/errno.js';
+import type { Gfid } from '../base/ids.js';
 import type { Time } from '../base/time.js';
 import { OPS, type Args, type OpName, type Result } from '../fops/ops.js';
 import { FileLocks } from './file-locks.js';
 import type { Journal } from './journal.js';
-import type { Key } from './keys.js';
+import { parseKey, type Key } from './keys.js';
 import { intentOf, parseIntent, wasMade } from './intents.js';
+import { resultCheck } from './result-check.js';
 import { FORGET_ANSWERS, makeAnswer, resultRecord, Results, survivesRestart, voidRecord, type Answer } from './results.js';
 import { SessionState, SessionTable, type SessionDisk } from './session-table.js';
 import { parseState } from './state-check.js';
@@ -87,14 +89,15 @@ export class Copy {
     }
   }
 
-  /** Applies a change that came from the primary: remembers it as in doubt and its answer. Answers the errno, 0 for success. */
-  applyFromPrimary(change: Change, sequence: number): number {
+  /** Applies a change that came from the primary: remembers it as in doubt and its answer. Answers the errno, 0 for success, and resultCheck. */
+  applyFromPrimary(change: Change, sequence: number): { errno: number; check: number } {
     if (change.keys.length > 0) this.#doubt.push({ sequence, keys: change.keys });
     try {
-      this.remember(change, this.apply(change));
-      return 0;
+      const result = this.apply(change);
+      this.remember(change, result);
+      return { errno: 0, check: resultCheck(result) };
     } catch (error) {
-      if (error instanceof FsError) return error.errno;
+      if (error instanceof FsError) return { errno: error.errno, check: 0 };
       throw error;
     }
   }
@@ -143,6 +146,16 @@ export class Copy {
       this.results.drop(session);
     }
     this.sessions.set(session, state);
+  }
+
+  /** Inodes that changed since the last checkpoint that the whole set completed. */
+  changedInodes(): Set<Gfid> {
+    const gfids = new Set<Gfid>();
+    for (const key of this.journal.keys()) {
+      const parsed = parseKey(key);
+      if (parsed !== undefined && parsed.kind !== 'name') gfids.add(parsed.gfid);
+    }
+    return gfids;
   }
 
   exportState(): Buffer {

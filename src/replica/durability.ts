@@ -2,15 +2,18 @@
 import { Errno, errnoOf, FsError, LostError } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
 import { definiteErrno } from './copy.js';
-import { CALL_TIMEOUT_MS, type Follower } from './followers.js';
+import type { Follower } from './followers.js';
 import type { Mutation } from './mutation.js';
 import type { Primary } from './primary.js';
+import type { Wait } from './slowness.js';
 
 /** A copy that is suspect tries to hand its role over again after this. */
 const STEP_DOWN_AGAIN_MS = 200;
 
 export class Durability {
   readonly #primary: Primary;
+  /** Files of which an fsync failed here, where no other brick could take over. */
+  readonly #suspect = new Set<Gfid>();
 
   constructor(primary: Primary) {
     this.#primary = primary;
@@ -19,26 +22,41 @@ export class Durability {
   /** Everything acknowledged for the inode is made durable on every in-sync brick, then the request is answered. */
   syncThenFinish(mutation: Mutation, gfid: Gfid, dataOnly: boolean, result: unknown): void {
     const primary = this.#primary;
-    const work = [primary.host.copy.store.fsync(gfid, dataOnly).catch((error: unknown) => this.#ownSyncFailed(error))];
-    for (const follower of primary.followers.all()) if (follower.state === 'ready') work.push(this.#syncAt(follower, gfid, dataOnly));
+    const ready = [...primary.followers.all()].filter((follower) => follower.state === 'ready');
+    const wait = primary.slowness.begin(ready);
+    const work = [this.#syncHere(gfid, dataOnly, wait), ...ready.map((follower) => this.#syncAt(follower, gfid, dataOnly, wait))];
     void Promise.all(work).then(
       () => {
+        primary.slowness.end(wait);
         // A member that was missing, or was lost meanwhile, must have left the set before this counts as done.
         if (!primary.serving) return;
         if (primary.stalled) primary.gate.hold(() => this.syncThenFinish(mutation, gfid, dataOnly, result));
         else primary.mutations.finish(mutation, 0, result);
       },
       (error: unknown) => {
+        primary.slowness.end(wait);
         if (primary.serving) primary.mutations.finish(mutation, errnoOf(error), undefined);
       },
     );
   }
 
-  async #syncAt(follower: Follower, gfid: Gfid, dataOnly: boolean): Promise<void> {
-    const { view, host } = this.#primary;
+  /** Throws what the caller shall be told. */
+  async #syncHere(gfid: Gfid, dataOnly: boolean, wait: Wait): Promise<void> {
+    if (this.#suspect.has(gfid)) throw new FsError(Errno.EIO, 'fsync', 'an earlier fsync failed and no other brick has the file');
+    try {
+      await this.#primary.host.copy.store.fsync(gfid, dataOnly);
+      wait.ownDone = true;
+    } catch (error) {
+      await this.#ownSyncFailed(gfid, error);
+    }
+  }
+
+  async #syncAt(follower: Follower, gfid: Gfid, dataOnly: boolean, wait: Wait): Promise<void> {
+    const { view, slowness } = this.#primary;
     const { link } = follower;
     try {
-      await link?.call(view.epoch, 'fsync', { gfid, dataOnly }, Math.max(CALL_TIMEOUT_MS, host.pingTimeoutMs()));
+      await link?.call(view.epoch, 'fsync', { gfid, dataOnly }, slowness.waitMsMax);
+      wait.pending.delete(follower);
     } catch (error) {
       if (error instanceof FsError && error.errno === Errno.ESTALE && !this.#isGone(gfid)) link?.close('does not know an inode that was synced');
       else if (error instanceof FsError && error.errno !== Errno.ESTALE) link?.close(`fsync failed: ${error.message}`);
@@ -56,7 +74,7 @@ export class Durability {
   }
 
   /** A failed fsync is never retried and acknowledged: this copy is suspect, another brick takes over. While none can, the request waits. */
-  async #ownSyncFailed(error: unknown): Promise<void> {
+  async #ownSyncFailed(gfid: Gfid, error: unknown): Promise<never> {
     const primary = this.#primary;
     const errno = definiteErrno(error);
     if (errno === Errno.ESTALE) throw error;
@@ -64,19 +82,21 @@ export class Durability {
       await primary.refusals.stepDown(`fsync failed with errno ${errno}`);
       if (primary.serving) await primary.sleep(STEP_DOWN_AGAIN_MS);
     }
+    // Nobody can take over: the kernel would call the next fsync a success, whatever became of the data.
+    if (!primary.stopped) this.#suspect.add(gfid);
     throw error;
   }
 
   /** Rotates the journals and syncs the disks of every in-sync brick; older generations go when the whole set took part. */
   async checkpoint(): Promise<void> {
     const { host, followers, serving, stalled, log, view } = this.#primary;
-    const { journal, store } = host.copy;
+    const { journal } = host.copy;
     const ready = followers.ready();
     if (!serving || !journal.dirty || stalled) return;
     const number = journal.nextNumber(view.epoch);
     try {
       host.copy.rotate(number);
-      await Promise.all([store.sync(), ...ready.map((follower) => followers.call(follower, 'checkpoint', { number }))]);
+      await Promise.all([this.#syncAllHere(), ...ready.map((follower) => this.#checkpointAt(follower, number))]);
       journal.synced(number);
       const whole = ready.length === host.bricks().length - 1 && ready.every((follower) => follower.state === 'ready');
       if (!whole || this.#primary.stopped) return;
@@ -85,6 +105,27 @@ export class Durability {
     } catch (error) {
       if (!(error instanceof LostError) && !(error instanceof FsError)) throw error;
       log.warn('a checkpoint was not completed', { number, error: String(error) });
+    }
+  }
+
+  /** What a disk lost that could not write is not written by the next sync: this copy is suspect in all that changed since the last one. */
+  async #syncAllHere(): Promise<void> {
+    const { host, refusals } = this.#primary;
+    try {
+      await host.copy.store.sync();
+    } catch (error) {
+      host.copy.store.distrust(host.copy.changedInodes());
+      await refusals.stepDown(`sync failed with errno ${definiteErrno(error)}`);
+      throw error;
+    }
+  }
+
+  async #checkpointAt(follower: Follower, number: number): Promise<void> {
+    try {
+      await this.#primary.followers.call(follower, 'checkpoint', { number });
+    } catch (error) {
+      if (error instanceof FsError) follower.link?.close(`sync failed: ${error.message}`);
+      throw error;
     }
   }
 }

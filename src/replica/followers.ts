@@ -18,9 +18,6 @@ export interface Follower {
    */
   state: 'down' | 'joining' | 'ready' | 'catchingUp';
   acknowledged: number;
-  /** See `watch`: what it had acknowledged when last looked at, and for how long that did not change although something waits. */
-  watched: number;
-  silentMs: number;
   catchUp: CatchUp | undefined;
   /** Its disk failed when it was to be made equal last. */
   refuses: boolean;
@@ -31,20 +28,14 @@ export const CALL_TIMEOUT_MS = 10_000;
 const RESYNC_CALL_TIMEOUT_MS = 60_000;
 const REDIAL_MS_MIN = 20;
 const REDIAL_MS_MAX = 1000;
+const DISTRUST_MS = 1000;
 const INTERRUPTED_MS = 1000;
 const STATE_PART_BYTES = 1 << 19;
-
-export const WATCH_MS = 250;
-/**
- * A member that is connected, but acknowledges nothing for this part of network.ping-timeout, leaves the set: its disk or its network hangs. When nobody
- * acknowledges, it is rather this brick or the whole machine that is slow, and there is more patience.
- */
-const SILENT_PART = 0.4;
-const SILENT_PART_ALL = 0.8;
 
 export class Followers {
   readonly #primary: Primary;
   readonly #followers = new Map<BrickId, Follower>();
+  readonly #distrusted = new WeakSet<PeerLink>();
 
   constructor(primary: Primary) {
     this.#primary = primary;
@@ -73,19 +64,6 @@ export class Followers {
   /** Those that count for acknowledgements. */
   ready(): Follower[] {
     return [...this.#followers.values()].filter((follower) => follower.state === 'ready' && this.#primary.view.inSync.includes(follower.brick));
-  }
-
-  /** Called every WATCH_MS: lets go of a member that stopped acknowledging. */
-  watch(): void {
-    const { host, stream } = this.#primary;
-    const ready = this.ready();
-    for (const follower of ready) {
-      const stands = follower.acknowledged < stream.sequence && follower.acknowledged === follower.watched;
-      follower.silentMs = stands ? follower.silentMs + WATCH_MS : 0;
-      follower.watched = follower.acknowledged;
-    }
-    const limitMs = host.pingTimeoutMs() * (ready.every((follower) => follower.silentMs > 0) ? SILENT_PART_ALL : SILENT_PART);
-    for (const follower of ready) if (follower.silentMs >= limitMs) follower.link?.close('it acknowledges nothing');
   }
 
   stop(reason: string): void {
@@ -117,7 +95,7 @@ export class Followers {
     const { view, host } = this.#primary;
     for (const brick of [...view.inSync, ...view.catchingUp]) {
       if (brick === host.brick || this.#followers.has(brick)) continue;
-      const follower: Follower = { brick, link: undefined, state: 'down', acknowledged: 0, watched: 0, silentMs: 0, catchUp: undefined, refuses: false, seal: undefined };
+      const follower: Follower = { brick, link: undefined, state: 'down', acknowledged: 0, catchUp: undefined, refuses: false, seal: undefined };
       this.#followers.set(brick, follower);
       void this.#keepConnected(follower);
     }
@@ -129,6 +107,11 @@ export class Followers {
     let pause = REDIAL_MS_MIN;
     let failures = 0;
     while (!primary.stopped && this.#followers.get(follower.brick) === follower) {
+      const awayMs = primary.slowness.awayMs(follower.brick);
+      if (awayMs > 0) {
+        await primary.sleep(Math.min(awayMs, REDIAL_MS_MAX));
+        continue;
+      }
       try {
         const link = new PeerLink(follower.brick, await primary.host.dial(follower.brick), primary.host.clock);
         follower.link = link;
@@ -261,6 +244,19 @@ export class Followers {
     return [...this.#followers.values()].filter((follower) => follower.state === 'ready');
   }
 
+  /** Its copy is another one than this: it leaves, and returns by a comparison of the whole. */
+  distrust(follower: Follower, reason: string): void {
+    const { link } = follower;
+    if (link === undefined || this.#distrusted.has(link)) return;
+    this.#distrusted.add(link);
+    const close = (): void => link.close(reason);
+    link.call(this.#primary.view.epoch, 'markIncomplete', { incomplete: true }, DISTRUST_MS).then(close, close);
+  }
+
+  isDistrusted(follower: Follower): boolean {
+    return follower.link !== undefined && this.#distrusted.has(follower.link);
+  }
+
   /** Has every in-sync brick but this one do it; `args` are asked for anew with every attempt. True when all have; false when the role ended before, and another may never hear of it. */
   async everywhere<K extends PeerOpName>(op: K, args: () => PeerArgs<K>): Promise<boolean> {
     const { gate } = this.#primary;
@@ -278,7 +274,7 @@ export class Followers {
   async #insist<K extends PeerOpName>(follower: Follower, op: K, args: PeerArgs<K>): Promise<void> {
     const { link } = follower;
     try {
-      await link?.call(this.#primary.view.epoch, op, args, this.#primary.host.pingTimeoutMs());
+      await link?.call(this.#primary.view.epoch, op, args, this.#primary.slowness.waitMsMax);
     } catch (error) {
       if (error instanceof FsError) link?.close(`${op} failed: ${error.message}`);
       else if (!(error instanceof LostError)) throw error;

@@ -25,6 +25,9 @@ const LIST_PAGE = 1000;
 /** A mebibyte each, at most. */
 const SETTLE_PARTS_MAX = 1024;
 
+/** The errno of an acknowledgement that says: this brick follows another primary. */
+export const NOT_FOLLOWED = Errno.ECANCELED;
+
 export interface MemberHost {
   readonly brick: BrickId;
   view(): View;
@@ -48,6 +51,8 @@ export class Member {
   #epoch = 0;
   #sequence = 0;
   #unacknowledged = false;
+  /** See result-check.ts: of what was applied since the last acknowledgement. */
+  #check = 0;
   #failed = false;
   #settling: Buffer[] = [];
   #journalPage: Key[] = [];
@@ -88,7 +93,7 @@ export class Member {
   #replicate(channel: Channel<Message>, message: MessageOf<'replicate'>): void {
     // A lower epoch of the brick that is primary still is in order: it has not heard of its own new view yet.
     if (channel !== this.#primary || this.#host.view().primary !== this.#primaryBrick) {
-      channel.send({ kind: 'applied', epoch: message.epoch, sequence: message.sequence, errno: Errno.ESTALE, check: 0 });
+      channel.send({ kind: 'applied', epoch: message.epoch, sequence: message.sequence, errno: NOT_FOLLOWED, check: 0 });
       return;
     }
     if (this.#failed) return;
@@ -96,9 +101,11 @@ export class Member {
     this.#sequence = message.sequence;
     const keys = message.op === 'write' ? writeKeys(message.args as Args<'write'>) : message.keys;
     const { op, args, session, requestNumber, acknowledged, time, newGfid, purge } = message;
-    const errno = this.#copy.applyFromPrimary({ op, args, session, requestNumber, acknowledged, time, newGfid, purge, keys }, message.sequence);
+    const outcome = this.#copy.applyFromPrimary({ op, args, session, requestNumber, acknowledged, time, newGfid, purge, keys }, message.sequence);
     if (op === 'write') this.#host.giveBack(args.data);
-    if (errno !== 0) {
+    const { errno } = outcome;
+    if (errno === 0) this.#check = (this.#check + outcome.check) >>> 0;
+    else {
       // From here on this copy differs; the primary decides what becomes of it.
       this.#failed = true;
       this.#flush(channel, message.sequence - 1);
@@ -114,7 +121,9 @@ export class Member {
     if (!this.#unacknowledged) return;
     this.#unacknowledged = false;
     this.#copy.journal.flushAnswers();
-    channel.send({ kind: 'applied', epoch: this.#epoch, sequence, errno: 0, check: 0 });
+    const check = this.#check;
+    this.#check = 0;
+    channel.send({ kind: 'applied', epoch: this.#epoch, sequence, errno: 0, check });
   }
 
   async #answer(brick: BrickId, channel: Channel<Message>, message: MessageOf<'call'>): Promise<void> {
@@ -142,6 +151,8 @@ export class Member {
       this.#primary = channel;
       this.#primaryBrick = brick;
       this.#failed = false;
+      this.#unacknowledged = false;
+      this.#check = 0;
     }
     this.#epoch = view.epoch;
     const { checkpoint, base, incomplete } = this.#copy.journal.meta;
@@ -179,7 +190,12 @@ export class Member {
       case 'checkpoint': {
         const { number } = args as PeerArgs<'checkpoint'>;
         this.#copy.rotate(number);
-        await store.sync();
+        try {
+          await store.sync();
+        } catch (error) {
+          store.distrust(this.#copy.changedInodes());
+          throw error;
+        }
         journal.synced(number);
         return {};
       }
@@ -220,11 +236,22 @@ export class Member {
       }
       case 'digests': {
         const { gfid, region } = args as PeerArgs<'digests'>;
-        return { digests: await store.digests(gfid, region, true), ranges: store.dataRanges(gfid, region) };
+        try {
+          return { digests: await store.digests(gfid, region, true), ranges: store.dataRanges(gfid, region) };
+        } catch (error) {
+          // What cannot be read is as good as not there: it is written anew.
+          if (error instanceof FsError && error.errno === Errno.EIO) return { digests: new Uint8Array(), ranges: [] };
+          throw error;
+        }
       }
       case 'fineDigests': {
         const { gfid, region, blocks } = args as PeerArgs<'fineDigests'>;
-        return { digests: await store.fineDigests(gfid, region, blocks, true) };
+        try {
+          return { digests: await store.fineDigests(gfid, region, blocks, true) };
+        } catch (error) {
+          if (error instanceof FsError && error.errno === Errno.EIO) return { digests: new Uint8Array() };
+          throw error;
+        }
       }
       case 'patch': {
         this.#becomesUnsettled();

@@ -28,6 +28,8 @@ const OPENS_MAX = 65_536;
 /** Mutations of one session, over all its connections. */
 const UNDER_WAY_MAX = 65_536;
 
+const UNREADABLE_MS = 200;
+
 export class Mutations {
   readonly #primary: Primary;
   #lastTime: Time = { sec: 0, nsec: 0 };
@@ -119,14 +121,23 @@ export class Mutations {
     } catch (error) {
       // What a change under way would decide otherwise is looked at again when that change is through.
       const parents = parentLocks(mutation.op, mutation.args).filter((lock) => !locks.free(lock));
+      const errno = definiteErrno(error);
       if (parents.length > 0) this.#afterLocks(parents, () => this.plan(mutation));
-      else this.finish(mutation, definiteErrno(error), undefined);
+      else if (errno === Errno.EIO && this.#primary.view.inSync.length > 1) void this.#planElsewhere(mutation);
+      else this.finish(mutation, errno, undefined);
       return;
     }
     const ticket = locks.acquire(plan.locks, () => {
       this.#granted(mutation, plan, ticket);
     });
     if (ticket.granted) this.#carryOut(mutation, plan, ticket);
+  }
+
+  /** This disk cannot be read: another brick takes over. While there is none, it is tried again here. */
+  async #planElsewhere(mutation: Mutation): Promise<void> {
+    await this.#primary.refusals.cannotRead([]);
+    if (!this.#primary.stopped) await this.#primary.sleep(UNREADABLE_MS);
+    this.plan(mutation);
   }
 
   #granted(mutation: Mutation, plan: Plan, ticket: Ticket): void {

@@ -7,8 +7,8 @@
  *                                                              ▼    │
  *                                                             gated (mutations are held)
  *
- * This file holds the role together; its parts, one subject each: recovery, followers, mutations, stream, durability, refusals, orphans, lock-requests,
- * clients, mender, heals, gate.
+ * This file holds the role together; its parts, one subject each: recovery, followers, mutations, stream, durability, refusals, slowness, orphans,
+ * lock-requests, clients, mender, heals, gate.
  */
 import type { Channel } from '../env/channel.js';
 import type { Cancel, Clock, Random } from '../env/clock.js';
@@ -21,7 +21,7 @@ import type { Authority } from './authority.js';
 import { Clients } from './clients.js';
 import type { Copy } from './copy.js';
 import { Durability } from './durability.js';
-import { Followers, WATCH_MS, type Follower } from './followers.js';
+import { Followers, type Follower } from './followers.js';
 import { Gate } from './gate.js';
 import { Heals } from './heals.js';
 import { InodeLocks } from './inode-locks.js';
@@ -36,6 +36,7 @@ import { answerRead, isRead } from './reads.js';
 import { Recovery } from './recovery.js';
 import { Refusals } from './refusals.js';
 import type { Session, Sessions } from './sessions.js';
+import { Slowness } from './slowness.js';
 import { SpareSpace } from './space.js';
 import { Stream } from './stream.js';
 
@@ -64,6 +65,8 @@ export interface PrimaryHost {
   copyOf(this: void, data: Uint8Array): Uint8Array;
   /** See PEER_OPS.seal: of this brick's own copy. */
   standing(): number;
+  /** Once this brick left the set, it returns after so long at the earliest. */
+  stayAway(ms: number): void;
   /** This brick serves as primary: from now on its copy is continuous. */
   joined(epoch: number): void;
   adoptView(view: View): void;
@@ -89,6 +92,7 @@ export class Primary {
   readonly durability = new Durability(this);
   readonly refusals = new Refusals(this);
   readonly clients = new Clients(this);
+  readonly slowness = new Slowness(this);
   readonly mender = new Mender(this);
   readonly heals: Heals;
   readonly spare = new SpareSpace(() => this.followers.leastSpare());
@@ -150,9 +154,6 @@ export class Primary {
     );
     this.#every(CHECKPOINT_MS, () => void this.checkpoint());
     this.#every(TICK_MS, () => this.#tick());
-    this.#every(WATCH_MS, () => {
-      if (this.serving) this.followers.watch();
-    });
   }
 
   #serve(): void {
@@ -173,6 +174,7 @@ export class Primary {
     this.updateGate();
     this.followers.joinSealed();
     this.clients.serve();
+    this.slowness.start();
     this.gate.letThrough();
   }
 

@@ -9,6 +9,7 @@ import { OPS, SEEK_DATA, type Args, type OpName, type Result } from '../fops/ops
 import type { Message, MessageOf } from '../wire/messages.js';
 import { definiteErrno } from './copy.js';
 import { Mode, rangeLock, readLock, type Lock } from './inode-locks.js';
+import { addRegionKeys, type Key } from './keys.js';
 import { fileLockLock } from './plan.js';
 import type { Primary } from './primary.js';
 import type { Session } from './sessions.js';
@@ -153,7 +154,9 @@ function answerDamaged(primary: Primary, session: Session, channel: Channel<Mess
 
 /** This disk could not be read: a brick whose disk can takes over, and the client asks that one. While there is none, it is tried again here. */
 async function answerElsewhere(primary: Primary, session: Session, channel: Channel<Message>, message: ReadRequest, repairs: number): Promise<void> {
-  await primary.refusals.stepDown(`${message.op} failed with EIO`);
+  const keys: Key[] = [];
+  if (message.op === 'read') addRegionKeys(keys, message.args.gfid, message.args.offset, message.args.offset + message.args.size);
+  await primary.refusals.cannotRead(keys);
   if (!primary.stopped) await primary.sleep(REFUSED_MS);
   if (!primary.stopped) answerRead(primary, session, channel, message, repairs);
 }

@@ -1,14 +1,20 @@
 /** The primary's own disk refuses (full, read-only, broken): who can do better takes over. */
-import { Errno, InodeLimitError } from '../base/errno.js';
+import { Errno, FsError, InodeLimitError } from '../base/errno.js';
 import type { Change } from './copy.js';
 import type { Follower } from './followers.js';
 import type { Ticket } from './inode-locks.js';
+import type { Key } from './keys.js';
 import type { Mutation } from './mutation.js';
 import type { Primary } from './primary.js';
 
 /** A refused change that nobody could make good is tried again after this. */
 const RETRY_MS = 200;
 const DISK_ERRORS = new Set<number>([Errno.ENOSPC, Errno.EDQUOT, Errno.EIO, Errno.EROFS]);
+
+/** What a disk answers that is full, broken or read-only. */
+export function isDiskError(errno: number): boolean {
+  return DISK_ERRORS.has(errno);
+}
 
 export class Refusals {
   readonly #primary: Primary;
@@ -29,6 +35,17 @@ export class Refusals {
     if (successor === undefined) return;
     log.error('this copy is suspect: another brick takes over', { reason, successor: successor.brick });
     await this.#succeed(successor.brick);
+  }
+
+  /** This disk cannot read what it holds: a brick whose disk can takes over, if there is one. The keys are made equal again when this one returns. */
+  async cannotRead(keys: readonly Key[]): Promise<void> {
+    try {
+      this.#primary.host.copy.journal.note(keys);
+    } catch (error) {
+      // It cannot be written either: what it needs is found when it is compared.
+      if (!(error instanceof FsError)) throw error;
+    }
+    await this.stepDown('the disk cannot be read');
   }
 
   async #succeed(successor: string): Promise<void> {

@@ -63,6 +63,7 @@ export class Replica {
   #leaseUntil = 0;
   #stopped = false;
   #returning = false;
+  #returnPauseMs = RETURN_PAUSE_MS;
   /** A comparison of the whole copy was asked for and has not begun. */
   #wholeWanted = false;
   #tick: Cancel = () => undefined;
@@ -239,6 +240,7 @@ export class Replica {
       copyOf: env.copyOf,
       joined: (epoch) => this.#joined(epoch),
       adoptView: (view) => this.setView(view),
+      stayAway: (ms) => (this.#returnPauseMs = ms),
     };
   }
 
@@ -308,7 +310,8 @@ export class Replica {
     const { brick, authority, clock } = this.#env;
     if (listed(this.#view, brick) || this.#view.epoch === 0 || this.#returning || this.#stopped) return;
     this.#returning = true;
-    clock.after(RETURN_PAUSE_MS, () => {
+    clock.after(this.#returnPauseMs, () => {
+      this.#returnPauseMs = RETURN_PAUSE_MS;
       const ask = authority.change(this.#view.epoch, { kind: 'catchUp', brick });
       ask.then(
         (view) => this.setView(view),

@@ -66,6 +66,8 @@ export interface Store {
   fsync(gfid: Gfid, dataOnly: boolean): Promise<void>;
   /** On return, everything applied before the call is on stable storage. */
   sync(): Promise<void>;
+  /** What the page cache has of these files may not be on the disk: it is read from there from now on. */
+  distrust(gfids: Iterable<Gfid>): void;
 
   // --- resync: reading at the source
   child(parent: Gfid, name: Name): Child | undefined;

@@ -8,20 +8,24 @@ import type { Message, MessageOf } from '../wire/messages.js';
 import type { Change } from './copy.js';
 import type { Follower } from './followers.js';
 import type { Ticket } from './inode-locks.js';
+import { NOT_FOLLOWED } from './member.js';
 import type { Mutation } from './mutation.js';
 import type { Primary } from './primary.js';
+import { isDiskError } from './refusals.js';
+import { resultCheck } from './result-check.js';
 
 interface Flight {
   sequence: number;
   ticket: Ticket;
   request: Mutation;
   result: unknown;
+  /** See result-check.ts. */
+  check: number;
   /** Inode to purge or lock table to look at after the commit. */
   after: (() => void) | undefined;
 }
 
 const HEARTBEAT_MS = 5;
-const TRY_TIMEOUT_MS = 10_000;
 const FLIGHTS_KEPT_MAX = 1024;
 
 export class Stream {
@@ -51,7 +55,7 @@ export class Stream {
     const answer = host.copy.remember(change, result);
     if (answer !== undefined) answer.countedBy = this.#primary;
     const sequence = ahead > 0 ? ahead : ++this.#sequence;
-    this.#flights.push({ sequence, ticket, request: mutation, result, after });
+    this.#flights.push({ sequence, ticket, request: mutation, result, check: resultCheck(result), after });
     if (ahead === 0) this.#spread(change, sequence);
     let waits = false;
     for (const follower of followers.all()) if (follower.state === 'ready') waits = true;
@@ -90,14 +94,38 @@ export class Stream {
 
   /** A member acknowledged, or could not do what the others did: then it leaves. */
   applied(follower: Follower, message: MessageOf<'applied'>): void {
+    const { followers, log } = this.#primary;
+    if (followers.isDistrusted(follower)) return;
+    if (message.errno === NOT_FOLLOWED) {
+      follower.link?.close('it follows another primary');
+      return;
+    }
     if (message.errno !== 0) {
-      this.#primary.log.warn('a brick could not apply what the others did; it leaves', { brick: follower.brick, errno: message.errno, sequence: message.sequence });
-      follower.link?.close(`could not apply a change: errno ${message.errno}`);
+      log.warn('a brick could not apply what the others did; it leaves', { brick: follower.brick, errno: message.errno, sequence: message.sequence });
+      // A disk that refuses leaves the copy as it was. Any other answer means that it was another copy before.
+      if (isDiskError(message.errno)) follower.link?.close(`could not apply a change: errno ${message.errno}`);
+      else followers.distrust(follower, `a change ended with errno ${message.errno}`);
       return;
     }
     if (message.sequence <= follower.acknowledged) return;
+    if (follower.state === 'ready' && message.check !== this.#checkOf(follower.acknowledged, message.sequence)) {
+      log.error('a brick answered otherwise than this one: it leaves and is compared as a whole', { brick: follower.brick, sequence: message.sequence });
+      followers.distrust(follower, 'the results differ');
+      return;
+    }
     follower.acknowledged = message.sequence;
     if (follower.state === 'ready') this.commit();
+  }
+
+  /** Of the changes in (after, upTo], all of which are under way. */
+  #checkOf(after: number, upTo: number): number {
+    let check = 0;
+    for (let i = this.#flightsHead; i < this.#flights.length; i++) {
+      const flight = this.#flights[i] as Flight;
+      if (flight.sequence > upTo) break;
+      if (flight.sequence > after) check = (check + flight.check) >>> 0;
+    }
+    return check;
   }
 
   /** Completes every change that all in-sync bricks have, and those that are about to be admitted. */
@@ -206,7 +234,7 @@ export class Stream {
         resolve(Errno.ENOTCONN);
         return;
       }
-      const cancel = this.#primary.host.clock.after(TRY_TIMEOUT_MS, () => link.close('no answer to a change'));
+      const cancel = this.#primary.host.clock.after(this.#primary.slowness.waitMsMax, () => link.close('no answer to a change'));
       const finish = (errno: number): void => {
         cancel();
         resolve(errno);

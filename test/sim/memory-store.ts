@@ -230,6 +230,9 @@ export class MemoryStore implements Store {
     return this.#cache.directoryPlace(gfid);
   }
 
+  /** The cache here holds nothing that its disk could lack without a crash. */
+  distrust(): void {}
+
   describe(gfid: Gfid): InodeState | undefined {
     return this.#cache.describe(gfid);
   }

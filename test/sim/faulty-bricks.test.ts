@@ -1,0 +1,144 @@
+/** A brick that refuses, differs or is slow leaves the set and returns when it can; programs notice a pause at most. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Errno, type FsError } from '../../src/base/errno.js';
+import { ROOT_GFID } from '../../src/base/ids.js';
+import { Scene } from './scene.js';
+import type { SimBrick } from './sim-brick.js';
+
+const PING_TIMEOUT_MS = 10_000;
+
+/** Every change with one of these labels fails at the brick until the returned function is called. */
+function refuse(brick: SimBrick, errno: number, labels: readonly string[]): () => void {
+  brick.fault = { errno, calls: new Set(labels), chance: 1 };
+  return () => (brick.fault = undefined);
+}
+
+async function assertWholeAndEqual(scene: Scene): Promise<void> {
+  await scene.inSync(3);
+  await scene.pass(1000);
+  const [first, ...others] = scene.cluster.bricks.map((brick) => brick.store.dump());
+  for (const other of others) assert.equal(other, first);
+}
+
+void describe('a brick', () => {
+  for (const errno of [Errno.EIO, Errno.ENOSPC, Errno.EROFS]) {
+    void it(`that refuses with errno ${errno} what the others do leaves, and returns`, async () => {
+      for (const who of ['member', 'primary'] as const) {
+        const scene = await Scene.begin(errno);
+        const sick = scene[who]();
+        const heal = refuse(sick, errno, ['write', 'patch', 'putInode', 'place']);
+        await scene.settle(scene.write(scene.old, 'after!'));
+        await scene.until(() => !scene.cluster.view.inSync.includes(sick.id));
+        await scene.settle(scene.write(scene.other, 'again!'));
+        await scene.pass(5000);
+        assert.ok(!scene.cluster.view.inSync.includes(sick.id), 'it cannot return yet');
+        heal();
+        await assertWholeAndEqual(scene);
+        assert.equal(await scene.content(), 'again!');
+      }
+    });
+  }
+
+  void it('is not alone when all disks are full: the caller is told, and the set stays whole', async () => {
+    const scene = await Scene.begin(21);
+    const heals = scene.cluster.bricks.map((brick) => refuse(brick, Errno.ENOSPC, ['write']));
+    await assert.rejects(scene.settle(scene.write(scene.old, 'after!')), (error: FsError) => error.errno === Errno.ENOSPC);
+    await assert.rejects(scene.settle(scene.write(scene.other, 'after!')), (error: FsError) => error.errno === Errno.ENOSPC);
+    for (const heal of heals) heal();
+    await scene.settle(scene.write(scene.old, 'space!'));
+    await assertWholeAndEqual(scene);
+  });
+
+  void it('whose fsync fails leaves: the fsync is acknowledged by the others', async () => {
+    for (const who of ['member', 'primary'] as const) {
+      const scene = await Scene.begin(22);
+      const sick = scene[who]();
+      const heal = refuse(sick, Errno.EIO, ['fsync', 'sync']);
+      await scene.settle(scene.write(scene.old, 'after!'));
+      await scene.settle(scene.old.call('fsync', { gfid: scene.gfid, dataOnly: false }));
+      assert.ok(!scene.cluster.view.inSync.includes(sick.id));
+      heal();
+      await assertWholeAndEqual(scene);
+    }
+  });
+
+  void it('whose checkpoint fails leaves', async () => {
+    for (const who of ['member', 'primary'] as const) {
+      const scene = await Scene.begin(23);
+      const sick = scene[who]();
+      const heal = refuse(sick, Errno.EIO, ['sync']);
+      await scene.until(() => !scene.cluster.view.inSync.includes(sick.id));
+      heal();
+      await assertWholeAndEqual(scene);
+    }
+  });
+
+  void it('whose disk cannot be read is no primary: another answers', async () => {
+    const scene = await Scene.begin(24);
+    const sick = scene.primary();
+    const heal = refuse(sick, Errno.EIO, ['read']);
+    assert.equal(await scene.content(), 'before');
+    assert.notEqual(scene.primary(), sick);
+    heal();
+    await assertWholeAndEqual(scene);
+  });
+
+  void it('that answers otherwise leaves, and is compared as a whole', async () => {
+    const scene = await Scene.begin(25);
+    const member = scene.member();
+    const { attr } = await scene.settle(scene.old.call('mkdir', { parent: ROOT_GFID, name: 'deep', mode: 0o755, uid: 0, gid: 0 }));
+    await scene.settle(scene.old.call('mknod', { parent: attr.gfid, name: 'untouched', mode: 0o100644, rdev: 0, uid: 0, gid: 0 }));
+    await scene.pass(70_000);
+    // Nobody wrote these keys to a journal since the last checkpoint.
+    const lost = member.store.child(attr.gfid, 'untouched');
+    member.store.place(attr.gfid, 'untouched', undefined);
+    if (lost !== undefined) member.store.forget(lost.gfid);
+    member.store.patch(scene.gfid, 0, Buffer.alloc(50, 'x'));
+    await scene.settle(scene.write(scene.other, 'after!'));
+    await scene.until(() => !scene.cluster.view.inSync.includes(member.id));
+    await assertWholeAndEqual(scene);
+    assert.ok(member.store.child(attr.gfid, 'untouched') !== undefined);
+  });
+
+  void it('that says nothing holds a change up for less than the ping timeout', async () => {
+    const scene = await Scene.begin(26);
+    const member = scene.member();
+    member.stopped = true;
+    const began = scene.world.now;
+    await scene.settle(scene.write(scene.old, 'after!'));
+    assert.ok(scene.world.now - began < PING_TIMEOUT_MS, `waited ${scene.world.now - began} ms`);
+    member.stopped = false;
+    await assertWholeAndEqual(scene);
+  });
+
+  void it('that is stopped by turns leaves within the ping timeout, and longer each time', async () => {
+    const scene = await Scene.begin(27);
+    const member = scene.member();
+    let sick = true;
+    const turns = (): void => {
+      member.stopped = sick && !member.stopped;
+      if (sick) scene.world.at(member.stopped ? 2000 : 500, turns);
+    };
+    turns();
+    let writing = true;
+    let written = 0;
+    const load = (async () => {
+      for (; writing; written++) {
+        await scene.write(scene.old, 'after!');
+        await new Promise<void>((resolve) => void scene.world.at(20, resolve));
+      }
+    })();
+    const began = scene.world.now;
+    await scene.until(() => !scene.cluster.view.inSync.includes(member.id));
+    assert.ok(scene.world.now - began < PING_TIMEOUT_MS, `it left after ${scene.world.now - began} ms`);
+    const before = written;
+    await scene.pass(4000);
+    assert.ok(written - before > 100, `the others go on: ${written - before} writes`);
+    await scene.pass(60_000);
+    sick = false;
+    writing = false;
+    await scene.settle(load);
+    await assertWholeAndEqual(scene);
+  });
+});
