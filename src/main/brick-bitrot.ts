@@ -1,4 +1,5 @@
 /** `features.bitrot` of one brick process: keeps checksums and runs the scrubber while the option is on, removes them when it goes off. */
+import { FsError } from '../base/errno.js';
 import { sizeInBytes } from '../cluster/option-values.js';
 import type { Clock } from '../env/clock.js';
 import type { Log } from '../env/log.js';
@@ -18,6 +19,7 @@ const PERIODS: Record<string, number> = {
 /** What changed so long before the last sign of life before a power loss may have been under way then. */
 const SUSPECT_SEC = 60;
 const STEP_MS = 5;
+const RETRY_MS = 60_000;
 /** Every damaged block is a line in the log, up to here. */
 const LINES_MAX = 1000;
 
@@ -108,7 +110,24 @@ export class BrickBitrot {
     while (!this.#ending && work.next().done !== true) await new Promise<void>((resolve) => void this.#clock.after(STEP_MS, resolve));
   }
 
+  /** A disk that has no room for checksums goes without, and is tried again later: the brick serves in any case. */
   #begin(): void {
+    try {
+      this.#keep();
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error;
+      this.#log.error('checksums cannot be kept: files are served unchecked', { error: String(error) });
+      // Those of an earlier time would be wrong from now on: out of the way at once.
+      const drop = this.#open.store.dropSums();
+      drop.next();
+      this.#changing = this.#changing.then(() => this.#steps(drop));
+      this.#clock.after(RETRY_MS, () => {
+        this.#changing = this.#changing.then(() => this.#follow());
+      });
+    }
+  }
+
+  #keep(): void {
     const { store, journal } = this.#open;
     const { bootId, incomplete } = journal.readMeta();
     const sums = store.keepSums({
