@@ -47,8 +47,11 @@ export class Arena {
   readonly canary = join(this.root, 'canary');
   readonly #mounts: string[] = [];
   readonly #before: string[];
+  /** However the process ends, no mount stays. */
+  readonly #atExit = (): void => this.#remove();
 
   constructor(bricks: number) {
+    process.on('exit', this.#atExit);
     mkdirSync(join(this.canary, 'below'), { recursive: true });
     for (const name of ['secret', 'below/secret']) writeFileSync(join(this.canary, name), `nobody writes here ${name}\n`);
     chmodSync(join(this.canary, 'secret'), 0o640);
@@ -85,6 +88,11 @@ export class Arena {
   }
 
   close(): void {
+    process.off('exit', this.#atExit);
+    this.#remove();
+  }
+
+  #remove(): void {
     for (const path of this.#mounts) execFileSync('umount', ['-l', path]);
     rmSync(this.root, { recursive: true, force: true });
   }

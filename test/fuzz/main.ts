@@ -14,6 +14,8 @@ if (!Number.isInteger(seed) || !Number.isInteger(inputs) || inputs < 1 || unknow
   process.exit(2);
 }
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
+
 const row = (cells: (string | number)[]): string => `${String(cells[0]).padEnd(32)}${cells.slice(1).map((cell) => String(cell).padStart(13)).join('')}`;
 console.log(row([`seed ${seed}`, 'inputs', 'refused', 'carried out', 'memory MiB', 'inputs/s']));
 const { figures, violations } = await fuzz(inputs, seed, only, (f) => console.log(row([f.target, f.inputs, f.refused, f.carriedOut, f.memoryMiB, Math.round(f.inputs / f.seconds)])));
