@@ -24,7 +24,8 @@ const CLIENT_REQUESTS_MAX = 65_536;
 
 export interface BrickServerOptions {
   brick: BrickId;
-  bricks: readonly BrickId[];
+  /** The whole set; it changes when a brick is replaced. */
+  bricks(): readonly BrickId[];
   volume: string;
   /** 64 hex digits; of clients. */
   secret: string;
@@ -103,7 +104,7 @@ export class BrickServer {
 
   #refusal(channel: Channel<Message>, caller: Caller): { errno: number; reason: string } | undefined {
     if (this.#options.replica() === undefined) return { errno: Errno.EAGAIN, reason: 'the brick does not serve yet' };
-    if (caller.role === 'brick' && !this.#options.bricks.includes(caller.id)) return { errno: Errno.EACCES, reason: 'not a brick of this volume' };
+    if (caller.role === 'brick' && !this.#options.bricks().includes(caller.id)) return { errno: Errno.EACCES, reason: 'not a brick of this volume' };
     if (caller.role === 'client' && !this.#options.admits(channel.remote)) return { errno: Errno.EACCES, reason: 'the volume does not admit this address (auth.allow, auth.reject)' };
     if (caller.role === 'client' && (this.#connections.get(hostOf(channel)) ?? 0) >= CONNECTIONS_PER_ADDRESS_MAX)
       return { errno: Errno.EAGAIN, reason: `${CONNECTIONS_PER_ADDRESS_MAX} clients of this address are connected` };

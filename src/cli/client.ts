@@ -22,6 +22,11 @@ export class NoAnswerError extends Error {
   }
 }
 
+export interface BrickPlace {
+  host: string;
+  path: string;
+}
+
 export interface CreateRequest {
   name: string;
   replicaCount: number | undefined;
@@ -57,6 +62,10 @@ export interface ManagementClient {
   volumeStart(name: string, force: boolean): Promise<Changed>;
   volumeStop(name: string, force: boolean): Promise<Changed>;
   volumeDelete(name: string): Promise<Changed>;
+  /** The new brick takes the place at once and is filled afterwards. */
+  replaceBrick(name: string, source: BrickPlace, target: BrickPlace): Promise<Changed>;
+  /** `commit` undefined: the brick is taken out of the set. */
+  resetBrick(name: string, source: BrickPlace, commit?: { target: BrickPlace; force: boolean }): Promise<Changed>;
   /** All of them, or the one with this name (RefusedError if there is none), by name. */
   volumes(name?: string): Promise<Volume[]>;
   volumeNames(): Promise<string[]>;

@@ -315,7 +315,8 @@ export class BrickKeeper {
         local.leaseUntil = local.running ? clock.now() + LEASE_MS_MAX : 0;
         this.#bricks.set(brick.id, local);
       }
-      const wanted = volume.state === 'started' && !this.#allStopped;
+      local.brick = brick;
+      const wanted = volume.state === 'started' && brick.resetting !== true && !this.#allStopped;
       if (wanted && !local.wanted) {
         local.restartAt = 0;
         local.reason = '';

@@ -22,8 +22,8 @@ export interface BrickReport {
 }
 
 export interface NodeCalls {
-  /** Makes the directory a brick, or says (Refused) why not. */
-  prepareBrick: { args: BrickPlace & { force: boolean }; result: { created: boolean } };
+  /** Makes the directory a brick, or says (Refused) why not. `incomplete`: of a volume that is in use, to be filled. */
+  prepareBrick: { args: BrickPlace & { force: boolean; incomplete?: boolean }; result: { created: boolean } };
   /** Undoes prepareBrick of a volume that did not come to be. */
   unprepareBrick: { args: BrickPlace & { created: boolean }; result: Record<string, never> };
   /** Refused when the directory is not that brick. */

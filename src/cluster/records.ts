@@ -47,6 +47,8 @@ export interface BrickRecord {
   node: NodeId;
   host: string;
   path: string;
+  /** `reset-brick start` was given: it does not run until `commit`. */
+  resetting?: boolean;
 }
 
 export interface VolumeRecord {

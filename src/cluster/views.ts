@@ -10,9 +10,10 @@ import type { Cancel, Clock } from '../env/clock.js';
 import type { ClusterStore, Compare } from '../env/cluster-store.js';
 import type { Log } from '../env/log.js';
 import { EMPTY_VIEW, type BrickId, type View } from '../fops/view.js';
-import { majority, nextView, type ViewChange } from '../replica/view.js';
+import { majority, nextView, viewWithout, type ViewChange } from '../replica/view.js';
 import type { Liveness } from './liveness.js';
 import { encode, held, keys, type Held, type NodeId, type VolumeRecord } from './records.js';
+import { Refused } from './refused.js';
 import type { ClusterState } from './state.js';
 
 export type BrickFact = 'live' | 'dead' | 'unknown';
@@ -98,6 +99,16 @@ const FENCE_RETRY_MS = 200;
 const LOOK_MS = 200;
 /** How long a brick gets to return before a change that would not help at once. */
 const RETURN_MS = 5_000;
+const AGAIN_MS = 20;
+
+/** All bricks of the set: one that is being reset is of it, but may not return. */
+function membersOf(volume: VolumeRecord): BrickId[] {
+  return volume.bricks.map((brick) => brick.id);
+}
+
+function sameMembers(a: VolumeRecord, b: VolumeRecord): boolean {
+  return membersOf(a).join() === membersOf(b).join();
+}
 
 export class ViewKeeper {
   readonly #options: ViewKeeperOptions;
@@ -144,13 +155,14 @@ export class ViewKeeper {
   async change(volumeId: string, epoch: number, change: ViewChange, asking: BrickId): Promise<View> {
     const volume = this.#options.state.volumeById(volumeId);
     if (volume === undefined) throw new FsError(Errno.ENOENT, 'view', `there is no volume ${volumeId}`);
-    const bricks = volume.bricks.map((brick) => brick.id);
+    const bricks = membersOf(volume);
     let fenced = false;
     for (let attempt = 0; attempt < COMMIT_ATTEMPTS; attempt++) {
       const present = await this.#read(volumeId);
       const view = present.value;
       if (view.epoch !== epoch) return view;
-      const refused = refusal(view, change, asking);
+      const resets = change.kind === 'catchUp' && volume.bricks.some((brick) => brick.id === change.brick && brick.resetting === true);
+      const refused = resets ? 'the brick is being reset' : refusal(view, change, asking);
       const answer = refused === undefined ? nextView(view, bricks, change) : { refused };
       if ('refused' in answer) {
         this.#options.log.debug('a change of the view was refused', {
@@ -168,8 +180,43 @@ export class ViewKeeper {
         continue;
       }
       if (await this.#commit(volume, present, answer.view, change, asking, [])) return answer.view;
+      // Somebody changed the view, or this node's mirror of the volume is behind.
+      if ((await this.#read(volumeId)).value.epoch === epoch) await this.#sleep(AGAIN_MS);
     }
     return (await this.#read(volumeId)).value;
+  }
+
+  /**
+   * Takes a brick out of the set and commits the volume's next record in the same compare-and-set. Refused where no majority would remain in sync. The
+   * brick has stopped serving before.
+   */
+  async replace(volume: Held<VolumeRecord>, next: VolumeRecord, brick: BrickId): Promise<void> {
+    const { value } = volume;
+    const bricks = value.bricks.map((one) => one.id);
+    for (let attempt = 0; attempt < COMMIT_ATTEMPTS; attempt++) {
+      const present = await this.#read(value.id);
+      const view = present.value;
+      const successor = view.inSync.filter((other) => other !== brick && this.fact(value, other) === 'live').toSorted()[0];
+      const answer = viewWithout(view, bricks.length, brick, successor);
+      if ('refused' in answer)
+        throw new Refused(
+          `the brick cannot leave now: ${answer.refused}. 'gluon volume heal ${value.name} info' shows which bricks are not equal yet`,
+          Errno.EAGAIN,
+        );
+      if (view.inSync.includes(brick)) await this.#fence(value, brick, view.epoch);
+      const writes = [
+        { key: volume.key, value: encode(next) },
+        { key: present.key, value: encode(answer.view) },
+      ];
+      if (await this.#options.store.commit([volume, present], writes)) {
+        this.#options.log.info('a brick gave its place away', { volume: value.name, brick, view: answer.view });
+        return;
+      }
+      const entry = await this.#options.store.get(volume.key);
+      if (entry?.revision !== volume.revision)
+        throw new Refused(`volume ${value.name} was changed by another command: look and try again`, Errno.EAGAIN);
+    }
+    throw new Refused(`the view of volume ${value.name} changes all the time: try again`, Errno.EAGAIN);
   }
 
   fact(volume: VolumeRecord, brick: BrickId): BrickFact {
@@ -283,8 +330,15 @@ export class ViewKeeper {
     asking: BrickId | undefined,
     compares: Compare[],
   ): Promise<boolean> {
+    // Of the bricks that the record had when this was decided: one that was replaced must not come back by a change that knew it.
+    const record = this.#options.state.volume(volume.name);
+    if (record === undefined || record.value.id !== volume.id || !sameMembers(record.value, volume)) return false;
     const done = await this.#options.store.commit(
-      [{ key: present.key, revision: present.revision }, ...compares],
+      [
+        { key: present.key, revision: present.revision },
+        { key: record.key, revision: record.revision },
+        ...compares,
+      ],
       [{ key: present.key, value: encode(view) }],
     );
     if (done) this.#options.log.info('the view changed', { volume: volume.name, change, asking, view });

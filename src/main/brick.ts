@@ -142,6 +142,7 @@ class BrickProcess {
     const first = this.#config === undefined;
     this.#config = config;
     this.#bitrot?.configure(config.spec.options);
+    this.#replica?.setBricks(config.spec.bricks.map((spec) => spec.id));
     if (first && this.#open !== undefined)
       this.#serve(config).catch((error: unknown) => this.#fail(`cannot listen: ${String(error)}`));
   }
@@ -149,7 +150,7 @@ class BrickProcess {
   async #serve(config: BrickConfig): Promise<void> {
     const { brick, volume } = this.#args;
     const open = this.#open as OpenBrick;
-    const bricks = config.spec.bricks.map((spec) => spec.id);
+    const bricks = (): BrickId[] => (this.#config ?? config).spec.bricks.map((spec) => spec.id);
     this.#server = new BrickServer({
       brick,
       bricks,
@@ -174,7 +175,7 @@ class BrickProcess {
     }
     this.#replica = new Replica({
       brick,
-      bricks,
+      bricks: bricks(),
       store: open.store,
       journalDisk: open.journal,
       bootId: bootId(),

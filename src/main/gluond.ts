@@ -13,6 +13,7 @@ import { status, Server, ServerCredentials, type sendUnaryData, type ServerUnary
 import { ReflectionService } from '@grpc/reflection';
 import { Errno, FsError, LostError } from '../base/errno.js';
 import { O_CREAT, O_RDWR } from '../brick/disk.js';
+import { BrickPlaces } from '../cluster/brick-places.js';
 import { BrickKeeper } from '../cluster/bricks.js';
 import { fenceByAnyWay } from '../cluster/fence.js';
 import { Hosts, hostOf } from '../cluster/hosts.js';
@@ -80,6 +81,7 @@ class Gluond {
   #views!: ViewKeeper;
   #bricks!: BrickKeeper;
   #volumes!: Volumes;
+  #places!: BrickPlaces;
   #peers!: Peers;
   #reports!: Reports;
   #listener!: TlsListener;
@@ -181,6 +183,7 @@ class Gluond {
       firstWrites: () => this.#bricks.staleRecords(),
     });
     this.#volumes = new Volumes({ ...common, liveness: this.#liveness, hosts, nodes, random: this.#random });
+    this.#places = new BrickPlaces({ ...common, liveness: this.#liveness, hosts, nodes, views: () => this.#views, random: this.#random });
     this.#bricks = new BrickKeeper({
       ...common,
       liveness: this.#liveness,
@@ -228,6 +231,7 @@ class Gluond {
       const service = new ManagementService({
         state: this.#state,
         volumes: this.#volumes,
+        places: this.#places,
         peers: this.#peers,
         reports: this.#reports,
         nodes: { call: (target, call, args, timeoutMs) => this.#call(target, call, args, timeoutMs) },

@@ -21,7 +21,7 @@ function brickAbove(path: string): string | undefined {
 }
 
 /** Makes the directory a brick. Refused with the reason; `force` allows the root filesystem, a mount point and missing parents. */
-export function prepareBrick(place: BrickPlace & { force: boolean }): { created: boolean } {
+export function prepareBrick(place: BrickPlace & { force: boolean; incomplete?: boolean }): { created: boolean } {
   const { path, force } = place;
   const present = statSync(path, { throwIfNoEntry: false });
   if (present !== undefined && !present.isDirectory()) throw new Refused(`${path} is not a directory`, 20);
@@ -44,7 +44,7 @@ export function prepareBrick(place: BrickPlace & { force: boolean }): { created:
     initialiseBrick(
       new LibcDisk(),
       path,
-      { volumeId: place.volume, brickId: place.brick, bootId: bootId() },
+      { volumeId: place.volume, brickId: place.brick, bootId: bootId(), incomplete: place.incomplete === true },
       { force },
     );
   } catch (error) {

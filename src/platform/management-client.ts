@@ -3,7 +3,7 @@ import { connect, isIP } from 'node:net';
 import type { ChannelCredentials, Client, ClientOptions, ServiceError, status as GrpcStatus } from '@grpc/grpc-js';
 import type { MethodDefinition } from '@grpc/proto-loader';
 import { Errno } from '../base/errno.js';
-import { NoAnswerError, RefusedError, type ManagementClient } from '../cli/client.js';
+import { NoAnswerError, RefusedError, type BrickPlace, type ManagementClient } from '../cli/client.js';
 import * as messages from './management-messages.js';
 import { formatHostPort, grpcTarget, type HostPort } from './target.js';
 
@@ -96,6 +96,14 @@ export class GrpcManagementClient implements ManagementClient {
 
   async volumeNames(): Promise<string[]> {
     return (await this.#call<messages.VolumeListMessage>('VolumeList', {})).names;
+  }
+
+  async replaceBrick(name: string, source: BrickPlace, target: BrickPlace): Promise<messages.ChangeMessage> {
+    return this.#call<messages.ChangeMessage>('VolumeReplaceBrick', { name, source, target });
+  }
+
+  async resetBrick(name: string, source: BrickPlace, commit?: { target: BrickPlace; force: boolean }): Promise<messages.ChangeMessage> {
+    return this.#call<messages.ChangeMessage>('VolumeResetBrick', { name, source, target: commit?.target, force: commit?.force === true });
   }
 
   async volumeStatus(

@@ -18,11 +18,13 @@ import type { NodeService } from '../cluster/node-service.js';
 import type { BrickRecord, VolumeRecord } from '../cluster/records.js';
 import { Refused } from '../cluster/refused.js';
 import { volumeMessage, type Reports } from '../cluster/reports.js';
+import type { BrickPlaces } from '../cluster/brick-places.js';
 import type { ClusterState } from '../cluster/state.js';
 import type { Volumes } from '../cluster/volumes.js';
 import type { Log } from '../env/log.js';
 import { EMPTY_VIEW } from '../fops/view.js';
-import { specToMessage } from '../wire/brick-control.js';
+import type { BrickRequest } from '../cluster/volume-rules.js';
+import { required, specToMessage } from '../wire/brick-control.js';
 import { secretOfClients } from '../wire/handshake.js';
 import type {
   NodeMessage,
@@ -46,6 +48,7 @@ export interface Caller {
 export interface ManagementParts {
   state: ClusterState;
   volumes: Volumes;
+  places: BrickPlaces;
   peers: Peers;
   reports: Reports;
   nodes: NodeService;
@@ -98,7 +101,7 @@ export class ManagementService {
   }
 
   implementation(): UntypedServiceImplementation {
-    const { volumes, peers, reports } = this.#parts;
+    const { volumes, places, peers, reports } = this.#parts;
     const unary = <Q>(handler: Handler<Q>, options: { open?: boolean } = {}) =>
       this.#unary(handler, options.open === true);
     const change = (result: { id: string; warnings: string[] }): object => result;
@@ -128,6 +131,18 @@ export class ManagementService {
         change(await volumes.stop(name, force)),
       ),
       VolumeDelete: unary<{ name: string }>(async ({ name }) => change(await volumes.delete(name))),
+      VolumeReplaceBrick: unary<{ name: string; source: BrickRequest | null; target: BrickRequest | null }>(
+        async ({ name, source, target }) =>
+          change(await places.replace(name, required(source, 'brick'), required(target, 'new brick'))),
+      ),
+      VolumeResetBrick: unary<{ name: string; source: BrickRequest | null; target: BrickRequest | null; force: boolean }>(
+        async ({ name, source, target, force }) => {
+          const brick = required(source, 'brick');
+          return change(
+            await (target === null ? places.resetStart(name, brick) : places.resetCommit(name, brick, target, force)),
+          );
+        },
+      ),
       VolumeInfo: unary<{ name: string }>(({ name }) =>
         Promise.resolve({ volumes: this.#named(name).map(volumeMessage) }),
       ),

@@ -46,6 +46,19 @@ function without(list: readonly BrickId[], ...gone: BrickId[]): BrickId[] {
   return list.filter((brick) => !gone.includes(brick));
 }
 
+/**
+ * The view when a brick that has stopped serving gives its place in the set away, or is kept out of it. The brick that takes the place is absent: it
+ * catches up like any other. `successor` is needed where the brick is the primary.
+ */
+export function viewWithout(view: View, bricks: number, brick: BrickId, successor: BrickId | undefined): ViewAnswer {
+  const epoch = view.epoch + 1;
+  const inSync = without(view.inSync, brick);
+  if (inSync.length !== view.inSync.length && inSync.length < majority(bricks)) return refused('no majority would remain in sync');
+  const primary = view.primary === brick ? successor : view.primary;
+  if (primary === undefined || !inSync.includes(primary)) return refused('no other brick could take the role of the primary');
+  return { view: { epoch, primary, inSync, catchingUp: without(view.catchingUp, brick) } };
+}
+
 /** The view after `change`, or why the change is not allowed. `bricks` is the whole replica set. */
 export function nextView(view: View, bricks: readonly BrickId[], change: ViewChange): ViewAnswer {
   const epoch = view.epoch + 1;

@@ -98,7 +98,7 @@ export class LoneBrick implements Target {
       copyOf: (data) => Buffer.from(data),
     });
     this.server = new BrickServer({
-      brick: SELF, bricks, volume: VOLUME, secret: SECRET, ...this.#env, log: silentLog, view: () => this.replica.view, replica: () => this.replica, admits: () => true,
+      brick: SELF, bricks: () => bricks, volume: VOLUME, secret: SECRET, ...this.#env, log: silentLog, view: () => this.replica.view, replica: () => this.replica, admits: () => true,
     });
     const renew = (): void => this.replica.renewLease(5000);
     renew();

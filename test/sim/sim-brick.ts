@@ -110,7 +110,7 @@ export class SimBrick implements Host {
     if (!alive()) return;
     this.replica = replica;
     const server = new BrickServer({
-      brick: id, bricks: cluster.brickIds, volume: spec.id, secret, clock, random, log: mine, view: () => replica.view, replica: () => replica, admits: () => true,
+      brick: id, bricks: () => cluster.brickIds, volume: spec.id, secret, clock, random, log: mine, view: () => replica.view, replica: () => replica, admits: () => true,
     });
     void net.listen({ host: this.name, port: 1 }, (channel) => server.accept(channel));
     cluster.authority.brickStarted(this);

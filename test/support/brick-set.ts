@@ -86,7 +86,7 @@ export class BrickSet {
     if (this.sums) open.store.keepSums({ found: () => undefined, lost: () => undefined });
     const { secret } = this.spec;
     const server = new BrickServer({
-      brick: id, bricks, volume: VOLUME, secret, clock: this.#clock, random: this.#random, log: this.log,
+      brick: id, bricks: () => bricks, volume: VOLUME, secret, clock: this.#clock, random: this.#random, log: this.log,
       view: () => this.view, replica: () => this.#running.get(id)?.replica, admits: () => true,
     });
     const tcp = await this.#network.listen({ host: '127.0.0.1', port: 0 }, (channel) => server.accept(channel));

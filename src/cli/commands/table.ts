@@ -3,6 +3,7 @@ import { helpCommands } from './help.js';
 import { PEER_COMMANDS } from './peer.js';
 import { SYSTEM_COMMANDS } from './system.js';
 import { UNSUPPORTED_COMMANDS } from './unsupported.js';
+import { BRICK_COMMANDS } from './volume-bricks.js';
 import { volumeBitrot } from './volume-bitrot.js';
 import { volumeHeal } from './volume-heal.js';
 import { OPTION_COMMANDS } from './volume-options.js';
@@ -15,6 +16,7 @@ const OFFERED: Command[] = [
   volumeStatus,
   volumeHeal,
   volumeBitrot,
+  ...BRICK_COMMANDS,
   ...OPTION_COMMANDS,
   ...SYSTEM_COMMANDS,
 ];

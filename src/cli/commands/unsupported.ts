@@ -8,11 +8,6 @@ const TABLE: [words: string, reason: string][] = [
   ['volume add-brick', `${NO_DISTRIBUTION}; make a new volume with the bricks you want`],
   ['volume remove-brick', `${NO_DISTRIBUTION}; make a new volume with the bricks you want`],
   ['volume rebalance', NO_DISTRIBUTION],
-  [
-    'volume replace-brick',
-    "the set of bricks is fixed when a volume is created; a brick whose disk was replaced is filled again by 'volume start NAME force'",
-  ],
-  ['volume reset-brick', "a brick whose disk was replaced is filled again by 'volume start NAME force'"],
   ['volume profile', "use 'volume status NAME clients' and the JSON log of the brick"],
   ['volume top', "use 'volume status NAME clients'"],
   ['volume statedump', "use 'get-state' and 'volume status NAME clients'"],

@@ -60,6 +60,14 @@ export function parseBrick(word: string): { host: string; path: string } | undef
   return { host: word.slice(0, at).replace(/^\[(.*)\]$/, '$1'), path: word.slice(at + 1) };
 }
 
+/** The next word, as a brick. */
+export function takeBrick(words: Arguments, what: string): { host: string; path: string } {
+  const word = words.take(what);
+  const brick = parseBrick(word);
+  if (brick === undefined) throw notABrick(words, word);
+  return brick;
+}
+
 function takeBricks(words: Arguments): { host: string; path: string }[] {
   const bricks = words.rest().map((word) => {
     const brick = parseBrick(word);

@@ -9,7 +9,7 @@ const TYPE_NUMBER: Record<string, number> = { Distribute: 0, Replicate: 2, 'Dist
 
 /** `<volStart><volume><name/><id/></volume></volStart>` and its likes. */
 export function volumeOperationXml(
-  tag: 'volCreate' | 'volStart' | 'volStop' | 'volDelete',
+  tag: 'volCreate' | 'volStart' | 'volStop' | 'volDelete' | 'volReplaceBrick' | 'volResetBrick',
   name: string,
   id: string,
 ): XmlNode {

@@ -34,7 +34,7 @@ async function serve(admits = true) {
   const server = new BrickServer({
     ...env,
     brick: BRICK,
-    bricks: [BRICK, 'a'.repeat(32)],
+    bricks: () => [BRICK, 'a'.repeat(32)],
     volume: VOLUME,
     secret: SECRET,
     log: silentLog,

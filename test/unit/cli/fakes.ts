@@ -147,6 +147,8 @@ export function fakeClient(changes: Partial<ManagementClient> = {}, calls: strin
     volumeStart: changed('volumeStart'),
     volumeStop: changed('volumeStop'),
     volumeDelete: changed('volumeDelete'),
+    replaceBrick: changed('replaceBrick'),
+    resetBrick: changed('resetBrick'),
     volumes: (name) =>
       name === undefined || name === 'vms' ? Promise.resolve([volume()]) : Promise.reject(noVolume(name)),
     volumeNames: () => Promise.resolve(['vms']),

@@ -18,7 +18,9 @@ const ABBREVIATIONS: [given: string, meant: string][] = [
   ['v d vms', 'volume delete'],
   ['v se', 'volume set'],
   ['v g', 'volume get'],
-  ['v rese', 'volume reset'],
+  ['v reset', 'volume reset'],
+  ['v reset-b', 'volume reset-brick'],
+  ['v rep', 'volume replace-brick'],
   ['v hea', 'volume heal'],
   ['pe s', 'peer status'],
   ['pe p', 'peer probe'],
@@ -40,6 +42,7 @@ const WRONG: [given: string, complaint: RegExp][] = [
   ['frobnicate', /unrecognized word 'frobnicate'; 'gluon help' lists the commands/],
   ['volume', /'volume' needs another word[^]*Usage:\n {2}gluon volume create/],
   ['volume s', /ambiguous word 's' after 'volume': it could be start, stop, status, set/],
+  ['volume rese', /ambiguous word 'rese' after 'volume': it could be reset-brick, reset/],
   ['p', /ambiguous word 'p': it could be peer, pool/],
   ['volume infoo', /unrecognized word 'infoo' after 'volume'; did you mean 'info'\?/],
   ['peer prob\x1b[2J', /unrecognized word 'prob\\x1b\[2J'/],
@@ -69,6 +72,12 @@ const WRONG: [given: string, complaint: RegExp][] = [
   ['volume heal', /the name of the volume is missing/],
   ['volume heal vms now', /'now' is not something to do with heal; known: enable/],
   ['volume heal vms info all', /'all' is not a kind of heal information; known: summary, split-brain/],
+  ['volume replace-brick vms a:/b c:/d', /the words 'commit force' are missing/],
+  ['volume replace-brick vms a:/b c:/d commit', /the words 'commit force' are missing/],
+  ['volume replace-brick vms a:/b', /the new brick is missing/],
+  ['volume reset-brick vms a:/b', /'start', or the new brick, is missing/],
+  ['volume reset-brick vms a:/b now', /'now' is not a brick/],
+  ['volume reset-brick vms a:/b a:/b force', /the word 'commit' is missing/],
   ['volume status vms everything', /'everything' is not a kind of status/],
   ['volume status vms detail clients', /'clients' is one word too many/],
   ['get-state odir tmp', /'tmp' must be an absolute path/],
@@ -102,12 +111,45 @@ for (const [given, call] of BITROT) {
   });
 }
 
+const BRICKS: [given: string, call: string, said: string][] = [
+  [
+    'volume replace-brick vms a:/b c:/d commit force',
+    'replaceBrick vms {"host":"a","path":"/b"} {"host":"c","path":"/d"}',
+    'volume replace-brick: success: replace-brick commit force operation successful',
+  ],
+  [
+    'volume reset-brick vms a:/b start',
+    'resetBrick vms {"host":"a","path":"/b"} undefined',
+    'volume reset-brick: success: reset-brick start operation successful',
+  ],
+  [
+    'volume reset-brick vms a:/b a:/b commit',
+    'resetBrick vms {"host":"a","path":"/b"} {"target":{"host":"a","path":"/b"},"force":false}',
+    'volume reset-brick: success: reset-brick commit operation successful',
+  ],
+  [
+    'volume reset-brick vms a:/b a:/b commit force',
+    'resetBrick vms {"host":"a","path":"/b"} {"target":{"host":"a","path":"/b"},"force":true}',
+    'volume reset-brick: success: reset-brick commit force operation successful',
+  ],
+];
+
+for (const [given, call, said] of BRICKS) {
+  test(`'gluon ${given}' does what it says`, async () => {
+    const ran = await gluon(given);
+    assert.deepEqual([ran.status, ran.out, ran.calls], [0, `${said}\n`, [call]]);
+    const xml = await gluon(given, { form: 'xml' });
+    assert.match(xml.out, /<vol(Replace|Reset)Brick>\s*<volume>\s*<name>vms<\/name>/);
+    const json = await gluon(given, { form: 'json' });
+    assert.equal((JSON.parse(json.out) as { result: { name: string } }).result.name, 'vms');
+  });
+}
+
 /** What GlusterFS has and gluon has not: status 1 and the reason. */
 const UNSUPPORTED = [
   'volume add-brick vms h:/b',
   'volume remove-brick vms h:/b start',
   'volume rebalance vms start',
-  'volume replace-brick vms h:/a h:/b commit force',
   'volume profile vms start',
   'volume quota vms enable',
   'volume bitrot vms signing-time 120',

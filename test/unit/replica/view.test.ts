@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { EMPTY_VIEW, type View } from '../../../src/fops/view.js';
-import { majority, nextView, type ViewChange } from '../../../src/replica/view.js';
+import { majority, nextView, viewWithout, type ViewChange } from '../../../src/replica/view.js';
 
 const BRICKS = ['a', 'b', 'c'];
 
@@ -74,5 +74,31 @@ void describe('nextView', () => {
   void it('replaces a dead member in the step that admits another', () => {
     const view: View = { epoch: 3, primary: 'a', inSync: ['a', 'b'], catchingUp: ['c'] };
     assert.deepEqual(nextView(view, BRICKS, { kind: 'admit', brick: 'c', without: ['b'] }), { view: { epoch: 4, primary: 'a', inSync: ['a', 'c'], catchingUp: [] } });
+  });
+});
+
+void describe('viewWithout', () => {
+  const [a, b, c] = ['a', 'b', 'c'].map((letter) => letter.repeat(32)) as [string, string, string];
+
+  void it('takes a member out while a majority stays, with the next epoch', () => {
+    const view = { epoch: 4, primary: a, inSync: [a, b, c], catchingUp: [] };
+    assert.deepEqual(viewWithout(view, 3, c, b), { view: { epoch: 5, primary: a, inSync: [a, b], catchingUp: [] } });
+    assert.ok('refused' in viewWithout({ ...view, inSync: [a, b] }, 3, b, a));
+  });
+
+  void it('gives the role of the primary to the successor, and needs one', () => {
+    const view = { epoch: 4, primary: a, inSync: [a, b, c], catchingUp: [] };
+    assert.deepEqual(viewWithout(view, 3, a, b), { view: { epoch: 5, primary: b, inSync: [b, c], catchingUp: [] } });
+    assert.ok('refused' in viewWithout(view, 3, a, undefined));
+  });
+
+  void it('takes a brick out that is absent or catching up, whatever the others are', () => {
+    const view = { epoch: 4, primary: a, inSync: [a, b], catchingUp: [c] };
+    assert.deepEqual(viewWithout(view, 3, c, b), { view: { epoch: 5, primary: a, inSync: [a, b], catchingUp: [] } });
+    assert.ok('view' in viewWithout({ ...view, catchingUp: [] }, 3, c, b));
+  });
+
+  void it('refuses while nobody is in sync', () => {
+    assert.ok('refused' in viewWithout({ epoch: 0, primary: '', inSync: [], catchingUp: [] }, 3, a, undefined));
   });
 });
