@@ -31,7 +31,7 @@ export class Durability {
         // A member that was missing, or was lost meanwhile, must have left the set before this counts as done.
         if (!primary.serving) return;
         if (primary.stalled) primary.gate.hold(() => this.syncThenFinish(mutation, gfid, dataOnly, result));
-        else primary.mutations.finish(mutation, 0, result);
+        else primary.mutations.finish(mutation, 0, result, true);
       },
       (error: unknown) => {
         primary.slowness.end(wait);

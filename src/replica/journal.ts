@@ -78,6 +78,8 @@ function sum(a: Count, b: Count): Count {
 export class Journal {
   readonly #disk: JournalDisk;
   #meta: BrickMeta;
+  /** Of `sealedEpoch`, what is on the disk. */
+  #promised: number;
   #generation: number;
   /** Keys already in the current generation. */
   #current: Set<Key>;
@@ -91,6 +93,7 @@ export class Journal {
   constructor(disk: JournalDisk) {
     this.#disk = disk;
     this.#meta = disk.readMeta();
+    this.#promised = this.#meta.sealedEpoch;
     const newest = disk.generations().at(-1);
     this.#generation = newest ?? this.#meta.checkpoint;
     this.#current = new Set(newest === undefined ? [] : this.#openNewest(newest));
@@ -165,6 +168,13 @@ export class Journal {
   /** Something changed since the last rotation. */
   get dirty(): boolean {
     return this.#dirty;
+  }
+
+  /** This brick obeys no view of a lower epoch from now on, also after a restart. Durable on return; throws FsError when it is not. */
+  promise(epoch: number): void {
+    if (epoch <= this.#promised) return;
+    this.updateMeta({ sealedEpoch: epoch });
+    this.#promised = epoch;
   }
 
   updateMeta(change: Partial<BrickMeta>): void {

@@ -142,9 +142,10 @@ export class Member {
 
   #seal(brick: BrickId, channel: Channel<Message>, { view }: PeerArgs<'seal'>): PeerResult<'seal'> {
     const known = this.#host.view();
-    if (view.epoch < known.epoch || view.epoch < this.#epoch) throw new FsError(Errno.ESTALE, 'seal', `epoch ${view.epoch} is over, ${known.epoch} is known`);
+    if (view.epoch < known.epoch || view.epoch < this.#copy.journal.meta.sealedEpoch) throw new FsError(Errno.ESTALE, 'seal', `epoch ${view.epoch} is over, ${known.epoch} is known`);
     if (view.primary !== brick) throw new FsError(Errno.EINVAL, 'seal', 'the caller is not the primary of that view');
     this.#host.adoptView(view);
+    this.#copy.journal.promise(view.epoch);
     const standing = this.#failed ? Math.min(Standing.Intact, this.#host.standing()) : this.#host.standing();
     if (channel !== this.#primary) {
       this.#primary?.close('another primary sealed this brick');

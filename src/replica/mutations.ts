@@ -319,15 +319,22 @@ export class Mutations {
     if (last) this.#primary.orphans.purge(args.gfid);
   }
 
-  /** Answers the request, whoever asked last for it. */
-  finish(mutation: Mutation, errno: number, result: unknown): void {
+  /**
+   * Answers the request, whoever asked last for it. `everywhere`: every in-sync brick has taken part, which is proof that this one is primary still. Any other answer comes
+   * from this copy alone, as that to a read does, and needs a live serving lease.
+   */
+  finish(mutation: Mutation, errno: number, result: unknown, everywhere = false): void {
     if (mutation.requestNumber === 0 || this.#primary.stopped) return;
-    const { host, heals } = this.#primary;
+    const { host, heals, view } = this.#primary;
     const { results } = host.copy;
     // A lock waits for its holder, not for this brick.
     if (mutation.op !== 'setLock') heals.pace.answered(host.clock.now() - mutation.begun);
     const id = mutation.session.underWay.get(mutation.requestNumber) ?? mutation.id;
     mutation.session.underWay.delete(mutation.requestNumber);
+    if (!everywhere && !host.leaseLive()) {
+      mutation.session.channel?.send({ kind: 'redirect', id, view });
+      return;
+    }
     // Definite failures changed nothing: remembered here only, a new primary may find the same or better.
     if (errno !== 0) {
       results.acknowledge(mutation.sessionId, mutation.acknowledged);

@@ -5,6 +5,7 @@
  *
  * Pure over its environment: runs unchanged in the brick process and in the simulator.
  */
+import { FsError } from '../base/errno.js';
 import type { Cancel, Clock, Random } from '../env/clock.js';
 import type { Channel } from '../env/channel.js';
 import type { Log } from '../env/log.js';
@@ -103,11 +104,18 @@ export class Replica {
     return this.#primary?.serving === true;
   }
 
-  /** A newer view; older and equal ones are ignored. */
+  /** A newer view; older and equal ones are ignored, and those that are older than one this brick acted by before it was restarted. */
   setView(view: View): void {
-    if (this.#stopped || view.epoch <= this.#view.epoch) return;
+    const { journal } = this.#copy;
+    if (this.#stopped || view.epoch <= this.#view.epoch || view.epoch < journal.meta.sealedEpoch) return;
     const before = this.#view;
     this.#view = view;
+    try {
+      journal.promise(view.epoch);
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error;
+      this.#log.warn('the epoch of the view could not be written', { error: String(error) });
+    }
     const { brick } = this.#env;
     // A brick that is about to be admitted was made equal already, and may see another view before that one.
     if (before.inSync.includes(brick) ? !view.inSync.includes(brick) : !listed(view, brick)) this.#continuous = 0;

@@ -168,7 +168,7 @@ export class Stream {
     // Every member has it; a brick that catches up may still be sent it.
     if (request.op === 'write' && followers.allReady) host.giveBack((request.args as Args<'write'>).data);
     if (request.op === 'write' && (request.args as Args<'write'>).sync) durability.syncThenFinish(request, (request.args as Args<'write'>).gfid, true, result);
-    else mutations.finish(request, 0, result);
+    else mutations.finish(request, 0, result, true);
     flight.after?.();
   }
 

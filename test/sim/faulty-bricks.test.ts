@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import { Errno, type FsError } from '../../src/base/errno.js';
 import { ROOT_GFID } from '../../src/base/ids.js';
 import { Scene } from './scene.js';
+import { STORE } from './sim-authority.js';
 import type { SimBrick } from './sim-brick.js';
 
 const PING_TIMEOUT_MS = 10_000;
@@ -139,6 +140,46 @@ void describe('a brick', () => {
     sick = false;
     writing = false;
     await scene.settle(load);
+    await assertWholeAndEqual(scene);
+  });
+});
+
+void describe('an old primary that is cut off', () => {
+  void it('answers nothing from its copy once its lease is over, not even a refusal', async () => {
+    const scene = await Scene.begin(31);
+    const { cuts } = scene.cluster.network;
+    const before = scene.primary();
+    const others = scene.cluster.bricks.filter((brick) => brick !== before).map((brick) => brick.name);
+    // The old client hears of nobody but the old primary, which hears of nobody but the old client.
+    for (const name of [...others, STORE]) for (const one of [before.name, scene.old.name]) cuts.add(`${one}>${name}`).add(`${name}>${one}`);
+    await scene.until(() => scene.primary() !== before && scene.primary().replica?.serving === true);
+    await scene.settle(scene.other.call('mkdir', { parent: ROOT_GFID, name: 'made since', mode: 0o755, uid: 0, gid: 0 }));
+    const removed = scene.old.call('rmdir', { parent: ROOT_GFID, name: 'made since' });
+    let early = false;
+    void removed.catch(() => undefined).finally(() => (early = true));
+    await scene.pass(5000);
+    assert.equal(early, false, 'nothing was answered');
+    cuts.clear();
+    await scene.settle(removed);
+    await assertWholeAndEqual(scene);
+  });
+
+  void it('is not obeyed by a brick that was restarted and hears of the old view first', async () => {
+    const scene = await Scene.begin(32);
+    const member = scene.member();
+    const { epoch } = scene.cluster.view;
+    const third = scene.cluster.bricks.find((brick) => brick !== member && brick !== scene.primary()) as SimBrick;
+    const old = scene.cluster.view;
+    third.crash(false);
+    await scene.inSync(2);
+    await scene.until(() => (member.replica?.view.epoch ?? 0) > epoch);
+    const known = member.replica?.view.epoch ?? 0;
+    member.crash(false);
+    member.start();
+    member.replica?.setView(old);
+    assert.notEqual(member.replica?.view.epoch, old.epoch);
+    await scene.until(() => (member.replica?.view.epoch ?? 0) >= known);
+    third.start();
     await assertWholeAndEqual(scene);
   });
 });

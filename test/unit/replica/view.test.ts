@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import { EMPTY_VIEW, type View } from '../../../src/fops/view.js';
 import { majority, nextView, viewWithout, type ViewChange } from '../../../src/replica/view.js';
 
@@ -40,7 +41,106 @@ function checkInvariants(before: View, after: View, bricks: string[]): void {
   assert.equal(new Set(after.inSync).size, after.inSync.length, `no brick twice: ${label}`);
 }
 
+/** A view and which bricks have every write that was acknowledged. */
+interface State {
+  view: View;
+  whole: ReadonlySet<string>;
+}
+
+function nameOf({ view, whole }: State): string {
+  const { primary, inSync, catchingUp } = view;
+  return JSON.stringify([primary, inSync.toSorted(), catchingUp.toSorted(), [...whole].toSorted()]);
+}
+
+/** What a change does to the copies: a brick is admitted when the primary made it equal. */
+function afterChange(state: State, view: View, change: ViewChange): State {
+  const whole = new Set(state.whole);
+  if (change.kind === 'admit' && whole.has(state.view.primary)) whole.add(change.brick);
+  return { view, whole };
+}
+
+/** Every state that changes and acknowledged writes lead to from the first view, with the views that came before it on some way. */
+function reachable(bricks: string[], visit: (state: State, next: State | undefined) => void): number {
+  const first = nextView(EMPTY_VIEW, bricks, { kind: 'form' });
+  assert.ok('view' in first);
+  const queue: State[] = [{ view: first.view, whole: new Set(bricks) }];
+  const seen = new Set(queue.map(nameOf));
+  for (let i = 0; i < queue.length; i++) {
+    const state = queue[i] as State;
+    // A write is acknowledged by all in sync; nobody else has it.
+    const followers: State[] = [{ view: state.view, whole: new Set(state.view.inSync) }];
+    for (const change of allChanges(bricks)) {
+      const answer = nextView(state.view, bricks, change);
+      if ('view' in answer) followers.push(afterChange(state, answer.view, change));
+    }
+    for (const next of followers) {
+      visit(state, next);
+      if (seen.has(nameOf(next))) continue;
+      seen.add(nameOf(next));
+      queue.push(next);
+    }
+  }
+  return queue.length;
+}
+
 void describe('nextView', () => {
+  for (const bricks of [['a'], ['a', 'b'], BRICKS, ['a', 'b', 'c', 'd']]) {
+    void it(`of ${bricks.length} bricks: whatever changes and writes come in whatever order, every brick in sync has every acknowledged write`, () => {
+      const states = reachable(bricks, ({ view, whole }, next) => {
+        for (const brick of view.inSync) assert.ok(whole.has(brick), `${brick} is in sync and lacks a write: ${JSON.stringify(view)}`);
+        if (next === undefined) return;
+        // An old primary needs the acknowledgement of a brick that obeys the new view, or obeys it itself.
+        assert.ok(next.view.inSync.some((brick) => view.inSync.includes(brick)));
+      });
+      assert.ok(states >= bricks.length);
+    });
+  }
+
+  void it('of 5 bricks: the same, along random ways', () => {
+    const bricks = ['a', 'b', 'c', 'd', 'e'];
+    const changes = allChanges(bricks);
+    const first = nextView(EMPTY_VIEW, bricks, { kind: 'form' });
+    assert.ok('view' in first);
+    const start: State = { view: first.view, whole: new Set(bricks) };
+    fc.assert(
+      fc.property(fc.array(fc.nat({ max: changes.length }), { maxLength: 60 }), (way) => {
+        let state = start;
+        for (const step of way) {
+          if (step === changes.length) state = { view: state.view, whole: new Set(state.view.inSync) };
+          else {
+            const change = changes[step] as ViewChange;
+            const answer = nextView(state.view, bricks, change);
+            if ('refused' in answer) continue;
+            checkInvariants(state.view, answer.view, bricks);
+            state = afterChange(state, answer.view, change);
+          }
+          for (const brick of state.view.inSync) assert.ok(state.whole.has(brick), `${brick} lacks a write: ${JSON.stringify(state.view)}`);
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  void it('any two views of one set have a brick in sync in common: who missed views meets one that knows better', () => {
+    for (const bricks of [BRICKS, ['a', 'b', 'c', 'd', 'e']]) {
+      const sets = subsets(bricks).filter((set) => set.length >= majority(bricks.length));
+      for (const one of sets) for (const other of sets) assert.ok(one.some((brick) => other.includes(brick)));
+    }
+  });
+
+  // Who leaves inSync, by change; everybody else stays.
+  void it('nobody leaves inSync but by a change that names it, and a dead member that cannot be dropped stays listed', () => {
+    for (const view of allViews(BRICKS)) {
+      for (const change of allChanges(BRICKS)) {
+        const answer = nextView(view, BRICKS, change);
+        if ('refused' in answer) continue;
+        const left = view.inSync.filter((brick) => !answer.view.inSync.includes(brick));
+        const may = change.kind === 'drop' ? [change.brick] : change.kind === 'succeed' ? [view.primary] : change.kind === 'admit' ? change.without : [];
+        assert.ok(left.every((brick) => may.includes(brick)), JSON.stringify({ view, change, left }));
+        if (change.kind === 'succeed') assert.equal(left.length, view.inSync.length - 1 >= majority(BRICKS.length) ? 1 : 0);
+      }
+    }
+  });
   for (const bricks of [['a'], ['a', 'b'], BRICKS, ['a', 'b', 'c', 'd', 'e']]) {
     void it(`keeps every invariant for each view and change of ${bricks.length} bricks`, () => {
       let allowed = 0;
