@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npm run sim -- --seed N | --seeds COUNT [--start N]`: builds, then runs the simulator in virtual time. */
+/** `npm run sim -- --seed N [--verbose] | --seeds COUNT [--start N] [--planted NAME]`: builds, then runs the simulator in virtual time. */
 import { join } from 'node:path';
 import { assertNode, build, ensureModules } from './lib/setup.mjs';
 import { PROJECT_ROOT, run, script } from './lib/steps.mjs';
