@@ -48,6 +48,8 @@ const KINDS: Record<string, [weight: number, inject: Inject]> = {
   checkpoint: [2, (faults) => faults.checkpoint()],
 };
 
+export const FAULT_KINDS: readonly string[] = Object.keys(KINDS);
+
 export class Faults {
   readonly #host: FaultHost;
   readonly #kinds: string[] = [];
@@ -56,14 +58,14 @@ export class Faults {
   #sick: SimBrick | undefined;
   #over = false;
 
-  /** Every seed has some of the kinds only: what one fault hides, another seed shows. */
-  constructor(host: FaultHost, except: ReadonlySet<string>) {
+  /** Every seed has some of the kinds only (or those in `only`): what one fault hides, another seed shows. */
+  constructor(host: FaultHost, except: ReadonlySet<string>, only?: readonly string[]) {
     this.#host = host;
     const { random } = host.world;
     this.#pause_ms = random.pick([150, 300, 600]);
     for (const [kind, [weight]] of Object.entries(KINDS)) {
       const has = random.chance(weight >= 3 ? 0.6 : 0.35);
-      if (has && !except.has(kind)) this.#kinds.push(...Array<string>(weight).fill(kind));
+      if ((only?.includes(kind) ?? has) && !except.has(kind)) this.#kinds.push(...Array<string>(weight).fill(kind));
     }
     if (this.#kinds.length === 0) this.#kinds.push('kill');
   }

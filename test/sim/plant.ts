@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { spawn } from 'node:child_process';
 import { packageRoot } from '../support/package-root.js';
-import { PLANTED_BUGS, type PlantedBug } from './planted-bugs.js';
+import { PLANTED_BUGS, SEEDS_MAX, type PlantedBug } from './planted-bugs.js';
 
 const PARTS = ['src/base', 'src/env', 'src/fops', 'src/wire', 'src/replica', 'src/brick', 'src/client', 'src/cluster', 'test/sim', 'test/support'];
 
@@ -35,6 +35,12 @@ export function plantedBug(name: string): PlantedBug {
   const bug = PLANTED_BUGS.find((candidate) => candidate.name === name);
   if (bug === undefined) throw new Error(`no planted bug is called '${name}'; there are:\n  ${PLANTED_BUGS.map((candidate) => candidate.name).join('\n  ')}`);
   return bug;
+}
+
+/** What catches the bug. */
+export function plantedWords(bug: PlantedBug): string[] {
+  const words = ['--start', String(bug.from), '--seeds', String(SEEDS_MAX), '--threads', '1', '--failures', '1'];
+  return bug.faults === undefined ? words : [...words, '--faults', bug.faults];
 }
 
 /** Runs `main.js` with these words over the planted copy; resolves with its exit status and what it printed. */

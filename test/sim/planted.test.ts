@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { PLANTED_BUGS, SEEDS_MAX } from './planted-bugs.js';
-import { runPlanted, withPlant } from './plant.js';
+import { plantedWords, runPlanted, withPlant } from './plant.js';
 
 void describe('the simulator catches', { concurrency: 2 }, () => {
   for (const bug of PLANTED_BUGS) {
     void it(`a bug: ${bug.name}`, async () => {
-      const { status, output } = await runPlanted(bug, ['--start', String(bug.from), '--seeds', String(SEEDS_MAX), '--threads', '1', '--failures', '1']);
+      const { status, output } = await runPlanted(bug, plantedWords(bug));
       assert.equal(status, 1, `not caught in ${SEEDS_MAX} seeds from ${bug.from}: see planted-bugs.ts\n${output}`);
       assert.match(output, /^failing seeds: \d/m, output);
     });

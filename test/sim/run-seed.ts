@@ -62,7 +62,7 @@ class Run implements ActorHost {
   #operations = 0;
   #clients = 0;
 
-  constructor(seed: number, log: Log) {
+  constructor(seed: number, log: Log, kinds: readonly string[] | undefined) {
     this.#seed = seed;
     this.world = new World(seed);
     const { random } = this.world;
@@ -76,7 +76,7 @@ class Run implements ActorHost {
     this.#far = random.chance(0.15);
     this.world.onFailure = (party, error) => this.failed(party, error);
     // A disk that refuses and one that is reported full at the same time could leave nobody to take a change.
-    this.#faults = new Faults(this, new Set(this.#full ? ['disk error', 'disk full'] : []));
+    this.#faults = new Faults(this, new Set(this.#full ? ['disk error', 'disk full'] : []), kinds);
   }
 
   violation(text: string): void {
@@ -263,7 +263,7 @@ class Run implements ActorHost {
       const marks = cluster.bricks.map((brick) => (orphans > 0 ? -1 : brick.journalKeys().length));
       if (marks.every((count) => count === 0)) return true;
       if (world.now < until) continue;
-      this.violation(`after ${MARKS_MS} ms the journals still have ${marks.join()} keys, and the bricks ${orphans} inodes without a name`);
+      this.violation(`after ${MARKS_MS} ms the journals still have ${marks.join()} keys; inodes without a name: ${cluster.bricks.map((brick) => brick.store.orphans().join()).join(' | ')}`);
       return false;
     }
   }
@@ -324,9 +324,15 @@ function watched(log: Log, revoked: (session: string) => void): Log {
   return { debug: (message, fields) => log.debug(message, fields), info, warn: (message, fields) => log.warn(message, fields), error: (message, fields) => log.error(message, fields), child: (more) => watched(log.child(more), revoked) };
 }
 
-/** `log`: replays tell every message too. */
-export async function runSeed(seed: number, log?: Log): Promise<Outcome> {
-  const run = new Run(seed, log ?? silentLog);
+export interface RunOptions {
+  /** Every message is told too. */
+  log?: Log | undefined;
+  /** Only these kinds of faults, instead of some by chance. */
+  kinds?: readonly string[] | undefined;
+}
+
+export async function runSeed(seed: number, { log, kinds }: RunOptions = {}): Promise<Outcome> {
+  const run = new Run(seed, log ?? silentLog, kinds);
   if (log !== undefined) run.cluster.network.onDelivery = (from, to, message) => trace(log, run.world.now, from, to, message);
   const onRejection = (error: unknown): void => run.failed(undefined, error);
   process.on('unhandledRejection', onRejection);

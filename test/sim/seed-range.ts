@@ -1,6 +1,6 @@
 /** Runs a range of seeds in several threads. */
 import { fileURLToPath } from 'node:url';
-import { Worker, isMainThread, parentPort } from 'node:worker_threads';
+import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { runSeed, type Outcome } from './run-seed.js';
 
 export interface Summary {
@@ -15,6 +15,8 @@ export interface RangeOptions {
   start: number;
   count: number;
   threads: number;
+  /** See RunOptions. */
+  kinds?: readonly string[] | undefined;
   /** No more seeds are begun after so many failed. */
   failuresMax?: number;
   /** No more seeds are begun after so long. */
@@ -32,7 +34,7 @@ export async function runRange(options: RangeOptions): Promise<Summary> {
   let next = start;
   const worker = (): Promise<void> =>
     new Promise((resolve, reject) => {
-      const thread = new Worker(fileURLToPath(import.meta.url), { execArgv: ['--enable-source-maps'] });
+      const thread = new Worker(fileURLToPath(import.meta.url), { execArgv: ['--enable-source-maps'], workerData: options.kinds });
       const feed = (): void => {
         const stop = next >= start + count || summary.failed.length >= failuresMax || performance.now() > untilMs;
         thread.postMessage(stop ? undefined : next++);
@@ -63,6 +65,6 @@ if (!isMainThread && parentPort !== null) {
   Error.stackTraceLimit = STACK_FRAMES;
   port.on('message', (seed: number | undefined) => {
     if (seed === undefined) port.close();
-    else void runSeed(seed).then((outcome) => port.postMessage(outcome));
+    else void runSeed(seed, { kinds: workerData as string[] | undefined }).then((outcome) => port.postMessage(outcome));
   });
 }
