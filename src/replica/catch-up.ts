@@ -103,11 +103,12 @@ export class CatchUp {
     await this.#endResync();
   }
 
-  /** Makes just these keys equal, without locks. */
+  /** Makes just these keys equal, without locks; an inode that was to go with its last name goes. */
   async settle(keys: readonly Key[]): Promise<void> {
     this.#lacking.load(keys);
     this.#lacking.endLoading();
     await this.#workOff();
+    await this.#equaliser.forgetGone();
   }
 
   // ---------------------------------------------------------------- choosing what is to be done
