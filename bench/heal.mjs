@@ -3,7 +3,7 @@
  * random writes of 4 KiB. From its return on: bytes over the network until it is in sync, and seconds. Then the same for a volume of many files in
  * which nothing changed. Beside GlusterFS when its Debian package is installed.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { must, progress, run, sleep, waitFor } from '../scripts/lib/steps.mjs';
 import { HealGluon, SETTLE_MS } from './systems/heal-gluon.mjs';
@@ -15,6 +15,7 @@ const MIB = 1 << 20;
 const IMAGE_FACTOR = 5;
 const CHANGED_FRACTION = 64;
 const BYTES_FACTOR_MAX = 4;
+const CALM_SECONDS = 5;
 const STEP_TIMEOUT_MS = 1_800_000;
 const HEAL_TIMEOUT_MS = 1_200_000;
 /** What a returning brick may cost more with a hundred times the files. */
@@ -50,6 +51,26 @@ for f in range(files):
     os.close(os.open(f"{path}/f{f:06d}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
 `;
 
+/** Writes 4 KiB at random until the file `stop` is there, at most a time; prints count, p50, p99 and the longest, in ms. */
+const LOAD = `
+import os, random, sys, time
+path, stop, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_DSYNC, 0o644)
+block, took, until = os.urandom(4096), [], time.monotonic() + seconds
+while time.monotonic() < until and not os.path.exists(stop):
+    begin = time.monotonic()
+    os.pwrite(fd, block, random.randrange(4096) * 4096)
+    took.append((time.monotonic() - begin) * 1000)
+took.sort()
+print(len(took), took[len(took) // 2], took[int((len(took) - 1) * 0.99)], took[-1])
+`;
+
+async function load(mount, stop, seconds) {
+  const { stdout } = await python(LOAD, join(mount, 'load'), stop, seconds);
+  const [count, p50, p99, longest] = stdout.trim().split(' ').map(Number);
+  return { count, p50, p99, longest };
+}
+
 function python(text, ...words) {
   return must(['/usr/bin/python3', '-c', text, ...words.map(String)], { timeoutMs: STEP_TIMEOUT_MS });
 }
@@ -68,7 +89,7 @@ async function assertSame(system, name) {
   for (const number of [2, 3]) await must(['cmp', join(system.brick(1), name), join(system.brick(number), name)], { timeoutMs: STEP_TIMEOUT_MS });
 }
 
-async function measureImage(system, mount, dataBytes) {
+async function measureImage(system, mount, dataBytes, options) {
   const image = join(mount, 'image');
   const changes = Math.floor(dataBytes / CHANGED_FRACTION / 4096);
   progress(`${system.name}: an image of ${(dataBytes * IMAGE_FACTOR) / MIB} MiB with ${dataBytes / MIB} MiB of data`);
@@ -79,12 +100,23 @@ async function measureImage(system, mount, dataBytes) {
   await python(CHANGE_IMAGE, image, dataBytes, IMAGE_FACTOR, changes);
   const result = await heal(system);
   progress(`${system.name}: in sync after ${result.seconds.toFixed(1)} s, ${(result.bytes / MIB).toFixed(1)} MiB over the network`);
+  await system.takeBrickAway();
+  await python(CHANGE_IMAGE, image, dataBytes, IMAGE_FACTOR, changes);
+  const stop = join(options.dir, 'stop');
+  const calm = await load(mount, stop, CALM_SECONDS);
+  const loaded = load(mount, stop, HEAL_TIMEOUT_MS / 1000);
+  const under = await heal(system);
+  writeFileSync(stop, '');
+  const busy = await loaded;
+  rmSync(stop);
+  const ms = (value) => `${value.toFixed(1)} ms`;
+  progress(`${system.name}: under load in sync after ${under.seconds.toFixed(1)} s; synced writes p99 ${ms(calm.p99)} before, ${ms(busy.p99)} meanwhile, longest ${ms(busy.longest)}`);
   await assertSame(system, 'image');
   const { stdout } = await must(['du', '-k', join(system.brick(3), 'image')]);
   const allocated = Number(stdout.split('\t')[0]) * 1024;
   if (allocated > dataBytes * 1.2) throw new Error(`${system.name}: the image takes ${allocated} bytes on the healed brick`);
   await run(['rm', '-f', image], { timeoutMs: STEP_TIMEOUT_MS });
-  return { ...result, changedBytes: changes * 4096 };
+  return { ...result, changedBytes: changes * 4096, under, calm, busy };
 }
 
 async function measureFiles(system, mount, files) {
@@ -110,7 +142,7 @@ export async function measureHeal(options) {
   for (const system of systems) {
     try {
       const mount = await system.up();
-      const image = dataBytes > 0 ? await measureImage(system, mount, dataBytes) : undefined;
+      const image = dataBytes > 0 ? await measureImage(system, mount, dataBytes, options) : undefined;
       const files = [];
       if (system.name === 'gluon') for (const count of counts) files.push(await measureFiles(system, mount, count));
       results.push({ system: system.name, image, files });
@@ -119,10 +151,15 @@ export async function measureHeal(options) {
     }
   }
   const rows = results.flatMap(({ system, image, files }) => [
-    ...(image === undefined ? [] : [[system, `${image.changedBytes / MIB} MiB changed of ${dataBytes / MIB}`, image.seconds.toFixed(1), (image.bytes / MIB).toFixed(1)]]),
-    ...files.map((one) => [system, `nothing changed, ${one.files} files more`, one.seconds.toFixed(1), (one.bytes / MIB).toFixed(2)]),
+    ...(image === undefined
+      ? []
+      : [
+          [system, `${image.changedBytes / MIB} MiB changed of ${dataBytes / MIB}`, image.seconds.toFixed(1), (image.bytes / MIB).toFixed(1), ''],
+          [system, 'the same under synced writes', image.under.seconds.toFixed(1), '', `${image.calm.p99.toFixed(1)} → ${image.busy.p99.toFixed(1)}`],
+        ]),
+    ...files.map((one) => [system, `nothing changed, ${one.files} files more`, one.seconds.toFixed(1), (one.bytes / MIB).toFixed(2), '']),
   ]);
-  process.stdout.write(`\n${alignedTable([['system', 'while a brick was away', 'seconds', 'MiB'], ...rows])}\n`);
+  process.stdout.write(`\n${alignedTable([['system', 'while a brick was away', 'seconds', 'MiB', 'p99 of writes, ms'], ...rows])}\n`);
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ dataBytes, results }, undefined, 2)}\n`);
   const gluon = results[0];
   const tooMuch = gluon.image !== undefined && gluon.image.bytes > gluon.image.changedBytes * BYTES_FACTOR_MAX;

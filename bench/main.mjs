@@ -23,6 +23,9 @@ const HELP = `usage: npm run bench -- [option…]
   --quickstart DIR    folder of the quickstart, when not its usual one
   --baseline FILE     take systems that are not measured now from the JSON of an earlier run on this machine
   --json FILE         also write the results as JSON
+  --heal              measure what a brick costs that was away (see bench/heal.mjs)
+  --heal-data MIB     data in its image (default 4096; 0: none)
+  --heal-files N,…    files of the volume in which nothing changed (default 1000,100000)
   --memory            measure memory after 100,000 files instead of speed (see bench/memory.mjs)
 
 Exit status 1 when a row fails, or when gluon is below the better GlusterFS profile in a row.
@@ -50,6 +53,9 @@ function parse() {
         baseline: { type: 'string' },
         json: { type: 'string' },
         memory: { type: 'boolean', default: false },
+        heal: { type: 'boolean', default: false },
+        'heal-data': { type: 'string', default: '4096' },
+        'heal-files': { type: 'string', default: '1000,100000' },
         help: { type: 'boolean', default: false },
       },
     }));
@@ -114,6 +120,11 @@ async function main() {
   if (options.memory) {
     const { measureMemory } = await import('./memory.mjs');
     return measureMemory(options);
+  }
+  if (options.heal) {
+    await ensurePackages(['python3', 'iproute2']);
+    const { measureHeal } = await import('./heal.mjs');
+    return measureHeal(options);
   }
   await ensurePackages(['fio', 'python3', ...(options.systems.some((name) => name.startsWith('glusterfs')) ? ['iproute2'] : [])]);
   if (options.systems.some((name) => name.startsWith('glusterfs')) && !GlusterSystem.available()) {

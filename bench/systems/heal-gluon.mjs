@@ -70,7 +70,7 @@ export class HealGluon {
 
   async inSync() {
     const answer = JSON.parse(await this.gluon('--json', 'volume', 'heal', VOLUME, 'info', 'summary'));
-    return answer.result.bricks.every(({ role }) => role === 'primary' || role === 'in sync');
+    return answer.result.bricks.every(({ state }) => state === 'primary' || state === 'in sync');
   }
 
   async #removeLeftovers() {

@@ -1,6 +1,5 @@
 /** What `volume status` and `volume heal NAME info` say: asked of every node that holds a brick, with a bound for each. */
 import { LostError } from '../base/errno.js';
-import type { Clock } from '../env/clock.js';
 import { EMPTY_VIEW, type BrickId, type View } from '../fops/view.js';
 import type {
   BrickMessage,
@@ -46,7 +45,6 @@ export interface ReportsOptions {
   state: ClusterState;
   liveness: Liveness;
   nodes: NodeService;
-  clock: Clock;
 }
 
 interface Gathered {
@@ -64,8 +62,6 @@ function roleOf(view: View, brick: BrickId, up: boolean, started: boolean): Bric
 
 export class Reports {
   readonly #options: ReportsOptions;
-  /** Progress at an earlier question, for the estimate: by brick. */
-  readonly #progress = new Map<BrickId, { at: number; bytesDone: number }>();
 
   constructor(options: ReportsOptions) {
     this.#options = options;
@@ -131,7 +127,7 @@ export class Reports {
           ? full
             ? { state: 'done', keysLeft: 0, bytesLeft: 0, bytesDone: 0, secondsLeft: 0, paths: [] }
             : null
-          : this.#progressOf(heal);
+          : progressOf(heal);
       const detail =
         problem !== ''
           ? problem
@@ -151,24 +147,6 @@ export class Reports {
       const detail = problem !== '' ? problem : scrub !== null ? '' : report?.reason || 'the brick does not answer';
       return { brick: brickMessage(brick), scrub, detail };
     });
-  }
-
-  #progressOf(heal: HealStatusMessage): HealBrickMessage['progress'] {
-    const now = this.#options.clock.now();
-    const before = this.#progress.get(heal.brick);
-    if (before === undefined || before.bytesDone > heal.bytesDone)
-      this.#progress.set(heal.brick, { at: now, bytesDone: heal.bytesDone });
-    const elapsedMs = before === undefined ? 0 : now - before.at;
-    const rate = before === undefined || elapsedMs < 500 ? 0 : (heal.bytesDone - before.bytesDone) / elapsedMs;
-    const secondsLeft = heal.state === 'done' ? 0 : rate > 0 ? Math.ceil(heal.bytesLeft / rate / 1000) : -1;
-    return {
-      state: heal.state,
-      keysLeft: heal.keysLeft,
-      bytesLeft: heal.bytesLeft,
-      bytesDone: heal.bytesDone,
-      secondsLeft,
-      paths: heal.paths.map((path) => Buffer.from(path)),
-    };
   }
 
   #view(volume: VolumeRecord): View {
@@ -203,4 +181,9 @@ export class Reports {
     );
     return found;
   }
+}
+
+function progressOf(heal: HealStatusMessage): HealBrickMessage['progress'] {
+  const { state, keysLeft, bytesLeft, bytesDone, secondsLeft } = heal;
+  return { state, keysLeft, bytesLeft, bytesDone, secondsLeft, paths: heal.paths.map((path) => Buffer.from(path)) };
 }

@@ -199,7 +199,7 @@ class Gluond {
       fence: (target, brick, epoch) => fenceByAnyWay(nodes, this.#others(target), target, brick, epoch),
     });
     this.#peers = new Peers({ ...common, liveness: this.#liveness, hosts, nodes, backend: this.#backend });
-    this.#reports = new Reports({ node, state: this.#state, liveness: this.#liveness, nodes, clock: this.#clock });
+    this.#reports = new Reports({ node, state: this.#state, liveness: this.#liveness, nodes });
   }
 
   /** What needs the state of the pool: begins when it is known. */

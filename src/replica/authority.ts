@@ -52,8 +52,12 @@ export interface HealStatus {
   state: 'absent' | 'walking' | 'copying' | 'done';
   /** Keys that still differ or may differ. */
   keysLeft: number;
+  /** Regions count whole: what was written in them is found when they are compared. */
   bytesLeft: number;
+  /** Made equal in this heal, whether it had to be copied or not. */
   bytesDone: number;
+  /** At the speed of this heal until now; -1 while that cannot be told. */
+  secondsLeft: number;
   /** Paths from the volume's root (byte strings) of inodes with keys left, at most 1,000. */
   paths: string[];
 }

@@ -47,6 +47,7 @@ export class Heals {
   /** A brick is being made equal; the returned function ends it, but what it lacks is kept. */
   begin(brick: BrickId, lacking: Lacking): () => void {
     this.#lacking.set(brick, lacking);
+    lacking.begun(this.#primary.host.clock.now());
     return this.pace.begin();
   }
 
@@ -125,12 +126,14 @@ export class Heals {
     const lacking = follower?.catchUp?.lacking ?? this.#lacking.get(brick);
     if (lacking === undefined || (!lacking.loaded && lacking.size === 0)) return this.#fromJournal(brick, connected);
     const keys = sample(lacking.keys());
+    const bytesLeft = this.#bytesLeft(lacking);
     return {
       brick,
       state: connected ? (lacking.walking ? 'walking' : 'copying') : 'absent',
       keysLeft: lacking.size,
-      bytesLeft: this.#bytesLeft(lacking),
+      bytesLeft,
       bytesDone: lacking.bytesCompared,
+      secondsLeft: connected && !lacking.walking ? lacking.secondsLeft(this.#primary.host.clock.now(), bytesLeft) : -1,
       paths: this.#primary.paths.of(keys),
     };
   }
@@ -138,7 +141,7 @@ export class Heals {
   /** The brick is away, and was equal before: it lacks what the journal names. */
   #fromJournal(brick: BrickId, connected: boolean): HealStatus {
     const { keys, regions, first } = this.#primary.host.copy.journal.summary(SAMPLE_MAX);
-    return { brick, state: connected ? 'copying' : 'absent', keysLeft: keys, bytesLeft: regions * REGION_BYTES, bytesDone: 0, paths: this.#primary.paths.of(first) };
+    return { brick, state: connected ? 'copying' : 'absent', keysLeft: keys, bytesLeft: regions * REGION_BYTES, bytesDone: 0, secondsLeft: -1, paths: this.#primary.paths.of(first) };
   }
 
   /** Regions count whole; of files that were not searched yet, what their blocks hold. */

@@ -44,6 +44,8 @@ function gfidOf(key: Key): Gfid {
 const NAMING = new Set<OpName>(['create', 'mkdir', 'mknod', 'symlink', 'tmpfile', 'link', 'unlink', 'rmdir', 'rename']);
 /** Keys that are looked at for one that may be done now. */
 const LOOKED_AT_MAX = 64;
+/** A speed is not told after less. */
+const RATE_SECONDS_MIN = 0.5;
 
 export class Lacking {
   /** Where a directory is; undefined for the root and for what is none. */
@@ -76,6 +78,8 @@ export class Lacking {
   bytesSent = 0;
   /** The brick's checkpoint at its last sync during this heal: a lower one means that it was rolled back. */
   checkpoint = 0;
+  #keysDone = 0;
+  #begun = { at: 0, bytes: 0, keys: 0 };
 
   constructor(placeOf: (gfid: Gfid) => { parent: Gfid; name: Name } | undefined) {
     this.#placeOf = placeOf;
@@ -308,6 +312,7 @@ export class Lacking {
   }
 
   done(key: Key): void {
+    this.#keysDone++;
     this.#busy.delete(key);
     this.#unsettled.add(key);
   }
@@ -350,6 +355,22 @@ export class Lacking {
       if (checkpoint === undefined) for (const key of before) this.#unsettled.add(key);
       else this.checkpoint = checkpoint;
     };
+  }
+
+  /** An attempt begins, at this moment (monotonic milliseconds). */
+  begun(now: number): void {
+    this.#begun = { at: now, bytes: this.bytesCompared, keys: this.#keysDone };
+  }
+
+  /** How long the rest takes at the speed of this attempt; -1 while that cannot be told. */
+  secondsLeft(now: number, bytesLeft: number): number {
+    const { at, bytes, keys } = this.#begun;
+    const seconds = (now - at) / 1000;
+    if (this.size === 0) return 0;
+    if (seconds < RATE_SECONDS_MIN) return -1;
+    const ofBytes = this.bytesCompared > bytes ? (bytesLeft * seconds) / (this.bytesCompared - bytes) : bytesLeft === 0 ? 0 : -1;
+    const ofKeys = this.#keysDone > keys ? (this.size * seconds) / (this.#keysDone - keys) : -1;
+    return Math.ceil(bytesLeft > 0 ? ofBytes : ofKeys);
   }
 
   get unsettled(): number {

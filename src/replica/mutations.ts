@@ -85,7 +85,8 @@ export class Mutations {
         answer.countedBy = this.#primary;
         session.opened((result as { attr: Attr }).attr.gfid);
       }
-      this.#reply(session, id, 0, op, asResultOf(op, result));
+      // What it says of an inode was so then: no lease on it.
+      this.#reply(session, id, 0, op, asResultOf(op, result), false);
     } catch (error) {
       this.#reply(session, id, definiteErrno(error), op, undefined);
     }
@@ -343,8 +344,8 @@ export class Mutations {
     this.#reply(mutation.session, id, errno, mutation.op, result);
   }
 
-  #reply(session: Session, id: number, errno: number, op: OpName, result: unknown): void {
-    const attr = errno === 0 ? (result as { attr?: Attr } | undefined)?.attr : undefined;
+  #reply(session: Session, id: number, errno: number, op: OpName, result: unknown, mayLease = true): void {
+    const attr = errno === 0 && mayLease ? (result as { attr?: Attr } | undefined)?.attr : undefined;
     const lease = attr !== undefined && this.#grantable(session, attr.gfid);
     if (lease) this.#primary.leases.grant(attr.gfid, session);
     session.channel?.send({ kind: 'reply', id, errno, lease, op, result: errno === 0 ? result : undefined } as Message);

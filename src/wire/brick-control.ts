@@ -18,6 +18,7 @@ export interface HealStatusMessage {
   bytesLeft: number;
   bytesDone: number;
   paths: Uint8Array[];
+  secondsLeft: number;
 }
 
 export interface ReplicaStatusMessage {

@@ -121,6 +121,19 @@ void describe('what a brick lacks', () => {
     assert.deepEqual([...one.data], [regionKey(F, 0)]);
   });
 
+  void it('estimates by the bytes that are left, or by the keys where there are none', () => {
+    const one = lacking(regionKey(F, 0), regionKey(F, 1), inodeKey(G), inodeKey(F));
+    one.begun(1000);
+    assert.equal(one.secondsLeft(1100, 100), -1);
+    one.bytesCompared = 50;
+    assert.equal(one.secondsLeft(3000, 100), 4);
+    one.done(one.take(one.inodes) as Key);
+    assert.equal(one.secondsLeft(3000, 0), 6);
+    const none = lacking();
+    none.begun(0);
+    assert.equal(none.secondsLeft(9000, 0), 0);
+  });
+
   void it('tells the brick its journal again after an interruption', () => {
     const one = lacking(regionKey(F, 0));
     assert.deepEqual(one.tell(10), [regionKey(F, 0)]);
