@@ -15,7 +15,6 @@ const MIB = 1 << 20;
 const IMAGE_FACTOR = 5;
 const CHANGED_FRACTION = 64;
 const BYTES_FACTOR_MAX = 4;
-const CALM_SECONDS = 5;
 const STEP_TIMEOUT_MS = 1_800_000;
 const HEAL_TIMEOUT_MS = 1_200_000;
 /** What a returning brick may cost more with a hundred times the files. */
@@ -65,6 +64,28 @@ took.sort()
 print(len(took), took[len(took) // 2], took[int((len(took) - 1) * 0.99)], took[-1])
 `;
 
+const COMPARE = `
+import os, sys
+def ranges(fd, size):
+    at, found = 0, set()
+    while at < size:
+        try:
+            data = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError:
+            break
+        at = os.lseek(fd, data, os.SEEK_HOLE)
+        found.update(range(data >> 20, (at + (1 << 20) - 1) >> 20))
+    return found
+fds = [os.open(path, os.O_RDONLY) for path in sys.argv[1:]]
+sizes = {os.fstat(fd).st_size for fd in fds}
+if len(sizes) != 1:
+    sys.exit(f"sizes differ: {sizes}")
+size = sizes.pop()
+for piece in sorted(ranges(fds[0], size) | ranges(fds[1], size)):
+    if os.pread(fds[0], 1 << 20, piece << 20) != os.pread(fds[1], 1 << 20, piece << 20):
+        sys.exit(f"mebibyte {piece} differs")
+`;
+
 async function load(mount, stop, seconds) {
   const { stdout } = await python(LOAD, join(mount, 'load'), stop, seconds);
   const [count, p50, p99, longest] = stdout.trim().split(' ').map(Number);
@@ -85,8 +106,9 @@ async function heal(system) {
   return { seconds, bytes: (await system.network.bytes()) - before };
 }
 
+/** Byte for byte, where either has data. */
 async function assertSame(system, name) {
-  for (const number of [2, 3]) await must(['cmp', join(system.brick(1), name), join(system.brick(number), name)], { timeoutMs: STEP_TIMEOUT_MS });
+  for (const number of [2, 3]) await python(COMPARE, join(system.brick(1), name), join(system.brick(number), name));
 }
 
 async function measureImage(system, mount, dataBytes, options) {
@@ -100,10 +122,22 @@ async function measureImage(system, mount, dataBytes, options) {
   await python(CHANGE_IMAGE, image, dataBytes, IMAGE_FACTOR, changes);
   const result = await heal(system);
   progress(`${system.name}: in sync after ${result.seconds.toFixed(1)} s, ${(result.bytes / MIB).toFixed(1)} MiB over the network`);
+  await assertSame(system, 'image');
+  const seconds = Number(options['heal-load']);
+  const underLoad = seconds > 0 ? await measureUnderLoad(system, mount, options, seconds, () => python(CHANGE_IMAGE, image, dataBytes, IMAGE_FACTOR, changes)) : undefined;
+  if (underLoad !== undefined) await assertSame(system, 'image');
+  const { stdout } = await must(['du', '-k', join(system.brick(3), 'image')]);
+  const allocated = Number(stdout.split('\t')[0]) * 1024;
+  if (allocated > dataBytes * 1.2) throw new Error(`${system.name}: the image takes ${allocated} bytes on the healed brick`);
+  await run(['rm', '-f', image], { timeoutMs: STEP_TIMEOUT_MS });
+  return { ...result, changedBytes: changes * 4096, underLoad };
+}
+
+async function measureUnderLoad(system, mount, options, seconds, change) {
   await system.takeBrickAway();
-  await python(CHANGE_IMAGE, image, dataBytes, IMAGE_FACTOR, changes);
+  await change();
   const stop = join(options.dir, 'stop');
-  const calm = await load(mount, stop, CALM_SECONDS);
+  const calm = await load(mount, stop, seconds);
   const loaded = load(mount, stop, HEAL_TIMEOUT_MS / 1000);
   const under = await heal(system);
   writeFileSync(stop, '');
@@ -111,12 +145,7 @@ async function measureImage(system, mount, dataBytes, options) {
   rmSync(stop);
   const ms = (value) => `${value.toFixed(1)} ms`;
   progress(`${system.name}: under load in sync after ${under.seconds.toFixed(1)} s; synced writes p99 ${ms(calm.p99)} before, ${ms(busy.p99)} meanwhile, longest ${ms(busy.longest)}`);
-  await assertSame(system, 'image');
-  const { stdout } = await must(['du', '-k', join(system.brick(3), 'image')]);
-  const allocated = Number(stdout.split('\t')[0]) * 1024;
-  if (allocated > dataBytes * 1.2) throw new Error(`${system.name}: the image takes ${allocated} bytes on the healed brick`);
-  await run(['rm', '-f', image], { timeoutMs: STEP_TIMEOUT_MS });
-  return { ...result, changedBytes: changes * 4096, under, calm, busy };
+  return { under, calm, busy };
 }
 
 async function measureFiles(system, mount, files) {
@@ -131,8 +160,8 @@ async function measureFiles(system, mount, files) {
   return { files, ...result };
 }
 
-/** Exit status 1 when more crossed the network than four times what changed, or when the number of files shows. */
-export async function measureHeal(options) {
+/** `onSystem` is told what must be taken down, should the run be broken off. Exit status 1 when more crossed the network than four times what changed, or when the number of files shows. */
+export async function measureHeal(options, onSystem) {
   const dataBytes = Number(options['heal-data']) * MIB;
   const counts = String(options['heal-files']).split(',').filter((word) => word !== '').map(Number);
   const systems = [new HealGluon(options.dir)];
@@ -140,6 +169,7 @@ export async function measureHeal(options) {
   mkdirSync(options.dir, { recursive: true });
   const results = [];
   for (const system of systems) {
+    onSystem(system);
     try {
       const mount = await system.up();
       const image = dataBytes > 0 ? await measureImage(system, mount, dataBytes, options) : undefined;
@@ -148,6 +178,7 @@ export async function measureHeal(options) {
       results.push({ system: system.name, image, files });
     } finally {
       await system.down();
+      onSystem(undefined);
     }
   }
   const rows = results.flatMap(({ system, image, files }) => [
@@ -155,7 +186,9 @@ export async function measureHeal(options) {
       ? []
       : [
           [system, `${image.changedBytes / MIB} MiB changed of ${dataBytes / MIB}`, image.seconds.toFixed(1), (image.bytes / MIB).toFixed(1), ''],
-          [system, 'the same under synced writes', image.under.seconds.toFixed(1), '', `${image.calm.p99.toFixed(1)} → ${image.busy.p99.toFixed(1)}`],
+          ...(image.underLoad === undefined
+            ? []
+            : [[system, 'the same under synced writes', image.underLoad.under.seconds.toFixed(1), '', `${image.underLoad.calm.p99.toFixed(1)} → ${image.underLoad.busy.p99.toFixed(1)}`]]),
         ]),
     ...files.map((one) => [system, `nothing changed, ${one.files} files more`, one.seconds.toFixed(1), (one.bytes / MIB).toFixed(2), '']),
   ]);

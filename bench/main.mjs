@@ -25,6 +25,7 @@ const HELP = `usage: npm run bench -- [option…]
   --json FILE         also write the results as JSON
   --heal              measure what a brick costs that was away (see bench/heal.mjs)
   --heal-data MIB     data in its image (default 4096; 0: none)
+  --heal-load SECONDS how long synced writes are measured before they go on while a brick heals (default 5; 0: not at all)
   --heal-files N,…    files of the volume in which nothing changed (default 1000,100000)
   --memory            measure memory after 100,000 files instead of speed (see bench/memory.mjs)
 
@@ -55,6 +56,7 @@ function parse() {
         memory: { type: 'boolean', default: false },
         heal: { type: 'boolean', default: false },
         'heal-data': { type: 'string', default: '4096' },
+        'heal-load': { type: 'string', default: '5' },
         'heal-files': { type: 'string', default: '1000,100000' },
         help: { type: 'boolean', default: false },
       },
@@ -124,7 +126,7 @@ async function main() {
   if (options.heal) {
     await ensurePackages(['python3', 'iproute2']);
     const { measureHeal } = await import('./heal.mjs');
-    return measureHeal(options);
+    return measureHeal(options, (system) => (current = system));
   }
   await ensurePackages(['fio', 'python3', ...(options.systems.some((name) => name.startsWith('glusterfs')) ? ['iproute2'] : [])]);
   if (options.systems.some((name) => name.startsWith('glusterfs')) && !GlusterSystem.available()) {

@@ -102,7 +102,7 @@ export class Reports {
         role: roleOf(view, brick.id, online, volume.state === 'started'),
         disk: report?.disk ?? null,
         clients: parts.clients ? (report?.status?.clients ?? []) : [],
-        detail: problem === '' && !online && volume.state === 'started' ? (report?.reason ?? '') : problem,
+        detail: problem === '' && !online && volume.state === 'started' ? whyAway(brick, report) : problem,
         serving: report?.status?.serving === true,
       };
     });
@@ -133,7 +133,7 @@ export class Reports {
           ? problem
           : progress === null
             ? 'the primary does not answer: what this brick lacks is not known'
-            : (report?.reason ?? '');
+            : whyAway(brick, report);
       return { brick: brickMessage(brick), connected, role, progress, detail };
     });
   }
@@ -181,6 +181,10 @@ export class Reports {
     );
     return found;
   }
+}
+
+function whyAway(brick: BrickRecord, report: BrickReport | undefined): string {
+  return brick.resetting === true ? "it is being reset: 'volume reset-brick … commit' ends that" : (report?.reason ?? '');
 }
 
 function progressOf(heal: HealStatusMessage): HealBrickMessage['progress'] {

@@ -199,7 +199,7 @@ export class Volumes {
     const problems: string[] = [];
     await Promise.all(
       volume.value.bricks
-        .filter((brick) => !away.includes(brick))
+        .filter((brick) => !away.includes(brick) && brick.resetting !== true)
         .map(async (brick) => {
           try {
             await nodes.call(brick.node, 'checkBrick', { path: brick.path, volume: volume.value.id, brick: brick.id });
@@ -352,7 +352,7 @@ export class Volumes {
     const until = clock.now() + START_MS;
     const earliest = clock.now() + FAIL_MS;
     const missing = (): BrickRecord[] =>
-      volume.bricks.filter((brick) => state.brickProcess(brick.id)?.value.state !== 'up');
+      volume.bricks.filter((brick) => brick.resetting !== true && state.brickProcess(brick.id)?.value.state !== 'up');
     const failed = (brick: BrickRecord): boolean =>
       !liveness.alive(brick.node) || !NOT_YET.has(state.brickProcess(brick.id)?.value.reason ?? 'stopped');
     for (;;) {

@@ -64,6 +64,8 @@ export class Lacking {
   readonly #made = new Set<Gfid>();
   /** Where the search of a file for data goes on. */
   readonly #cursors = new Map<Gfid, number>();
+  /** Where it was at the last sync: the holes that were made since may be lost. */
+  #settledCursors = new Map<Gfid, number>();
   /** Directories that the walk has still to look into, and all it ever met; undefined where there is no walk. */
   #walk: { queue: Gfid[]; met: Set<Gfid> } | undefined;
   /** Changed during the walk. */
@@ -131,12 +133,14 @@ export class Lacking {
   /** After an interruption: what the brick may have lost is made equal again. */
   resume(): void {
     const again = [...this.#unsettled, ...this.#busy.keys()];
+    const cursors = [...this.#settledCursors];
     this.#unsettled.clear();
     this.#busy.clear();
     this.#blank.clear();
     this.#made.clear();
     this.#cursors.clear();
     for (const key of again) this.add(key);
+    for (const [gfid, at] of cursors) if (this.data.has(fileKey(gfid))) this.#cursors.set(gfid, at);
     for (const key of this.#told) this.#untold.add(key);
     this.#told.clear();
   }
@@ -225,7 +229,10 @@ export class Lacking {
     if (key.startsWith('n')) this.names.add(key);
     else if (key.startsWith('i')) this.inodes.add(key);
     else {
-      if (key.startsWith('f')) this.fileDone(gfidOf(key));
+      if (key.startsWith('f')) {
+        this.fileDone(gfidOf(key));
+        this.#settledCursors.delete(gfidOf(key));
+      }
       this.data.add(key);
     }
   }
@@ -350,10 +357,16 @@ export class Lacking {
   /** The brick begins to sync its disk; the answer takes note of the outcome. */
   beginSync(): (checkpoint: number | undefined) => void {
     const before = this.#unsettled;
+    const cursors = [...this.#cursors];
     this.#unsettled = new Set();
     return (checkpoint) => {
-      if (checkpoint === undefined) for (const key of before) this.#unsettled.add(key);
-      else this.checkpoint = checkpoint;
+      if (checkpoint === undefined) {
+        for (const key of before) this.#unsettled.add(key);
+        return;
+      }
+      this.checkpoint = checkpoint;
+      // Not of a file that is searched from its beginning since.
+      this.#settledCursors = new Map(cursors.filter(([gfid, at]) => this.cursor(gfid) >= at));
     };
   }
 

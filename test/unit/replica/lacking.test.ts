@@ -113,6 +113,20 @@ void describe('what a brick lacks', () => {
     assert.equal(one.checkpoint, 7);
   });
 
+  void it('goes on with the search of a file where it was at the last sync', () => {
+    const one = lacking(fileKey(F));
+    one.done(one.take(one.data) as Key);
+    one.continueFile(F, 100);
+    one.beginSync()(1);
+    one.done(one.take(one.data) as Key);
+    one.continueFile(F, 200);
+    one.resume();
+    assert.equal(one.cursor(F), 100);
+    one.touch([fileKey(F)]);
+    one.resume();
+    assert.equal(one.cursor(F), 0);
+  });
+
   void it('does it again too when the sync failed', () => {
     const one = lacking(regionKey(F, 0));
     one.done(one.take(one.data) as Key);
