@@ -341,11 +341,14 @@ export class Mutations {
       results.acknowledge(mutation.sessionId, mutation.acknowledged);
       results.record(mutation.sessionId, mutation.requestNumber, makeAnswer(mutation.op, errno, undefined));
     }
-    this.#reply(mutation.session, id, errno, mutation.op, result);
+    // Others may have changed the file while a synchronous write waited for the disks.
+    const fresh = mutation.op !== 'write' || !(mutation.args as Args<'write'>).sync;
+    this.#reply(mutation.session, id, errno, mutation.op, result, fresh);
   }
 
-  #reply(session: Session, id: number, errno: number, op: OpName, result: unknown, mayLease = true): void {
-    const attr = errno === 0 && mayLease ? (result as { attr?: Attr } | undefined)?.attr : undefined;
+  /** `fresh`: its attributes are those of now, so a lease may go with them. */
+  #reply(session: Session, id: number, errno: number, op: OpName, result: unknown, fresh = true): void {
+    const attr = fresh && errno === 0 ? (result as { attr?: Attr } | undefined)?.attr : undefined;
     const lease = attr !== undefined && this.#grantable(session, attr.gfid);
     if (lease) this.#primary.leases.grant(attr.gfid, session);
     session.channel?.send({ kind: 'reply', id, errno, lease, op, result: errno === 0 ? result : undefined } as Message);

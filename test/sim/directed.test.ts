@@ -158,6 +158,22 @@ void describe('a replica set', () => {
     assert.ok(world.now - began < 5_500, `${world.now - began} ms`);
     assert.ok(!cluster.view.inSync.includes(silent.id));
   });
+
+  void it('gives no lease with attributes of before: an answer that is repeated tells a size that is over', async () => {
+    const { world, cluster, client } = await formed(5);
+    const gfid = await makeFile(world, client);
+    const other = new SimClient(cluster, 'other');
+    const resize = (who: SimClient, size: number): Promise<unknown> => who.call('setattr', { gfid, size, atimeNow: false, mtimeNow: false, killPriv: false });
+    assert.ok(await settles(world, client.call('getattr', { gfid })));
+    // The change is made, the answer is lost; another one changes the file before the client asks again.
+    cluster.network.cuts.add(`${member(cluster, 0).name}>client`).add(`${cluster.brick(cluster.view.primary).name}>client`);
+    const early = resize(client, 0);
+    await world.run(() => false, world.now + 7000);
+    assert.ok(await settles(world, resize(other, 700)));
+    cluster.network.cuts.clear();
+    assert.ok(await settles(world, early));
+    assert.equal((await value(world, client.call('getattr', { gfid }))).attr.size, 700);
+  });
 });
 
 async function value<T>(world: World, work: Promise<T>): Promise<T> {
