@@ -47,8 +47,8 @@ export class Mutations {
       return;
     }
     const known = results.find(session.id, requestNumber);
-    // An unlock is carried out again: a lock that was claimed from this primary meanwhile must go with it.
-    if (known !== undefined && !unlocks(op, message.args)) {
+    // An unlock that a primary before this one answered is carried out again: a lock that was claimed from this one meanwhile must go with it.
+    if (known !== undefined && (known.countedBy === this.#primary || !unlocks(op, message.args))) {
       this.#repeat(session, id, op, known);
       return;
     }

@@ -19,7 +19,7 @@ export interface Answer {
   gfid: Gfid | '';
   /** Offset of a write, bytes of a copy. */
   value: number;
-  /** Who counted the open that this answer stands for; not kept. */
+  /** The primary that made the change (and counted the open) that this answer stands for; not kept. */
   countedBy?: object;
 }
 

@@ -281,6 +281,8 @@ class Run implements ActorHost {
     const content = await this.#settles(LIMIT_MS, 'everything is read at the end', readAll(reader.volume, this.tree));
     if (content === undefined) return;
     const end = instants.next();
+    // A checkpoint is made when something changed: what a brick noted while it was made equal goes with it.
+    await this.#settles(LIMIT_MS, 'a last change is made', reader.call('setxattr', { gfid: this.tree.lock, name: 'user.end', value: Buffer.from('x'), flags: 0 }));
     const base = { client: reader.name, call, return: end };
     for (const [block, value] of content.blocks) blocks.operations.push({ ...base, input: { block, read: true }, output: value });
     file.operations.push({ ...base, input: { read: true }, output: content.file });
