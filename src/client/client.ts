@@ -21,7 +21,9 @@ import { dialBrick } from '../wire/dial.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import { Acknowledgements } from './acknowledgements.js';
 import { HeldState } from './held-state.js';
+import { LastKnown } from './last-known.js';
 import { LeaseCache } from './lease-cache.js';
+import { WaitingNotice } from './waiting-notice.js';
 
 export interface ClientEnv {
   clock: Clock;
@@ -39,7 +41,7 @@ export interface ClientOptions {
   opens?: readonly Gfid[];
   /** After a takeover, requests of before may come again for so long: their answers are kept at the bricks. */
   holdAcknowledgedMs?: number;
-  /** Requests fail with ETIMEDOUT after so long without an answer; 0: they wait. */
+  /** Requests fail with ETIMEDOUT after so long without an answer, 0: they wait. Absent: as the volume's network.frame-timeout says at the moment. */
   frameTimeoutMs?: number;
   /** A session was confirmed by the bricks: from now on requests are sent under it. */
   onBegun?: () => void;
@@ -58,6 +60,8 @@ const DIAL_MS = 2000;
 const RETRY_MS_MIN = 10;
 const RETRY_MS_MAX = 500;
 const PING_MS = 125;
+const TICKS_PER_NOTICE = 8;
+const LAST_KNOWN_MS = 500;
 const PING_TIMEOUT_S_DEFAULT = 10;
 /** Requests under way, and data they carry or ask for: the rest waits here. */
 const IN_FLIGHT_MAX = 1024;
@@ -72,7 +76,8 @@ interface Pending {
   sent: boolean;
   /** At any time, on any connection: it may have been carried out. */
   everSent: boolean;
-  deadline: number;
+  /** When it was asked for. */
+  since: number;
   /** Data that it carries or asks for. */
   bytes: number;
   /** A lock that may wait for ever takes no place among the requests under way: what it waits for must get through. */
@@ -86,7 +91,10 @@ export class VolumeClient {
   readonly cache: LeaseCache;
   readonly #env: ClientEnv;
   #log: Log;
-  readonly #frameTimeoutMs: number;
+  readonly #frameTimeoutMs: number | undefined;
+  readonly #lastKnown = new LastKnown();
+  readonly #notice = new WaitingNotice();
+  #ticks = 0;
   readonly #invalidate: (gfids: readonly Gfid[]) => Promise<void>;
   readonly #copyOf: (data: Uint8Array) => Uint8Array;
   readonly #onBegun: (() => void) | undefined;
@@ -125,7 +133,7 @@ export class VolumeClient {
     this.#onBegun = options.onBegun;
     this.#onRevoked = options.onRevoked;
     this.#log = env.log.child({ session: this.#session });
-    this.#frameTimeoutMs = options.frameTimeoutMs ?? 0;
+    this.#frameTimeoutMs = options.frameTimeoutMs;
     this.#copyOf = options.copyOf ?? ((data): Uint8Array => Buffer.from(data));
     this.#invalidate = options.invalidate ?? ((): Promise<void> => Promise.resolve());
     this.#held = this.#newHeld(options.opens ?? []);
@@ -170,6 +178,27 @@ export class VolumeClient {
       const done = this.#withoutAsking(op, args, requestNumber ?? 0);
       if (done !== undefined) return Promise.resolve(done as Result<K>);
     }
+    const known = this.#lastKnown.of(op, args) as Result<K> | undefined;
+    const asked = this.#ask(op, args, requestNumber);
+    return known === undefined ? asked : this.#orLastKnown(asked, known);
+  }
+
+  /** The answer, or what was known last when the volume has said nothing for half a second. */
+  #orLastKnown<T>(asked: Promise<T>, known: T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const { clock } = this.#env;
+      let cancel: Cancel = () => undefined;
+      const look = (): void => {
+        if (this.#readyEpoch === 0 || clock.now() - this.#lastHeard >= LAST_KNOWN_MS) resolve(known);
+        else cancel = clock.after(LAST_KNOWN_MS / 2, look);
+      };
+      cancel = clock.after(LAST_KNOWN_MS, look);
+      const done = (): void => cancel();
+      asked.then(resolve, reject).then(done, done);
+    });
+  }
+
+  #ask<K extends OpName>(op: K, args: Args<K>, requestNumber?: number): Promise<Result<K>> {
     return new Promise<Result<K>>((resolve, reject) => {
       if (this.#closed || this.#spec?.started === false) {
         reject(new FsError(Errno.ENOTCONN, op, this.#closed ? 'the client is closed' : `volume ${this.#spec?.name ?? ''} is stopped`));
@@ -179,7 +208,7 @@ export class VolumeClient {
       if (number > 0) this.#acknowledgements.began(number, requestNumber !== undefined);
       const pending: Pending = {
         id: this.#nextId++, op, args, requestNumber: number, sent: false, everSent: false,
-        deadline: this.#frameTimeoutMs > 0 ? this.#env.clock.now() + this.#frameTimeoutMs : Infinity,
+        since: this.#env.clock.now(),
         bytes: op === 'write' ? (args as Args<'write'>).data.byteLength : op === 'read' ? (args as Args<'read'>).size : 0,
         counts: op !== 'setLock' || !(args as Args<'setLock'>).wait,
         resolve: resolve as (result: unknown) => void, reject,
@@ -426,6 +455,7 @@ export class VolumeClient {
       pending.reject(new FsError(Errno.EIO, op, 'the brick answered with more than was asked for'));
     } else if (message.errno === 0) {
       ownResult(message, this.#copyOf);
+      this.#lastKnown.learn(op, args, message.result);
       if (requestNumber > 0) this.#held.settled(op, args, message.result, requestNumber);
       pending.resolve(message.result);
     } else pending.reject(new FsError(message.errno, op));
@@ -556,16 +586,31 @@ export class VolumeClient {
         const silence_ms = this.#pingTimeoutMs();
         if (now - this.#lastHeard > silence_ms) this.#drop(`nothing heard for ${silence_ms} ms`);
       } else if (this.#dialing === 0 && this.#readyEpoch === 0 && this.#retryMs >= RETRY_MS_MAX) this.#connect();
-      if (this.#frameTimeoutMs > 0) this.#expire(now);
+      this.#expire(now);
+      if (this.#ticks++ % TICKS_PER_NOTICE === 0) this.#noticeWaiting(now);
     });
   }
 
+  /** A lock that waits for its holder is not unanswered. */
   #expire(now: number): void {
+    const timeoutMs = this.#frameTimeoutMs ?? Number(this.#spec?.options['network.frame-timeout'] ?? 0) * 1000;
+    if (!(timeoutMs > 0)) return;
     for (const pending of [...this.#pending.values()]) {
-      if (pending.deadline > now) continue;
+      if (!pending.counts || now - pending.since < timeoutMs) continue;
       this.#remove(pending);
-      pending.reject(unanswered(pending, Errno.ETIMEDOUT, `no answer within ${this.#frameTimeoutMs} ms (network.frame-timeout)`));
+      pending.reject(unanswered(pending, Errno.ETIMEDOUT, `no answer within ${timeoutMs} ms (network.frame-timeout)`));
     }
+  }
+
+  #noticeWaiting(now: number): void {
+    let oldest: number | undefined;
+    for (const pending of this.#pending.values()) {
+      if (!pending.counts) continue;
+      oldest = pending.since;
+      break;
+    }
+    const { epoch, primary, inSync } = this.#view;
+    this.#notice.look(this.#log, now, oldest, () => ({ requests: this.#pending.size, connected: this.connected, epoch, primary, inSync }));
   }
 
   #failAll(reason: string): void {

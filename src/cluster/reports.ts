@@ -12,6 +12,7 @@ import type {
   VolumeStateName,
   VolumeStatusMessage,
 } from '../wire/management.js';
+import { majority } from '../replica/view.js';
 import type { HealStatusMessage } from '../wire/brick-control.js';
 import type { Liveness } from './liveness.js';
 import type { BrickReport, NodeService } from './node-service.js';
@@ -60,6 +61,19 @@ function roleOf(view: View, brick: BrickId, up: boolean, started: boolean): Bric
   return view.primary === brick ? 'PRIMARY' : 'IN_SYNC';
 }
 
+/** Said of a brick without which no majority has every write: reads and writes wait until it is back. */
+const WAITED_FOR = 'the volume waits for this brick';
+
+/** Bricks in sync that are away, where too few are left: nothing goes on without them. */
+export function waitedFor(view: View, bricks: number, up: (brick: BrickId) => boolean): Set<BrickId> {
+  const away = view.inSync.filter((brick) => !up(brick));
+  return new Set(view.inSync.length - away.length < majority(bricks) ? away : []);
+}
+
+function joined(...parts: string[]): string {
+  return parts.filter((part) => part !== '').join('; ');
+}
+
 export class Reports {
   readonly #options: ReportsOptions;
 
@@ -91,6 +105,7 @@ export class Reports {
   async status(volume: VolumeRecord, parts: { disk: boolean; clients: boolean }): Promise<VolumeStatusMessage> {
     const view = this.#view(volume);
     const gathered = await this.#gather(volume, { disk: parts.disk, status: true });
+    const waits = this.#waitedFor(volume, view, gathered);
     const bricks = volume.bricks.map((brick): BrickStatusMessage => {
       const { report, problem } = gathered.get(brick.id) ?? { report: undefined, problem: 'it was not asked' };
       const online = this.#up(brick) && volume.state === 'started' && report?.attached === true;
@@ -102,7 +117,7 @@ export class Reports {
         role: roleOf(view, brick.id, online, volume.state === 'started'),
         disk: report?.disk ?? null,
         clients: parts.clients ? (report?.status?.clients ?? []) : [],
-        detail: problem === '' && !online && volume.state === 'started' ? whyAway(brick, report) : problem,
+        detail: joined(waits.has(brick.id) ? WAITED_FOR : '', problem === '' && !online && volume.state === 'started' ? whyAway(brick, report) : problem),
         serving: report?.status?.serving === true,
       };
     });
@@ -116,6 +131,7 @@ export class Reports {
     const gathered = await this.#gather(volume, { disk: false, status: true });
     const primary = gathered.get(view.primary);
     const heals = primary?.report?.status?.heals;
+    const waits = this.#waitedFor(volume, view, gathered);
     return volume.bricks.map((brick): HealBrickMessage => {
       const { report, problem } = gathered.get(brick.id) ?? { report: undefined, problem: 'it was not asked' };
       const connected = this.#up(brick) && report?.attached === true;
@@ -134,7 +150,16 @@ export class Reports {
           : progress === null
             ? 'the primary does not answer: what this brick lacks is not known'
             : whyAway(brick, report);
-      return { brick: brickMessage(brick), connected, role, progress, detail };
+      return { brick: brickMessage(brick), connected, role, progress, detail: joined(waits.has(brick.id) ? WAITED_FOR : '', detail) };
+    });
+  }
+
+  #waitedFor(volume: VolumeRecord, view: View, gathered: ReadonlyMap<BrickId, Gathered>): Set<BrickId> {
+    if (volume.state !== 'started') return new Set();
+    const byId = new Map(volume.bricks.map((brick) => [brick.id, brick]));
+    return waitedFor(view, volume.bricks.length, (id) => {
+      const brick = byId.get(id);
+      return brick !== undefined && this.#up(brick) && gathered.get(id)?.report?.attached === true;
     });
   }
 

@@ -23,10 +23,6 @@ interface Known {
   view: View;
 }
 
-function frameTimeoutMs(spec: VolumeSpec): number {
-  return Number(spec.options['network.frame-timeout'] ?? 0) * 1000;
-}
-
 class MountedVolume implements OpenVolume {
   readonly policy = leaseCaching(() => this.#client?.cache, KERNEL_MARGIN_MS);
   readonly #buffers = new LargeBuffers();
@@ -81,12 +77,14 @@ class MountedVolume implements OpenVolume {
         onRevoked: (successor) => this.#request.onRevoked(successor),
         opens,
         holdAcknowledgedMs: takeover ? HOLD_ACKNOWLEDGED_MS : 0,
-        frameTimeoutMs: frameTimeoutMs(spec),
         invalidate: (gfids) => this.#invalidate(gfids),
         copyOf: (data) => this.#buffers.copy(data),
       },
     );
+    const first = this.#client.view.epoch === 0;
     this.#client.update(spec, view);
+    // So that `df` has something to show when the volume does not answer.
+    if (first) this.#client.fops.statfs({}).catch(() => undefined);
     this.#request.note(JSON.stringify({ spec, view } satisfies Known));
   }
 

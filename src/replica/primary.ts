@@ -74,6 +74,7 @@ export interface PrimaryHost {
 
 const CHECKPOINT_MS = 30_000;
 const TICK_MS = 1000;
+const WAIT_NOTICE_MS = 2000;
 const HELD_MAX = 100_000;
 const MEMBER_MISSING = 'member';
 /** See PEER_OPS.seal. */
@@ -101,6 +102,8 @@ export class Primary {
   #view: View;
   #state: 'recovering' | 'serving' | 'stopped' = 'recovering';
   #timers: Cancel[] = [];
+  #waitsSince = Infinity;
+  #waitNoticed = false;
   /** Sessions whose reclaim waits for recovery. */
   readonly #reclaiming = new Set<Session>();
 
@@ -292,7 +295,32 @@ export class Primary {
     arm();
   }
 
+  /** Bricks without which nothing can be acknowledged, and that are not there. */
+  #waitingFor(): BrickId[] {
+    return this.#view.inSync.filter((brick) => {
+      if (brick === this.host.brick) return false;
+      const follower = this.followers.get(brick);
+      return this.serving ? follower?.state !== 'ready' : follower?.seal === undefined;
+    });
+  }
+
+  /** Says once when changes wait for bricks, and once when they go on. */
+  #noticeWaiting(): void {
+    const now = this.host.clock.now();
+    if (!this.stalled && !this.recovering) {
+      if (this.#waitNoticed) this.log.info('the volume goes on', { waitedMs: Math.round(now - this.#waitsSince) });
+      this.#waitsSince = Infinity;
+      this.#waitNoticed = false;
+      return;
+    }
+    this.#waitsSince = Math.min(this.#waitsSince, now);
+    if (this.#waitNoticed || now - this.#waitsSince < WAIT_NOTICE_MS) return;
+    this.#waitNoticed = true;
+    this.log.warn('the volume waits for bricks: no majority without them has every write', { bricks: this.#waitingFor(), epoch: this.#view.epoch });
+  }
+
   #tick(): void {
+    this.#noticeWaiting();
     if (!this.serving) return;
     void this.spare.refresh();
     this.orphans.sweep();

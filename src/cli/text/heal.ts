@@ -1,11 +1,12 @@
 import type { HealBrick, HealEntry, VolumeHeal } from '../model.js';
-import { brickName, dashed, printablePath } from '../printable.js';
+import { brickName, dashed, printable, printablePath } from '../printable.js';
 import { duration, size } from './units.js';
 
 const BAR_WIDTH = 30;
 
 function connection(brick: HealBrick): string {
-  return `Status: ${brick.connected ? 'Connected' : 'Transport endpoint is not connected'}`;
+  if (brick.connected) return 'Status: Connected';
+  return `Status: Transport endpoint is not connected${brick.detail === '' ? '' : ` (${printable(brick.detail)})`}`;
 }
 
 function count(brick: HealBrick): string {

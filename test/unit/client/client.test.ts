@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Errno, FsError, LostError } from '../../../src/base/errno.js';
 import type { MessageOf } from '../../../src/wire/messages.js';
-import type { VolumeClient } from '../../../src/client/client.js';
-import { FakeBricks, GFID, plainAnswer, reply } from './fake-bricks.js';
+import { ROOT_GFID } from '../../../src/base/ids.js';
+import { VolumeClient } from '../../../src/client/client.js';
+import { clockOf } from '../../support/memory-network.js';
+import { ATTR, FakeBricks, GFID, plainAnswer, reply } from './fake-bricks.js';
 
 const WRITE = { gfid: GFID, offset: 0, append: false, sync: false, killPriv: false, data: Buffer.from('data') };
 const LOCK = { gfid: GFID, owner: 'o', kind: 0, type: 1, start: 0, end: 9, pid: 1, wait: false };
@@ -380,4 +382,59 @@ test('after a revocation changes under way fail, reads go on, and what comes lat
   assert.deepEqual(claim.opens, []);
   await set.settle(client.fops.write(WRITE));
   assert.equal(brick.requests().filter((request) => request.op === 'write').length, 2);
+});
+
+test('while the volume does not answer, df is told what was known last, within a second; other reads wait', async () => {
+  const set = await started();
+  const brick = set.brick(0);
+  const space = { blockSize: 4096, blocks: 100, blocksFree: 50, blocksAvailable: 40, files: 10, filesFree: 5, nameMax: 255 };
+  const root = { ...ATTR, gfid: ROOT_GFID, mode: 0o040755 };
+  brick.answer = (message) =>
+    message.kind !== 'request'
+      ? plainAnswer(message)
+      : message.op === 'statfs'
+        ? reply(message, space)
+        : message.op === 'getattr' && message.args.gfid === ROOT_GFID
+          ? reply(message, { attr: root })
+          : plainAnswer(message);
+  const client = set.client();
+  await set.settle(client.fops.statfs({}));
+  await set.settle(client.fops.getattr({ gfid: ROOT_GFID }));
+  brick.answer = () => undefined;
+  brick.channel?.cut();
+  const before = set.world.now;
+  assert.deepEqual(await set.settle(client.fops.statfs({}), 1000), space);
+  assert.deepEqual(await set.settle(client.fops.getattr({ gfid: ROOT_GFID }), 1000), { attr: root });
+  assert.ok(set.world.now - before <= 2000);
+  const listing = client.fops.readdir({ gfid: ROOT_GFID, after: '', limit: 10, attributes: false });
+  await assert.rejects(set.settle(listing, 5000), /not settled/);
+});
+
+test('network.frame-timeout takes effect on a volume that is in use, also on what waits already; a lock may wait for its holder', async () => {
+  const set = await started();
+  const client = set.client();
+  set.brick(0).answer = (message) => (message.kind === 'request' ? undefined : plainAnswer(message));
+  const write = client.fops.write(WRITE);
+  const lock = client.fops.setLock({ ...LOCK, wait: true });
+  const failed = assert.rejects(write, (error: LostError) => error instanceof LostError && error.errno === Errno.ETIMEDOUT);
+  await set.wait(30_000);
+  client.update({ ...set.spec, options: { 'network.frame-timeout': '20' } }, set.view);
+  await set.settle(failed, 1000);
+  await assert.rejects(set.settle(lock, 60_000), /not settled/);
+});
+
+test('requests that wait for long are told once, and once that they go on', async () => {
+  const set = await started();
+  const lines: string[] = [];
+  const note = (message: string): void => void lines.push(message);
+  const log = { debug: () => undefined, info: note, warn: note, error: note, child: () => log };
+  const client = new VolumeClient({ clock: clockOf(set.world), random: set.world.random, network: set.network, log }, {});
+  client.update(set.spec, set.view);
+  set.brick(0).answer = (message) => (message.kind === 'request' && set.world.now < 60_000 ? undefined : plainAnswer(message));
+  const writes = Promise.all(Array.from({ length: 10 }, () => client.fops.write(WRITE)));
+  await set.wait(60_000);
+  set.brick(0).channel?.cut();
+  await set.settle(writes);
+  await set.wait(3000);
+  assert.deepEqual(lines, ['the volume does not answer: requests wait, and go on by themselves', 'the volume answers again']);
 });

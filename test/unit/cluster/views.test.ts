@@ -7,6 +7,7 @@ import { encode, keys, type VolumeRecord } from '../../../src/cluster/records.js
 import { ClusterState } from '../../../src/cluster/state.js';
 import { canWait, dueChange, refusal, ViewKeeper, type BrickFact } from '../../../src/cluster/views.js';
 import { silentLog } from '../../../src/env/log.js';
+import { waitedFor } from '../../../src/cluster/reports.js';
 import { EMPTY_VIEW, type View } from '../../../src/fops/view.js';
 import type { ViewChange } from '../../../src/replica/view.js';
 import { ManualClock, settle } from '../../support/manual-clock.js';
@@ -272,4 +273,14 @@ describe('keeper of the views', () => {
     await clock.advance(1_000);
     assert.equal(now().epoch, 1);
   });
+});
+
+void it('a volume waits for the bricks in sync that are away when fewer than a majority are there', () => {
+  const view: View = { epoch: 4, primary: 'a', inSync: ['a', 'b'], catchingUp: ['c'] };
+  const away = (...bricks: string[]): string[] => [...waitedFor(view, 3, (brick) => !bricks.includes(brick))];
+  assert.deepEqual(away(), []);
+  assert.deepEqual(away('c'), []);
+  assert.deepEqual(away('b'), ['b']);
+  assert.deepEqual(away('a', 'b'), ['a', 'b']);
+  assert.deepEqual([...waitedFor({ ...view, inSync: ['a', 'b', 'c'], catchingUp: [] }, 3, (brick) => brick !== 'c')], [], 'one of three is dropped');
 });
