@@ -86,6 +86,9 @@ export class SiblingAttack {
     if (this.#caller !== undefined && !this.#caller.closed) return this.#caller;
     // Nothing follows the last epoch: gluond would have to be asked, and there is none.
     if (this.#epoch > EPOCH_MAX) {
+      // The promise of that epoch would outlive the restart, as it must.
+      const { journal } = this.#brick.open;
+      journal.writeMeta({ ...journal.readMeta(), sealedEpoch: 0 });
       void this.#brick.close();
       this.#brick = new LoneBrick(this.#arena.brick(0), FOLLOWS);
     }
