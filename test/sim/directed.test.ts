@@ -174,6 +174,25 @@ void describe('a replica set', () => {
     assert.ok(await settles(world, early));
     assert.equal((await value(world, client.call('getattr', { gfid }))).attr.size, 700);
   });
+
+  void it('is not answered for by a primary that was cut off, once its lease ran out', async () => {
+    const { world, cluster, client } = await formed(6);
+    const gfid = await makeFile(world, client);
+    const reader = new SimClient(cluster, 'reader');
+    assert.ok(await settles(world, reader.call('getattr', { gfid })));
+    const far = [cluster.brick(cluster.view.primary).name, 'reader'];
+    const near = [...cluster.bricks.map((brick) => brick.name), 'client', STORE].filter((name) => !far.includes(name));
+    for (const a of far) for (const b of near) cluster.network.cuts.add(`${a}>${b}`).add(`${b}>${a}`);
+    const grown = client.call('setattr', { gfid, size: 700, atimeNow: false, mtimeNow: false, killPriv: false });
+    let size = -1;
+    assert.ok(await settles(world, grown));
+    void reader.call('getattr', { gfid }).then(({ attr }) => (size = attr.size));
+    await world.run(() => false, world.now + 1000);
+    assert.equal(size, -1, 'no answer while it is cut off');
+    cluster.network.cuts.clear();
+    await world.run(() => size >= 0, world.now + 20_000);
+    assert.equal(size, 700);
+  });
 });
 
 async function value<T>(world: World, work: Promise<T>): Promise<T> {

@@ -12,6 +12,8 @@ const DOOM_CALLS_MAX = 60;
 const DOOM_MESSAGES_MAX = 80;
 const RESTART_MS_MAX = 900;
 const LONG_CHANCE = 0.2;
+/** Where the kinds were chosen, to meet something sooner. */
+const LONG_CHANCE_CHOSEN = 0.5;
 
 export interface FaultHost {
   readonly world: World;
@@ -48,7 +50,10 @@ const KINDS: Record<string, [weight: number, inject: Inject]> = {
   checkpoint: [2, (faults) => faults.checkpoint()],
 };
 
-export const FAULT_KINDS: readonly string[] = Object.keys(KINDS);
+/** Not by weight: a run has it or not. */
+export const LOSS_OF_ALL_POWER = 'loss of all power';
+
+export const FAULT_KINDS: readonly string[] = [...Object.keys(KINDS), LOSS_OF_ALL_POWER];
 
 export class Faults {
   readonly #host: FaultHost;
@@ -56,11 +61,15 @@ export class Faults {
   readonly #pause_ms: number;
   /** Faults of the disk strike one brick at a time: an error that no other copy can make good is the caller's. */
   #sick: SimBrick | undefined;
+  readonly #longChance: number;
+  /** By how many faults a line is cut. */
+  readonly #cuts = new Map<string, number>();
   #over = false;
 
   /** Every seed has some of the kinds only (or those in `only`): what one fault hides, another seed shows. */
   constructor(host: FaultHost, except: ReadonlySet<string>, only?: readonly string[]) {
     this.#host = host;
+    this.#longChance = only === undefined ? LONG_CHANCE : LONG_CHANCE_CHOSEN;
     const { random } = host.world;
     this.#pause_ms = random.pick([150, 300, 600]);
     for (const [kind, [weight]] of Object.entries(KINDS)) {
@@ -100,7 +109,7 @@ export class Faults {
   #restart(): void {
     const { world, cluster } = this.#host;
     for (const brick of cluster.bricks) {
-      if (brick.alive) continue;
+      if (brick.alive || this.#host.world.now < brick.downUntil) continue;
       const { incarnation } = brick;
       world.at(10 + world.random.below(this.chance(0.1) ? LONG_MS_MAX : RESTART_MS_MAX), () => {
         if (!brick.alive && brick.incarnation === incarnation && !this.#over) brick.start();
@@ -120,7 +129,7 @@ export class Faults {
     for (let i = 0; i < times; i++) this.#host.cluster.count(kind);
   }
 
-  #later(act: () => void, longest_ms = this.chance(LONG_CHANCE) ? LONG_MS_MAX : PAUSE_MS_MAX): void {
+  #later(act: () => void, longest_ms = this.chance(this.#longChance) ? LONG_MS_MAX : PAUSE_MS_MAX): void {
     this.#host.world.at(this.below(longest_ms), () => {
       if (!this.#over) act();
     });
@@ -194,9 +203,17 @@ export class Faults {
 
   #cutLines(lines: string[]): void {
     const { cuts } = this.#host.cluster.network;
-    for (const line of lines) cuts.add(line);
+    for (const line of lines) {
+      cuts.add(line);
+      this.#cuts.set(line, (this.#cuts.get(line) ?? 0) + 1);
+    }
+    // A line that another fault has cut too stays so.
     this.#later(() => {
-      for (const line of lines) cuts.delete(line);
+      for (const line of lines) {
+        const left = (this.#cuts.get(line) ?? 1) - 1;
+        this.#cuts.set(line, left);
+        if (left === 0) cuts.delete(line);
+      }
     });
   }
 
@@ -215,7 +232,9 @@ export class Faults {
     const far = new Set<string>();
     const primary = cluster.brick(cluster.view.primary) as SimBrick | undefined;
     if (primary !== undefined && world.random.chance(0.6)) far.add(primary.name);
-    for (const name of this.#names()) if (name !== STORE && world.random.chance(0.3)) far.add(name);
+    // A primary that only readers still reach has nothing that waits for the others, and would go on answering.
+    if (primary !== undefined && world.random.chance(0.3)) for (const name of [primary, ...cluster.clients].filter((party) => !('reads' in party) || party.reads).map((party) => party.name)) far.add(name);
+    else for (const name of this.#names()) if (name !== STORE && world.random.chance(0.3)) far.add(name);
     const near = this.#names().filter((name) => !far.has(name));
     this.count('partition');
     this.#cutLines([...far].flatMap((a) => near.flatMap((b) => [`${a}>${b}`, `${b}>${a}`])));

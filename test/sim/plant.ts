@@ -22,7 +22,7 @@ function copyWith(bug: PlantedBug): string {
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
   for (const part of PARTS) {
     mkdirSync(dirname(join(folder, 'dist', part)), { recursive: true });
-    cpSync(join(root, 'dist', part), join(folder, 'dist', part), { recursive: true, filter: (path) => !path.endsWith('.map') && !path.endsWith('.test.js') });
+    cpSync(join(root, 'dist', part), join(folder, 'dist', part), { recursive: true, filter: (path) => !path.endsWith('.map') && (!path.endsWith('.test.js') || path.endsWith('directed.test.js')) });
   }
   for (const [file, anchor, replacement] of bug.patches) {
     const path = join(folder, 'dist', 'src', file);
@@ -37,17 +37,20 @@ export function plantedBug(name: string): PlantedBug {
   return bug;
 }
 
-/** What catches the bug. */
+/** What catches the bug: words for `runPlanted`. */
 export function plantedWords(bug: PlantedBug): string[] {
+  if (bug.directed === true) return ['directed.test.js'];
   const words = ['--start', String(bug.from), '--seeds', String(SEEDS_MAX), '--threads', '1', '--failures', '1'];
   return bug.faults === undefined ? words : [...words, '--faults', bug.faults];
 }
 
-/** Runs `main.js` with these words over the planted copy; resolves with its exit status and what it printed. */
+/** Runs `main.js` with these words (or the tests of that name) over the planted copy; resolves with its exit status and what it printed. */
 export async function runPlanted(bug: PlantedBug, words: string[]): Promise<{ status: number | null; output: string }> {
   const folder = copyWith(bug);
   try {
-    const child = spawn(process.execPath, [join(folder, 'dist', 'test', 'sim', 'main.js'), ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
+    // A test that is run by a test is not taken for a part of it.
+    const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+    const child = spawn(process.execPath, words[0]?.endsWith('.test.js') === true ? ['--test', join(folder, 'dist', 'test', 'sim', words[0])] : [join(folder, 'dist', 'test', 'sim', 'main.js'), ...words], { stdio: ['ignore', 'pipe', 'pipe'], env });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
     const status = await new Promise<number | null>((resolve, reject) => {

@@ -12,6 +12,8 @@ export interface PlantedBug {
   patches: [file: string, anchor: string, replacement: string][];
   /** Kinds of faults that lead to it, separated by commas: it is met sooner. All by chance where absent. */
   faults?: string;
+  /** Chance meets it too seldom: the scenarios of directed.test.ts catch it. */
+  directed?: true;
   /** Where the search begins: a seed that catches it with the generator of now. */
   from: number;
 }
@@ -32,27 +34,11 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'serves before every member is sealed',
     patches: [['replica/recovery.js', 'if (sealed.length === members.length && (await this.#settleAll(sealed)))', 'if (await this.#settleAll(sealed))']],
-    from: 1,
-  },
-  {
-    name: 'a member takes changes from a primary that another replaced',
-    faults: 'partition,cut off from the store,kill',
-    patches: [['replica/member.js', 'if (channel !== this.#primary || this.#host.view().primary !== this.#primaryBrick) {', 'if (false) {']],
-    from: 1,
-  },
-  {
-    name: 'a member is sealed for a view that is over',
-    faults: 'partition,cut off from the store,kill',
-    patches: [
-      ['replica/member.js', 'if (view.epoch < known.epoch || view.epoch < this.#epoch)', 'if (false)'],
-      ['replica/member.js', 'if (channel !== this.#primary || this.#host.view().primary !== this.#primaryBrick) {', 'if (channel !== this.#primary) {'],
-      ['replica/member.js', 'else if (channel !== this.#primary || this.#host.view().primary !== brick)', 'else if (channel !== this.#primary)'],
-    ],
-    from: 1,
+    from: 16,
   },
   {
     name: 'serves after the lease ran out',
-    faults: 'partition,cut off from the store',
+    directed: true,
     patches: [['replica/replica.js', 'leaseLive: () => env.clock.now() < this.#leaseUntil', 'leaseLive: () => true']],
     from: 1,
   },
@@ -60,99 +46,81 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'a rename does not note its new name in the journal',
     faults: 'kill,partition',
     patches: [['replica/plan.js', 'const keys = [nameKey(args.parent, args.name), nameKey(args.newParent, args.newName), ', 'const keys = [nameKey(args.parent, args.name), ']],
-    from: 1,
-  },
-  {
-    name: 'an unlink does not note the name in the journal',
-    faults: 'kill,partition',
-    patches: [['replica/plan.js', '[nameKey(args.parent, args.name), inodeKey(args.parent), inodeKey(child.gfid)])', '[inodeKey(args.parent), inodeKey(child.gfid)])']],
-    from: 1,
+    from: 5,
   },
   {
     name: 'the answers are dropped when another primary takes over',
-    faults: 'kill,connection reset',
+    faults: 'crash at a message',
     patches: [['replica/primary.js', 'copy.clearDoubt();', 'copy.clearDoubt(); copy.results.import([]);']],
-    from: 1,
+    from: 8,
   },
   {
     name: 'the worse copy is the source of a resync',
     faults: 'kill,loss of power',
     patches: [['replica/recovery.js', 'if (best > host.standing()) {', 'if (false) {']],
-    from: 1,
+    from: 3,
   },
   {
     name: 'a copy that lost unsynced data counts as intact',
     faults: 'loss of power,kill',
     patches: [['replica/replica.js', "const sameBoot = journal.meta.bootId === env.bootId || journal.meta.bootId === '';", 'const sameBoot = true;']],
-    from: 1,
-  },
-  {
-    name: 'a copy that was half made equal counts as intact',
-    faults: 'kill,crash at a message',
-    patches: [['replica/replica.js', 'if (this.#copy.journal.meta.unsettled)', 'if (false)']],
-    from: 1,
+    from: 8,
   },
   {
     name: 'read leases are not recalled',
     patches: [['replica/leases.js', 'if (waits === undefined)', 'if (true)']],
-    from: 1,
-  },
-  {
-    name: 'a new primary does not wait for the leases of the old one to run out',
-    faults: 'kill,partition,client stopped',
-    patches: [['replica/primary.js', 'if (this.#view.epoch > 1) {', 'if (false) {']],
-    from: 1,
+    from: 3,
   },
   {
     name: 'a request that comes again is carried out again',
     faults: 'connection reset,request repeated',
-    patches: [['replica/mutations.js', 'if (known !== undefined && !unlocks(op, message.args)) {', 'if (false) {']],
+    patches: [['replica/mutations.js', 'if (known !== undefined && (known.countedBy === this.#primary || !unlocks(op, message.args))) {', 'if (false) {']],
     from: 1,
   },
   {
     name: 'an answer is written after a change that must not be made twice',
     faults: 'several killed,crash at a disk call',
     patches: [['replica/copy.js', 'const intent = requestNumber === 0 ? undefined : intentOf(this.store, change);', 'const intent = undefined;']],
-    from: 1,
+    from: 6,
   },
   {
     name: 'a checkpoint drops generations while a brick is absent',
     faults: 'kill,checkpoint',
     patches: [
       ['replica/durability.js', 'if (!whole || this.#primary.stopped)', 'if (this.#primary.stopped)'],
-      ['replica/journal.js', 'this.updateMeta({ base: number });', ''],
+      ['replica/journal.js', 'this.updateMeta({ base: number, torn: false });', ''],
     ],
-    from: 1,
+    from: 2,
   },
   {
     name: 'a read does not wait for the change under way',
-    faults: 'kill,slow network',
+    faults: 'partition,crash at a message',
     patches: [['replica/reads.js', 'if (!primary.locks.free(...locks)) {', 'if (false) {']],
-    from: 1,
+    from: 48,
   },
   {
     name: 'changes that arrive during a resync are forgotten',
     faults: 'kill',
-    patches: [['replica/catch-up.js', 'this.touch(keys);\n            return false;', 'return false;']],
-    from: 1,
+    patches: [['replica/lacking.js', 'this.missed(change);\n            return false;', 'return false;']],
+    from: 31,
   },
   {
     name: 'fsync does not reach the members',
-    faults: 'kill',
-    patches: [['replica/durability.js', 'work.push(this.#syncAt(follower, gfid, dataOnly));', ';']],
-    from: 1,
+    faults: 'loss of all power,kill',
+    patches: [['replica/durability.js', ', ...ready.map((follower) => this.#syncAt(follower, gfid, dataOnly, wait))];', '];']],
+    from: 17,
   },
   {
     name: 'fsync does not reach the disk of the primary',
-    faults: 'kill',
-    patches: [['replica/durability.js', 'primary.host.copy.store.fsync(gfid, dataOnly).catch(', 'Promise.resolve().catch(']],
-    from: 1,
+    faults: 'loss of all power,kill',
+    patches: [['replica/durability.js', 'await this.#primary.host.copy.store.fsync(gfid, dataOnly);', '']],
+    from: 2,
   },
   {
     name: 'locks that were lost with all bricks are given before their holders claimed them',
-    faults: 'several killed',
-    patches: [['replica/clients.js', 'if (!this.#locksLost || this.#unclaimed.size === 0)', 'if (true)']],
-    from: 1,
+    faults: 'several killed,cut,slow network',
+    patches: [['replica/clients.js', 'if (this.#primary.host.copy.locksKnown)\n            return false;', 'return false;']],
+    from: 35,
   },
   {
     name: 'a disk error of the primary is the answer',
@@ -167,6 +135,6 @@ export const PLANTED_BUGS: PlantedBug[] = [
       ['replica/mutations.js', 'return !this.#primary.host.copy.sessions.has(mutation.sessionId);', 'return false;'],
       ['replica/clients.js', 'if (!message.begins || this.#revoking.has(session.id)) {', 'if (false) {'],
     ],
-    from: 1,
+    from: 8,
   },
 ];

@@ -1,6 +1,6 @@
 /** One simulated run: clients at work while faults strike, then everything mended, and what was promised checked. See DESIGN.md. */
 import { silentLog, type Log, type LogFields } from '../../src/env/log.js';
-import { Faults } from './faults.js';
+import { Faults, LOSS_OF_ALL_POWER } from './faults.js';
 import type { Operation } from '../support/linearizability.js';
 import { Histories, Instants, NOTHING, type Content, type History } from './histories.js';
 import { OwnerActor } from './owner-actor.js';
@@ -32,6 +32,8 @@ const LOOK_MS = 1500;
 const CLIENTS_MAX = 8;
 const OPERATIONS_AT_END = 8;
 const FULL_MS_MAX = 1500;
+const READER_CHANCE = 0.2;
+const LATE_MS_MAX = 9000;
 const SESSION_REVOKED = 'a silent session was revoked';
 
 class Run implements ActorHost {
@@ -71,7 +73,8 @@ class Run implements ActorHost {
     this.cluster = new SimCluster(this.world, count, options);
     this.histories = new Histories(this.#instants, NOTHING);
     this.#faultsMs = FAULTS_MS_MIN + random.below(FAULTS_MS_MAX - FAULTS_MS_MIN);
-    this.#blackout = random.chance(0.12);
+    const dark = random.chance(0.12);
+    this.#blackout = kinds?.includes(LOSS_OF_ALL_POWER) ?? dark;
     this.#full = !this.#blackout && random.chance(0.06);
     this.#far = random.chance(0.15);
     this.world.onFailure = (party, error) => this.failed(party, error);
@@ -179,6 +182,7 @@ class Run implements ActorHost {
   #addActor(): void {
     const client = new SimClient(this.cluster, `c${++this.#clients}`);
     this.mortals.push(client);
+    client.reads = this.world.random.chance(READER_CHANCE);
     const actor = new SharedActor(this, client, OPERATIONS_AT_END);
     this.#actors.add(actor);
     actor.run().catch((error: unknown) => this.failed(client, error));
@@ -213,7 +217,9 @@ class Run implements ActorHost {
   /** Everything is dark at the same instant. What was synced must be there when the bricks are back; a new history begins with what is found. */
   async #loseAllPower(): Promise<void> {
     const { cluster } = this;
-    cluster.count('loss of all power');
+    cluster.count(LOSS_OF_ALL_POWER);
+    // The brick that was primary is often the last to return.
+    if (this.world.random.chance(0.5)) cluster.brick(cluster.view.primary).downUntil = this.world.now + this.world.random.below(LATE_MS_MAX);
     this.#dark = true;
     for (const actor of this.#actors) actor.client.crash();
     this.#actors.clear();

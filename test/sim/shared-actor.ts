@@ -63,7 +63,8 @@ export class SharedActor {
     while (this.#left > 0) {
       await this.#pause(this.#host.world.random.skewed(0, this.#host.ending ? 20 : THINK_MS_MAX));
       if (this.#host.ending) this.#left--;
-      await this.#step();
+      if (this.client.reads) await this.#look();
+      else await this.#step();
       this.#host.counted();
     }
     if (this.#locked) await this.#unlock();
@@ -78,6 +79,14 @@ export class SharedActor {
     // Whoever is dead does not go on.
     if (!this.client.alive) await new Promise<void>(() => undefined);
     world.running = this.client;
+  }
+
+  async #look(): Promise<void> {
+    const kind = this.#host.world.random.below(5);
+    if (kind < 2) await this.#lookup();
+    else if (kind < 3) await this.#list();
+    else if (kind < 4) await this.#readBlock();
+    else await this.#readFile();
   }
 
   async #step(): Promise<void> {

@@ -51,6 +51,8 @@ export class SimBrick implements Host {
   fault: DiskFault | undefined;
   /** Part of the disk that is free, as statfs tells. */
   spare = 1;
+  /** It is not started again before. */
+  downUntil = 0;
   /** Disk calls take up to this long. */
   slow_ms = 0;
   readonly #skew: { offset_ms: number; rate: number };

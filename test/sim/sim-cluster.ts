@@ -95,6 +95,8 @@ export class SimClient implements Host {
   readonly incarnation = 1;
   alive = true;
   stopped = false;
+  /** It changes nothing. */
+  reads = false;
   /** How often its session was revoked. */
   revocations = 0;
   /** The session is over, and what was under way fails right after. */

@@ -149,7 +149,7 @@ export class World {
       if (event === undefined) return false;
       if (event.at > untilMs) {
         this.#push(event);
-        this.#now = untilMs;
+        this.#now = Math.max(this.#now, untilMs);
         return false;
       }
       this.#now = event.at;
