@@ -50,7 +50,8 @@ export class HealGluster {
   }
 
   async inSync() {
-    const { stdout } = await this.system.gluster('volume', 'heal', VOLUME, 'info');
+    // A brick that has just started cannot be asked yet.
+    const { stdout } = await this.system.gluster('volume', 'heal', VOLUME, 'info').catch(() => ({ stdout: '' }));
     const counts = [...stdout.matchAll(/^Number of entries: (.*)$/gm)].map(([, count]) => count);
     return counts.length === 3 && counts.every((count) => count === '0');
   }

@@ -9,7 +9,7 @@
 import type { Clock } from '../env/clock.js';
 
 /** Three times is promised: the rest is for what the control is late by. */
-const LIMIT_FACTOR = 2.2;
+const LIMIT_FACTOR = 1.8;
 /** Below that, differences are the machine's own. */
 const LIMIT_MS_MIN = 4;
 const CALM_MS_DEFAULT = 4;
@@ -22,7 +22,7 @@ const PROGRESS_MS = 1000;
 const IDLE_MS = 200;
 const SHARE_MIN = 0.1;
 const SHARE_MAX = 4;
-const SHARE_FIRST = 0.4;
+const SHARE_FIRST = 0.3;
 const SHARE_STEP = 0.1;
 const SHARE_CUT = 0.66;
 const SHARE_PUSH = 1.5;
