@@ -7,6 +7,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { matchesAddress } from '../base/address-pattern.js';
+import { endOnBug } from '../platform/end-on-bug.js';
 import { makeDirectories } from '../platform/make-directories.js';
 import { LostError } from '../base/errno.js';
 import { LargeBuffers } from '../base/large-buffers.js';
@@ -264,7 +265,7 @@ function admits(config: BrickConfig, remote: string): boolean {
   return allow === undefined || allow === '' || listed(allow);
 }
 
-function parse(argv: string[]): { args: Arguments; log: Log } | string {
+function parse(argv: string[]): { args: Arguments; logIsFile: boolean; log: Log } | string {
   try {
     const string = { type: 'string' } as const;
     const { values } = parseArgs({
@@ -283,7 +284,7 @@ function parse(argv: string[]): { args: Arguments; log: Log } | string {
     const level = values['log-level'] ?? 'info';
     if (!isLogLevel(level)) return `gluon brick: --log-level ${level}: not a log level (debug, info, warn, error)`;
     const sink = values['log-file'] === undefined ? descriptorSink(2) : fileSink(values['log-file']).sink;
-    return { args: { control, volume, brick, path }, log: new JsonLog(sink, level, { brick, pid: process.pid }) };
+    return { args: { control, volume, brick, path }, logIsFile: values['log-file'] !== undefined, log: new JsonLog(sink, level, { brick, pid: process.pid }) };
   } catch (error) {
     return `gluon brick: ${error instanceof Error ? error.message : String(error)}\n${USAGE}`;
   }
@@ -296,14 +297,7 @@ export function main(argv: string[]): number | undefined {
     return 2;
   }
   const { args, log } = parsed;
-  const die = (error: unknown): void => {
-    log.error('a bug: the brick ends and is started again', {
-      error: error instanceof Error ? error.stack : String(error),
-    });
-    process.exit(70);
-  };
-  process.on('uncaughtException', die);
-  process.on('unhandledRejection', die);
+  endOnBug('gluon brick', log, { logIsFile: parsed.logIsFile });
   const brick = new BrickProcess(args, log);
   process.on('SIGTERM', () => void brick.end(0, 'SIGTERM'));
   process.on('SIGINT', () => void brick.end(0, 'SIGINT'));

@@ -29,6 +29,7 @@ import { ViewKeeper } from '../cluster/views.js';
 import { Volumes } from '../cluster/volumes.js';
 import type { ClusterStore } from '../env/cluster-store.js';
 import type { Log } from '../env/log.js';
+import { endOnBug } from '../platform/end-on-bug.js';
 import { checkBrick, diskOf, prepareBrick, unprepareBrick } from '../platform/brick-directory.js';
 import { brickControlService } from '../platform/brick-control-server.js';
 import { LinuxBrickProcesses } from '../platform/brick-processes.js';
@@ -570,14 +571,7 @@ export async function main(argv: string[]): Promise<number | undefined> {
   }
   const file = args.logFile === undefined ? undefined : fileSink(args.logFile);
   const log = new JsonLog(file?.sink ?? descriptorSink(2), args.logLevel, { daemon: args.name });
-  process.on('uncaughtException', (error) => {
-    log.error('a bug: gluond ends', { error });
-    process.exit(70);
-  });
-  process.on('unhandledRejection', (error) => {
-    log.error('a bug: gluond ends', { error });
-    process.exit(70);
-  });
+  endOnBug('gluond', log, { logIsFile: file !== undefined });
   try {
     const daemon = new Gluond(args, log);
     await daemon.start();

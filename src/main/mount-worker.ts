@@ -20,6 +20,7 @@ import { KeptState } from '../fuse/kept-state.js';
 import { Session } from '../fuse/session.js';
 import { RealClock } from '../platform/clock.js';
 import { LinuxFuseDevice, LinuxProcesses } from '../platform/fuse-device.js';
+import { endOnBug } from '../platform/end-on-bug.js';
 import { exitNow } from '../platform/exit-now.js';
 import { findMount, setReadahead, unmount } from '../platform/fuse-mount.js';
 import { libcFunction } from '../platform/libc.js';
@@ -104,19 +105,12 @@ class MountWorker {
     this.#watchSupervisor();
     const onSignal = (): void => void this.#unmount();
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
-    process
-      .on('uncaughtException', (error) => this.#crash(error))
-      .on('unhandledRejection', (error) => this.#crash(error));
+    endOnBug('gluon mount worker', this.#log, { logIsFile: this.#config.logFile !== undefined, status: ExitStatus.failed });
     const takeover = this.#state.session !== '' && this.#state.agreed.minor > 0;
     if (this.#state.session === '') this.#state.session = randomBytes(16).toString('hex');
     const volume = takeover ? await this.#openForSure(open) : await this.#openOnce(open);
     if (volume === undefined) return ExitStatus.refused;
     return this.#serve(volume);
-  }
-
-  #crash(error: unknown): void {
-    this.#log.error('the worker ends because of a bug', { error });
-    exitNow(ExitStatus.failed);
   }
 
   #request(takeover: boolean): VolumeRequest {
