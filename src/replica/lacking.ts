@@ -276,7 +276,8 @@ export class Lacking {
   take(keys: Set<Key>): Key | undefined {
     let looked = 0;
     for (const key of keys) {
-      if (keys === this.data && this.#lacks(inodeKey(gfidOf(key)))) {
+      // One that is at work still may have read what is old by now, and must not write it over what is sent now.
+      if (this.#busy.has(key) || (keys === this.data && this.#lacks(inodeKey(gfidOf(key))))) {
         if (++looked === LOOKED_AT_MAX) return undefined;
         continue;
       }
