@@ -58,7 +58,9 @@ export class Load {
     const history = join(this.histories, `client-${client}`);
     const output = openSync(join(this.histories, `client-${client}.out`), 'a');
     const [command = '', ...rest] = onHost(host.network, ['python3', PROGRAM, 'work', String(client), join(host.mountPoint, this.directory), history, String(seed)]);
-    const process_ = spawn(command, rest, { stdio: ['pipe', output, output], detached: true, env: { ...process.env, ...this.cluster.environment(host) } });
+    // The clock of a host may be another one than the machine's; that of the history is not.
+    const env = { ...process.env, ...this.cluster.environment(host), LD_PRELOAD: '' };
+    const process_ = spawn(command, rest, { stdio: ['pipe', output, output], detached: true, env });
     process_.on('error', () => undefined);
     process_.stdin?.on('error', () => undefined);
     closeSync(output);
