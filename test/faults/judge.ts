@@ -98,11 +98,12 @@ class Judge {
       for (const problem of registerProblems([...history, ...final])) wrong.push(`${what}: ${problem}`);
       return;
     }
-    // Two histories with a loss between them: what was not answered before the cut belongs to both.
-    const before = history.filter((op) => op.begin < cut.begin && (op.kind === 'write' || op.end < cut.begin));
-    const early = before.map((op) => (op.end < cut.begin ? op : { ...op, end: Infinity }));
+    // Two histories with a loss between them. Power went some time between the beginning and the end of the cut: what was answered until then belongs to the
+    // first, a write that was not answered to both.
+    const before = history.filter((op) => op.end <= cut.end || (op.kind === 'write' && op.begin < cut.end));
+    const early = before.map((op) => (op.end <= cut.end ? op : { ...op, end: Infinity }));
     for (const problem of registerProblems(early)) wrong.push(`${what}, before the power cut: ${problem}`);
-    const late = [...history.filter((op) => op.end >= cut.begin).map((op) => ({ ...op, begin: Math.max(op.begin, cut.begin) })), ...final];
+    const late = [...history.filter((op) => op.end > cut.end).map((op) => ({ ...op, begin: Math.max(op.begin, cut.begin) })), ...final];
     const settled = new Map(early.filter((op) => op.kind === 'write' && op.end !== Infinity).map((op) => [op.value, op]));
     const survivors = new Set(late.filter((op) => op.kind === 'read' && op.end !== Infinity && (op.value === INITIAL || settled.has(op.value))).map((op) => op.value));
     if (survivors.size > 1) wrong.push(`${what}: after the power cut ${survivors.size} different old values were read`);
