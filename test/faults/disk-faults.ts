@@ -202,7 +202,7 @@ export const DISK_FAULTS: readonly Fault[] = [
   ...([false, true] as const).map((reboot): Fault => ({
     name: reboot ? 'old-disk-reboot' : 'old-disk',
     what: `a brick's disk is as it was before the load${reboot ? ', and its node boots anew' : ''}: it is stale, and healed`,
-    short: reboot,
+    short: false,
     victim: 'any node',
     prepare: async (scene) => {
       const { brick } = scene.bed.disksOf(scene.victim);

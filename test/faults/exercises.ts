@@ -17,7 +17,7 @@ export interface Exercise {
 const PAIRS: Exercise = {
   name: 'alternating-pairs',
   what: 'A and B take a change, then A and C, then B and C: never a stale read, never a lost change, a stale copy waits',
-  short: true,
+  short: false,
   round: async (bed, directory, _dice, { note }) => {
     const begin = performance.now();
     const pairs = new Pairs(bed, directory, note);

@@ -6,7 +6,7 @@ import { FENCED, type Fault, type Scene } from './fault.js';
 import { drop, dropAllBut, listeningPorts, lose, passAll, type Direction } from './packet-rules.js';
 import { bricksAreBack } from './process-faults.js';
 
-const HOLD = { short: 6, full: [1, 30] } as const;
+const HOLD = { short: 7, full: [1, 30] } as const;
 const LOSS_SHARE = 0.05;
 const FLAP_MS = { least: 200, most: 2500 };
 
@@ -72,7 +72,7 @@ export const NETWORK_FAULTS: readonly Fault[] = [
   }, { short: false, victim: 'client host', onVictim: 'waits', errorsOnVictim: FENCED }),
   rules('cut-client-primary', 'a client host is cut off from the primary only', async ({ bed, victim }) => cutPair(bed.client, victim), { short: false, victim: 'primary', affects: ({ bed }) => [bed.client], ...AFFECTED }),
   rules('cut-pair', 'the primary and a member do not reach each other, everybody else does', async ({ bed, victim, dice }) => cutPair(victim, dice.pick(bed.cluster.nodes.filter((node) => node !== victim))), {
-    short: true,
+    short: false,
     victim: 'primary',
     affects: ({ bed }) => bed.cluster.nodes,
     ...AFFECTED,
@@ -117,7 +117,7 @@ export const NETWORK_FAULTS: readonly Fault[] = [
   rules('loss', 'one packet in twenty is lost everywhere', async ({ bed }) => {
     for (const host of bed.hosts) await lose(host, LOSS_SHARE);
     return 'every host loses 5 % of what comes in';
-  }, { short: true, victim: 'any node' }),
+  }, { short: false, victim: 'any node' }),
 ];
 
 /** Ends the flapping of a node. */

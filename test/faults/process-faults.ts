@@ -41,7 +41,7 @@ function pause(name: string, what: string, pidsOf: (scene: Scene) => number[], r
 }
 
 const BRIEFLY = { short: 1, full: [0, 4] } as const;
-const UNNOTICED_OR_NOT = { short: 6, full: [1, 60] } as const;
+const UNNOTICED_OR_NOT = { short: 7, full: [1, 60] } as const;
 
 export const PROCESS_FAULTS: readonly Fault[] = [
   {
@@ -153,7 +153,7 @@ export const PROCESS_FAULTS: readonly Fault[] = [
       await bed.killNode(victim);
       note(`kill -9 of everything on ${nameOf(victim)}`);
     },
-    holdS: { short: 6, full: [1, 20] },
+    holdS: { short: 7, full: [1, 20] },
     repair: async ({ bed, victim }) => bed.startNode(victim),
     stallMs: ({ pingTimeoutMs }) => pingTimeoutMs,
     onVictim: 'dies',

@@ -68,8 +68,12 @@ async function loadedRound(scene: Scene, fault: Fault, directory: string, seed: 
   violations.push(...notEnded, ...load.complaints());
   const histories = load.read();
   const verdict = judge(histories, await looks(bed, load), {
-    mayFail: ({ outcome = '', client }) => {
+    mayFail: ({ outcome = '', client, op, begin, end }) => {
       if (fault.errors?.includes(outcome) === true) return true;
+      // It was killed a moment after its mount.
+      if (fault.onVictim === 'dies' && onAffected(client) && end > timing.injected) return true;
+      // A file that was made, written to and not synced yet went with the power: its descriptor leads nowhere.
+      if (outcome === 'ESTALE' && op === 'create' && scene.cut !== undefined && begin < scene.cut.end) return true;
       return onAffected(client) && fault.errorsOnVictim?.includes(outcome) === true;
     },
     ...(scene.cut === undefined ? {} : { cut: scene.cut }),

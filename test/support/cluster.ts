@@ -20,6 +20,7 @@ const START_MS = 30_000;
 const COMMAND_MS = 90_000;
 const MOUNT_MS = 60_000;
 const STOP_MS = 20_000;
+const LOOPS_MS = 60_000;
 export const HEAL_MS = 120_000;
 
 export interface Node {
@@ -293,7 +294,8 @@ export class Cluster {
 
   private async detachLoops(): Promise<void> {
     for (const device of await this.loops()) await run('losetup', ['-d', device], { accept: 'any' });
-    await waitFor('the loop devices of the cluster to go', 10_000, async () => (await this.loops()).length === 0);
+    // The last user of a disk writes out what is dirty before it goes.
+    await waitFor('the loop devices of the cluster to go', LOOPS_MS, async () => (await this.loops()).length === 0);
   }
 
   // --- processes
