@@ -16,6 +16,9 @@ const STOP_MS = 30_000;
 /** The machine is shared with others: a bound grows with what they take, up to this. */
 const SLOWNESS_MAX = 3;
 
+const NAME_OPS = new Set(['create', 'rename', 'replace', 'unlink']);
+const LOST_WITH_POWER = new Set(['ESTALE', 'ENOENT']);
+
 export interface RoundOptions {
   pingTimeoutMs: number;
   short: boolean;
@@ -72,8 +75,9 @@ async function loadedRound(scene: Scene, fault: Fault, directory: string, seed: 
       if (fault.errors?.includes(outcome) === true) return true;
       // It was killed a moment after its mount.
       if (fault.onVictim === 'dies' && onAffected(client) && end > timing.injected) return true;
-      // A file that was made, written to and not synced yet went with the power: its descriptor leads nowhere.
-      if (outcome === 'ESTALE' && op === 'create' && scene.cut !== undefined && begin < scene.cut.end) return true;
+      // Under way while all power went: the file or the name that it is about was not synced, and went too.
+      const { cut } = scene;
+      if (cut !== undefined && begin < cut.end && end > cut.begin && NAME_OPS.has(op) && LOST_WITH_POWER.has(outcome)) return true;
       return onAffected(client) && fault.errorsOnVictim?.includes(outcome) === true;
     },
     ...(scene.cut === undefined ? {} : { cut: scene.cut }),
