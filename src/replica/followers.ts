@@ -217,6 +217,7 @@ export class Followers {
   /** The view lists it as in sync. */
   admitted(follower: Follower): void {
     follower.catchUp = undefined;
+    this.#primary.stream.announce(follower);
     this.#primary.heals.equal(follower.brick);
     this.#primary.updateGate();
     this.#primary.stream.commit();

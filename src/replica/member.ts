@@ -39,6 +39,8 @@ export interface MemberHost {
   giveBack(data: Uint8Array): void;
   /** This brick is (again) a full copy that follows this primary. */
   joined(epoch: number): void;
+  /** This copy is equal to that of the primary, which may not serve yet. */
+  settled(): void;
 }
 
 export class Member {
@@ -55,6 +57,8 @@ export class Member {
   #check = 0;
   #failed = false;
   #settling: Buffer[] = [];
+  /** The primary that made this copy equal serves since. */
+  #confirmed = true;
   #journalPage: Key[] = [];
 
   constructor(host: MemberHost, copy: Copy, log: Log) {
@@ -71,7 +75,10 @@ export class Member {
           this.#replicate(channel, message);
           break;
         case 'committed':
-          if (channel === this.#primary) this.#copy.committed(message.sequence);
+          if (channel === this.#primary) {
+            this.#copy.committed(message.sequence);
+            this.#confirm();
+          }
           break;
         case 'call':
           void this.#answer(brick, channel, message);
@@ -83,6 +90,16 @@ export class Member {
     channel.onClose = () => {
       if (channel === this.#primary) this.#primary = undefined;
     };
+  }
+
+  /**
+   * The primary serves: every member was made equal. Before that, a primary that is lost may have made this copy equal and another not, in what no list of
+   * doubts names any more.
+   */
+  #confirm(): void {
+    if (this.#confirmed) return;
+    this.#confirmed = true;
+    this.#host.joined(this.#epoch);
   }
 
   /** True while a primary is connected that sealed this brick. */
@@ -97,6 +114,7 @@ export class Member {
       return;
     }
     if (this.#failed) return;
+    this.#confirm();
     this.#copy.committed(message.committed);
     this.#sequence = message.sequence;
     const keys = message.op === 'write' ? writeKeys(message.args as Args<'write'>) : message.keys;
@@ -180,7 +198,8 @@ export class Member {
         this.#settling = [];
         this.#copy.clearDoubt();
         if (journal.meta.unsettled) journal.updateMeta({ unsettled: false });
-        this.#host.joined(this.#epoch);
+        this.#confirmed = false;
+        this.#host.settled();
         return {};
       }
       case 'fsync': {

@@ -175,6 +175,7 @@ export class Primary {
     }
     this.followers.connectAll();
     this.updateGate();
+    this.stream.announce();
     this.followers.joinSealed();
     this.clients.serve();
     this.slowness.start();

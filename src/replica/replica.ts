@@ -89,6 +89,7 @@ export class Replica {
         standing: () => this.#standing(),
         giveBack: (data) => env.giveBack(data),
         joined: (epoch) => this.#joined(epoch),
+        settled: () => this.#settled(),
       },
       this.#copy,
       this.#log,
@@ -226,6 +227,12 @@ export class Replica {
       this.#continuous = epoch;
       this.#intact = true;
     }
+  }
+
+  #settled(): void {
+    if (!listed(this.#view, this.#env.brick)) return;
+    this.#continuous = 0;
+    this.#intact = true;
   }
 
   #primaryHost(): PrimaryHost {

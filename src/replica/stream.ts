@@ -187,6 +187,12 @@ export class Stream {
     });
   }
 
+  /** Tells a member, or all, what is committed: so it also knows that this brick serves. */
+  announce(...to: readonly Follower[]): void {
+    const { followers, view } = this.#primary;
+    for (const { link } of to.length > 0 ? to : followers.ready()) link?.send({ kind: 'committed', epoch: view.epoch, sequence: this.#committed });
+  }
+
   /** Resolves when no change is under way, or when none can finish because a member is missing. */
   drain(): Promise<void> {
     if (this.#flightsHead === this.#flights.length || this.#primary.stalled || this.#primary.stopped) return Promise.resolve();

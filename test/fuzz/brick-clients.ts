@@ -70,6 +70,10 @@ export class Honest {
   }
 }
 
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 10));
+}
+
 export class ClientAttack {
   readonly watch: Watch;
   readonly #arena: Arena;
@@ -85,8 +89,12 @@ export class ClientAttack {
   readonly #honest: Honest;
   readonly #past: Buffer[] = [];
   readonly #recalls: number[] = [];
+  /** Requests that are to be answered before the volume is looked at. */
+  readonly #unanswered = new Set<number>();
   #number = 1000;
   #thrown = 0;
+  /** Sessions do not change any more. */
+  #lastSession: number | undefined;
 
   private constructor(watch: Watch, arena: Arena, target: Target, recording: Recording, seed: number) {
     this.watch = watch;
@@ -159,12 +167,14 @@ export class ClientAttack {
 
   /** One that was spoilt (numbers acknowledged that never were) is left after a while. */
   #session(index: number): string {
-    return `${index}${Math.floor(this.watch.inputs / SESSION_INPUTS).toString(16)}`.padEnd(32, 'e');
+    const number = this.#lastSession ?? Math.floor(this.watch.inputs / SESSION_INPUTS);
+    return `${index}${number.toString(16)}`.padEnd(32, 'e');
   }
 
   #answered(message: Message): void {
     const { watch } = this;
     if (message.kind === 'reply') {
+      this.#unanswered.delete(message.id);
       if (message.errno === 0) watch.carriedOut++;
       else watch.refused++;
       const attr = (message.result as { attr?: { gfid: string } } | undefined)?.attr;
@@ -275,8 +285,24 @@ export class ClientAttack {
     await learn('mknod', { parent: directory, name: 'null', mode: 0o020666, rdev: 0x103 });
   }
 
-  /** What was asked for has been done: recalls that nobody answered ran out. */
+  /** A connection whose requests are taken. */
+  async #readyCaller(index: number): Promise<PipeChannel> {
+    const limit = Date.now() + HONEST_MS;
+    for (;;) {
+      const caller = this.#caller(index);
+      if (this.#ready.has(caller)) return caller;
+      if (Date.now() > limit) throw new Error(`client ${index} was not taken on within ${HONEST_MS} ms`);
+      await pause();
+    }
+  }
+
+  /** What was asked for has been done, but for what waits for a lock; recalls that nobody answered ran out. */
   async #quiet(): Promise<void> {
+    const limit = Date.now() + HONEST_MS;
+    while (this.#unanswered.size > 0 && Date.now() < limit) {
+      this.#answerRecalls();
+      await pause();
+    }
     await new Promise((resolve) => setTimeout(resolve, RECALL_MS));
     await this.#check();
     this.#target.flush();
@@ -285,13 +311,16 @@ export class ClientAttack {
   /** Nothing of another epoch, and nothing that was answered before, changes the volume. */
   async #staleChangesNothing(): Promise<void> {
     const { watch } = this;
-    const caller = this.#caller(0);
+    this.#lastSession = Math.floor(watch.inputs / SESSION_INPUTS);
+    await this.#readyCaller(1);
+    const caller = await this.#readyCaller(0);
     const fresh: Buffer[] = [];
     for (const parts of this.#requests) {
       const current = this.#current(parts);
       current.items[ID] = current.items[REQUEST_NUMBER] = this.#number;
       current.items[EPOCH] = this.#target.epoch;
       fresh.push(putTogether(current));
+      this.#unanswered.add(this.#number);
       caller.deliver(fresh.at(-1) as Buffer);
     }
     await this.#quiet();
