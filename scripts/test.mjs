@@ -22,7 +22,7 @@ const KINDS = [
   { kind: 'unit', concurrency: undefined, minutes: 5, fullMinutes: 15 },
   { kind: 'sim', concurrency: 1, minutes: 3, fullMinutes: 10 },
   { kind: 'fuzz', concurrency: 1, minutes: 3, fullMinutes: 15 },
-  { kind: 'conformance', concurrency: 1, minutes: 6, fullMinutes: 30 },
+  { kind: 'conformance', concurrency: 2, minutes: 6, fullMinutes: 30 },
   { kind: 'e2e', concurrency: 1, minutes: 15, fullMinutes: 180 },
 ];
 
