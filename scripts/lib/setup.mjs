@@ -130,3 +130,15 @@ export async function build() {
   mkdirSync(join(PROJECT_ROOT, 'dist'), { recursive: true });
   await must([process.execPath, join(PROJECT_ROOT, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json'], { timeoutMs: 300_000 });
 }
+
+const BUILT_HOURS_MAX = 24;
+
+/** Builds, then runs a program of the build (`parts` of its path below dist/) with the words of this command line; its status. */
+export async function runBuilt(...parts) {
+  assertNode();
+  await ensureModules();
+  await build();
+  const words = [process.execPath, '--enable-source-maps', join(PROJECT_ROOT, 'dist', ...parts), ...process.argv.slice(2)];
+  const { status } = await run(words, { show: true, timeoutMs: BUILT_HOURS_MAX * 3_600_000 });
+  return status ?? 1;
+}
