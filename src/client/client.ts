@@ -23,6 +23,7 @@ import { Acknowledgements } from './acknowledgements.js';
 import { HeldState } from './held-state.js';
 import { LastKnown } from './last-known.js';
 import { LeaseCache } from './lease-cache.js';
+import { LocalReads, type OpenLocalCopy } from './local-reads.js';
 import { WaitingNotice } from './waiting-notice.js';
 
 export interface ClientEnv {
@@ -54,6 +55,8 @@ export interface ClientOptions {
   invalidate?: (gfids: readonly Gfid[]) => Promise<void>;
   /** A copy of data that was read, for the caller to keep. */
   copyOf?: (data: Uint8Array) => Uint8Array;
+  /** Opens the files of a brick on this node, to be read under leases. */
+  openLocalCopy?: OpenLocalCopy;
 }
 
 const DIAL_MS = 2000;
@@ -103,6 +106,7 @@ export class VolumeClient {
   #begun: boolean;
   #held: HeldState;
   readonly #acknowledgements: Acknowledgements;
+  readonly #localReads: LocalReads;
   readonly #pending = new Map<number, Pending>();
   readonly #pings = new Map<number, number>();
   #spec: VolumeSpec | undefined;
@@ -139,6 +143,7 @@ export class VolumeClient {
     this.#held = this.#newHeld(options.opens ?? []);
     this.#acknowledgements = new Acknowledgements(env.clock.now() + (options.holdAcknowledgedMs ?? 0));
     this.cache = new LeaseCache(() => env.clock.now());
+    this.#localReads = new LocalReads(options.openLocalCopy, this.cache, () => env.clock.now());
     this.fops = Object.fromEntries(OP_NAMES.map((op) => [op, (args: never, requestNumber?: number) => this.call(op, args, requestNumber)])) as unknown as Fops;
     this.#armTick();
   }
@@ -174,6 +179,7 @@ export class VolumeClient {
       } catch (error) {
         return Promise.reject(error as Error);
       }
+      if (op === 'read') return this.#read(args as Args<'read'>) as Promise<Result<K>>;
     } else {
       const done = this.#withoutAsking(op, args, requestNumber ?? 0);
       if (done !== undefined) return Promise.resolve(done as Result<K>);
@@ -181,6 +187,20 @@ export class VolumeClient {
     const known = this.#lastKnown.of(op, args) as Result<K> | undefined;
     const asked = this.#ask(op, args, requestNumber);
     return known === undefined ? asked : this.#orLastKnown(asked, known);
+  }
+
+  async #readElsewhere(args: Args<'read'>, here: Promise<Uint8Array | undefined>): Promise<Result<'read'>> {
+    const data = await here;
+    return data === undefined ? this.#ask('read', args) : { data };
+  }
+
+  #read(args: Args<'read'>): Promise<Result<'read'>> {
+    const data = this.#localReads.read(args);
+    if (data instanceof Promise) return this.#readElsewhere(args, data);
+    if (data !== undefined) return Promise.resolve({ data });
+    // A lease comes with the attributes: the next read may be answered here.
+    if (this.#localReads.lacksLease(args.gfid)) this.#ask('getattr', { gfid: args.gfid }).catch(() => undefined);
+    return this.#ask('read', args);
   }
 
   /** The answer, or what was known last when the volume has said nothing for half a second. */
@@ -214,6 +234,7 @@ export class VolumeClient {
         resolve: resolve as (result: unknown) => void, reject,
       };
       this.#pending.set(pending.id, pending);
+      if (number > 0) this.#localReads.began(pending.id, op, args);
       this.#unsent++;
       if (this.#readyEpoch > 0 && this.#unsent === 1 && this.#hasRoom(pending)) this.#send(pending);
       else if (this.#readyEpoch > 0 && !pending.counts) this.#send(pending);
@@ -270,6 +291,7 @@ export class VolumeClient {
     for (const pending of this.#pending.values()) {
       if (pending.requestNumber !== requestNumber || pending.everSent) continue;
       this.#leave(pending);
+      this.#localReads.ended(pending.id);
       this.#acknowledgements.settled(requestNumber);
       pending.reject(new FsError(Errno.EINTR, pending.op));
       return true;
@@ -283,6 +305,7 @@ export class VolumeClient {
     this.#closed = true;
     this.#tick();
     this.#retry();
+    this.#localReads.forbid();
     this.#channel?.send({ kind: 'bye' });
     this.#channel?.close('the client is closed');
     this.#failAll('the client is closed');
@@ -295,6 +318,7 @@ export class VolumeClient {
     const before = this.#view;
     this.#view = view;
     this.cache.clear();
+    this.#localReads.forbid();
     if (this.#channel !== undefined) {
       if (before.primary === view.primary) this.#reclaim();
       else this.#drop('another brick is primary');
@@ -384,6 +408,7 @@ export class VolumeClient {
     this.#channel = undefined;
     this.#readyEpoch = 0;
     this.cache.clear();
+    this.#localReads.forbid();
     this.#unsendAll();
     if (this.#closed) return;
     this.#log.debug('connection lost', { reason });
@@ -413,7 +438,9 @@ export class VolumeClient {
         const sentAt = this.#pings.get(message.id);
         this.#pings.delete(message.id);
         // While it held no lease, a name may have been removed of what it has open.
-        if (sentAt !== undefined && message.epoch === this.#readyEpoch && this.cache.extend(sentAt + message.leaseMs)) this.#tellAllOpens();
+        if (sentAt === undefined || message.epoch !== this.#readyEpoch) return;
+        if (this.cache.extend(sentAt + message.leaseMs)) this.#tellAllOpens();
+        this.#localReads.allow(this.#spec, message.equal);
         return;
       }
       case 'recall':
@@ -444,6 +471,7 @@ export class VolumeClient {
   }
 
   #replied(message: MessageOf<'reply'>): void {
+    this.#localReads.ended(message.id);
     const pending = this.#pending.get(message.id);
     // An answer to a request that was sent twice, or a brick that makes answers up.
     if (pending === undefined || pending.op !== message.op) return;
@@ -467,6 +495,7 @@ export class VolumeClient {
    * gone. Reads, and what comes from now on, go on under a session of their own.
    */
   #revoked(): void {
+    this.#localReads.endAll();
     this.#session = hex(this.#env.random.bytes(16));
     this.#begun = false;
     this.#held = this.#newHeld([]);
@@ -622,6 +651,7 @@ export class VolumeClient {
 
   #remove(pending: Pending): void {
     this.#leave(pending);
+    if (!pending.everSent) this.#localReads.ended(pending.id);
     if (pending.requestNumber > 0) this.#acknowledgements.settled(pending.requestNumber);
   }
 }

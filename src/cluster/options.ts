@@ -211,8 +211,8 @@ export const OPTIONS: readonly OptionSpec[] = [
     'cluster.choose-local',
     'boolean',
     'on',
-    'Read from the brick of this node.',
-    accepted('gluon reads where a read is known to be current'),
+    'Clients read the files of a brick on their own node themselves while they hold a lease on them; off: they always ask the primary.',
+    ACTS,
   ),
   option(
     'cluster.read-hash-mode',
@@ -603,7 +603,6 @@ export const GROUPS: Record<string, readonly [string, string][]> = {
     ['cluster.shd-wait-qlength', '10000'],
     ['features.shard', 'on'],
     ['user.cifs', 'off'],
-    ['cluster.choose-local', 'off'],
     ['client.event-threads', '4'],
     ['server.event-threads', '4'],
     ['performance.client-io-threads', 'on'],

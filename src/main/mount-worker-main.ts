@@ -2,11 +2,13 @@
 import { errnoName, FsError } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
 import { LargeBuffers } from '../base/large-buffers.js';
+import { LocalFiles } from '../brick/local-files.js';
 import { VolumeClient } from '../client/client.js';
 import type { View } from '../fops/view.js';
 import type { VolumeSpec } from '../fops/volume.js';
 import { leaseCaching } from '../fuse/caching.js';
 import { RealRandom } from '../platform/clock.js';
+import { LibcDisk } from '../platform/libc.js';
 import { formatHostPort, GLUOND_PORT } from '../platform/target.js';
 import { TcpNetwork } from '../platform/tcp.js';
 import { watchVolume } from '../platform/volume-watch.js';
@@ -26,6 +28,7 @@ interface Known {
 class MountedVolume implements OpenVolume {
   readonly policy = leaseCaching(() => this.#client?.cache, KERNEL_MARGIN_MS);
   readonly #buffers = new LargeBuffers();
+  readonly #disk = new LibcDisk(this.#buffers);
   readonly giveBack = (data: Uint8Array): void => this.#buffers.give(data);
   readonly #request: VolumeRequest;
   readonly #watch = new AbortController();
@@ -79,6 +82,12 @@ class MountedVolume implements OpenVolume {
         holdAcknowledgedMs: takeover ? HOLD_ACKNOWLEDGED_MS : 0,
         invalidate: (gfids) => this.#invalidate(gfids),
         copyOf: (data) => this.#buffers.copy(data),
+        openLocalCopy: (volume, { id, path, socket }) =>
+          socket === undefined
+            ? undefined
+            : LocalFiles.open(this.#disk, path, volume.id, id, (reason) =>
+                log.info('the brick of this node cannot be read directly', { reason }),
+              ),
       },
     );
     const first = this.#client.view.epoch === 0;

@@ -259,6 +259,12 @@ export class Primary {
     }
   }
 
+  /** Bricks whose files a client may read under a lease. None while a session is silent: who reads a file goes by what it says, and has to be noticed. */
+  equalBricks(): BrickId[] {
+    if (this.host.copy.sessions.anySilent) return [];
+    return [this.host.brick, ...this.followers.ready().map(({ brick }) => brick)];
+  }
+
   /** Mutations are held while a member is missing that the view lists as in sync. */
   updateGate(): void {
     const missing = this.#view.inSync.some((brick) => brick !== this.host.brick && this.followers.get(brick)?.state !== 'ready');

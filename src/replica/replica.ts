@@ -121,6 +121,8 @@ export class Replica {
     // A brick that is about to be admitted was made equal already, and may see another view before that one.
     if (before.inSync.includes(brick) ? !view.inSync.includes(brick) : !listed(view, brick)) this.#continuous = 0;
     this.#log.info('view', { epoch: view.epoch, primary: view.primary, inSync: view.inSync, catchingUp: view.catchingUp });
+    // Before any answer that the view brings about: what it says holds at the bricks of this view, not of the last.
+    for (const channel of this.#clients) channel.send({ kind: 'newView', view });
     if (view.primary !== brick) {
       this.#primary?.stop('another brick is primary');
       this.#primary = undefined;
@@ -132,7 +134,6 @@ export class Replica {
       this.#primary = new Primary(this.#primaryHost(), view);
       this.#primary.start();
     }
-    for (const channel of this.#clients) channel.send({ kind: 'newView', view });
     this.#returnWhenAbsent();
     this.#leaveForWhole();
   }
@@ -269,7 +270,7 @@ export class Replica {
       case 'ping':
         if (this.#primary?.serving === true && this.#env.clock.now() < this.#leaseUntil) {
           if (!this.#primary.leases.extend(session)) return;
-          channel.send({ kind: 'pong', id: message.id, epoch: this.#view.epoch, leaseMs: LEASE_MS });
+          channel.send({ kind: 'pong', id: message.id, epoch: this.#view.epoch, leaseMs: LEASE_MS, equal: this.#primary.equalBricks() });
         }
         return;
       case 'reclaim':

@@ -10,6 +10,8 @@ function isBrickList(value: unknown): boolean {
   return Array.isArray(value) && value.length <= BRICKS_MAX && value.every((v) => v !== '' && brickId.check(v));
 }
 
+export const brickIds: Kind<BrickId[]> = { label: 'brick ids', check: isBrickList };
+
 export const viewKind: Kind<View> = {
   label: 'view',
   check: (v) => Array.isArray(v) && v.length === 4 && f.size.check(v[0]) && brickId.check(v[1]) && isBrickList(v[2]) && isBrickList(v[3]),

@@ -18,10 +18,10 @@
 import type { Gfid } from '../base/ids.js';
 import { f, type Fields, type Kind, type Values } from '../fops/fields.js';
 import type { Args, OpName, Result } from '../fops/ops.js';
-import { viewKind } from './kinds.js';
+import { brickIds, viewKind } from './kinds.js';
 import type { PeerArgs, PeerOpName, PeerResult } from './peer-ops.js';
 
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 /** Header bytes of one frame, at most. */
 export const HEADER_BYTES_MAX = 4 << 20;
 /** Payload bytes of one frame, at most. */
@@ -92,8 +92,11 @@ export const MESSAGES = {
   newView: message(13, { view: viewKind }),
   /** Keeps the session alive; a primary answers with `pong` only while its own serving lease lives. */
   ping: message(14, { id: f.size }),
-  /** Leases this primary granted to this client are good until `leaseMs` after the moment the ping was *sent*. */
-  pong: message(15, { id: f.size, epoch: f.size, leaseMs: f.u32 }),
+  /**
+   * Leases this primary granted to this client are good until `leaseMs` after the moment the ping was *sent*. `equal`: bricks that have all that was acknowledged; a
+   * client may read their files itself under a lease. None while reads must be told to the primary.
+   */
+  pong: message(15, { id: f.size, epoch: f.size, leaseMs: f.u32, equal: brickIds }),
   /** The client forgets what it knows of these inodes (and of the names in these directories), then answers `recalled`. */
   recall: message(16, { id: f.size, gfids }),
   recalled: message(17, { id: f.size }),

@@ -142,6 +142,16 @@ export class MemoryStore implements Store {
     return this.behaviour.sleep(ms).then(() => this.#readNow(gfid, offset, size));
   }
 
+  /** What another process on the node finds in the file; undefined where it is none. */
+  peek(gfid: Gfid, offset: number, size: number): Uint8Array | undefined {
+    try {
+      return this.#cache.read(gfid, offset, size);
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error;
+      return undefined;
+    }
+  }
+
   #readNow(gfid: Gfid, offset: number, size: number): Uint8Array {
     this.behaviour.before('read');
     return this.#cache.read(gfid, offset, size);

@@ -1,5 +1,7 @@
 /** A replica set in one process: bricks, the authority over its views, clients, and the network between them. */
+import type { Gfid } from '../../src/base/ids.js';
 import { VolumeClient } from '../../src/client/client.js';
+import type { LocalCopy } from '../../src/client/local-reads.js';
 import { silentLog, type Log } from '../../src/env/log.js';
 import type { Args, OpName, Result } from '../../src/fops/ops.js';
 import type { BrickId, View } from '../../src/fops/view.js';
@@ -34,6 +36,9 @@ export class SimCluster {
   readonly pingTimeoutMs: number;
   /** Faults that took effect, by kind. */
   readonly faults = new Map<string, number>();
+  /** Reads that clients tried at the brick of their node. */
+  localReads = 0;
+  clientsMade = 0;
 
   constructor(world: World, count: number, options: ClusterOptions = {}) {
     this.world = world;
@@ -93,6 +98,8 @@ export class SimClient implements Host {
   readonly name: string;
   readonly volume: VolumeClient;
   readonly incarnation = 1;
+  /** The brick on its node. */
+  readonly home: BrickId;
   alive = true;
   stopped = false;
   /** It changes nothing. */
@@ -107,6 +114,7 @@ export class SimClient implements Host {
     this.#cluster = cluster;
     this.name = name;
     const { world, network, log } = cluster;
+    this.home = cluster.brickIds[cluster.clientsMade++ % cluster.brickIds.length] as BrickId;
     const skew = { offset_ms: world.random.below(1e6), rate: 1 };
     const env = { clock: world.clock(() => this.alive, this, () => 0, skew), random: new SeededRandom(world.random.next()), network: network.of(this), log: log.child({ node: name }) };
     this.volume = new VolumeClient(env, {
@@ -114,12 +122,36 @@ export class SimClient implements Host {
         this.revocations++;
         this.onRevoked();
       },
+      openLocalCopy: (_, brick) => (brick.id === this.home ? this.#openLocalCopy(brick.id) : undefined),
     });
     cluster.clients.add(this);
     world.at(1, () => cluster.tell(this));
   }
 
   onTraffic(): void {}
+
+  /** It runs on the node of one of the bricks, whose files it reads also while the brick's process is dead; not those of a disk that was started anew. */
+  #openLocalCopy(id: BrickId): LocalCopy | undefined {
+    const brick = this.#cluster.brick(id);
+    const { bootId } = brick;
+    let closed = false;
+    const read = (gfid: Gfid, offset: number, size: number): Uint8Array | undefined => {
+      if (closed || brick.bootId !== bootId) return undefined;
+      const data = brick.store.peek(gfid, offset, size);
+      return data?.byteLength === size ? data : undefined;
+    };
+    const { random } = this.#cluster.world;
+    return {
+      read: (gfid, offset, size) => {
+        this.#cluster.localReads++;
+        if (random.chance(0.5)) return read(gfid, offset, size);
+        return new Promise((resolve) => void this.#cluster.world.at(random.skewed(0.1, 20), () => resolve(read(gfid, offset, size))));
+      },
+      close: () => {
+        closed = true;
+      },
+    };
+  }
 
   call<K extends OpName>(op: K, args: Args<K>): Promise<Result<K>> {
     return this.volume.call(op, args);

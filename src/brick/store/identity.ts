@@ -245,16 +245,10 @@ export class OpenBrick {
 }
 
 /**
- * Opens the brick at `path`, if it is brick `brickId` of volume `volumeId`. Throws BrickError, with what to do, when it is not; FsError when
- * the disk fails.
+ * Descriptors of a directory that is that brick of that volume, and of its private directory; the caller closes them. Throws BrickError where it is anything else. Takes no
+ * lock: another process may serve it.
  */
-export function openBrick(
-  disk: Disk,
-  path: string,
-  volumeId: string,
-  brickId: string,
-  limits: TreeLimits = TREE_LIMITS,
-): OpenBrick {
+export function openIdentified(disk: Disk, path: string, volumeId: string, brickId: string): { rootFd: number; privateFd: number } {
   const rootFd = openRoot(disk, path);
   const opened = [rootFd];
   try {
@@ -274,6 +268,27 @@ export function openBrick(
       );
     }
     checkIdentity(path, meta, volume, volumeId, brickId);
+    return { rootFd, privateFd };
+  } catch (error) {
+    for (const fd of opened) disk.close(fd);
+    throw error;
+  }
+}
+
+/**
+ * Opens the brick at `path`, if it is brick `brickId` of volume `volumeId`. Throws BrickError, with what to do, when it is not; FsError when
+ * the disk fails.
+ */
+export function openBrick(
+  disk: Disk,
+  path: string,
+  volumeId: string,
+  brickId: string,
+  limits: TreeLimits = TREE_LIMITS,
+): OpenBrick {
+  const { rootFd, privateFd } = openIdentified(disk, path, volumeId, brickId);
+  const opened = [rootFd, privateFd];
+  try {
     const lockFd = check(disk.openFile(privateFd, LOCK_NAME, O_CREAT | O_RDONLY, 0o600), 'open lock');
     opened.push(lockFd);
     if (disk.lock(lockFd) === -Errno.EAGAIN)

@@ -275,7 +275,7 @@ async function leased(): Promise<{ set: FakeBricks; client: VolumeClient }> {
   const set = await started();
   const brick = set.brick(0);
   brick.answer = (message) => {
-    if (message.kind === 'ping') return { kind: 'pong', id: message.id, epoch: set.view.epoch, leaseMs: 500 };
+    if (message.kind === 'ping') return { kind: 'pong', id: message.id, epoch: set.view.epoch, leaseMs: 500, equal: [] };
     const answer = plainAnswer(message);
     return answer?.kind === 'reply' && answer.op === 'getattr' ? { ...answer, lease: true } : answer;
   };
