@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * `npm test [-- FILTER…]`: everything from a fresh Debian 12 with only Node 20 and root to a summary line. Installs what is missing, builds,
- * runs test/unit, test/sim, test/fuzz, test/conformance and test/e2e (those whose path contains a FILTER), and checks that nothing was left behind.
+ * runs test/unit, test/sim, test/fuzz, test/conformance, test/coherence and test/e2e (those whose path contains a FILTER), and checks that nothing was left behind.
  *
  * Tests find in their environment: TMPDIR (a short path, removed at the end), GLUON_TEST_RUN (marks every process of this run),
  * GLUON_TEST_SHORT (set unless `--full`: long tests take their short form).
@@ -23,6 +23,7 @@ const KINDS = [
   { kind: 'sim', concurrency: 1, minutes: 3, fullMinutes: 10 },
   { kind: 'fuzz', concurrency: 1, minutes: 3, fullMinutes: 15 },
   { kind: 'conformance', concurrency: 2, minutes: 6, fullMinutes: 30 },
+  { kind: 'coherence', concurrency: 1, minutes: 3, fullMinutes: 15 },
   { kind: 'e2e', concurrency: 1, minutes: 15, fullMinutes: 180 },
 ];
 

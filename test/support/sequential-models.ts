@@ -38,6 +38,8 @@ export type FileInput =
   | { size: true };
 /** Blocks read, the place of an append, or the number of blocks; 0 for the others. */
 export type FileOutput = readonly string[] | number;
+/** The place of an append by a program that cannot know it. */
+export const PLACE_UNKNOWN = -1;
 
 export function fileModel(initial: readonly string[]): Model<readonly string[], FileInput, FileOutput> {
   const grown = (state: readonly string[], length: number): string[] => [...state, ...Array<string>(Math.max(0, length - state.length)).fill(UNWRITTEN)];
@@ -46,7 +48,7 @@ export function fileModel(initial: readonly string[]): Model<readonly string[], 
     key: (state) => state.join('|') + state.length,
     step: (state, input, output) => {
       if ('write' in input) return [grown(state, input.at + 1).with(input.at, input.write)];
-      if ('append' in input) return output === undefined || output === state.length ? [[...state, input.append]] : [];
+      if ('append' in input) return output === undefined || output === PLACE_UNKNOWN || output === state.length ? [[...state, input.append]] : [];
       if ('truncate' in input) return [grown(state, input.truncate).slice(0, input.truncate)];
       if ('size' in input) return output === undefined || output === state.length ? [state] : [];
       const same = output === undefined || (typeof output === 'object' && output.length === state.length && output.every((value, i) => value === state[i]));

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { errnoName } from '../../../src/base/errno.js';
 import { BUILD_ROOT } from '../../support/paths.js';
 import { sleep, within } from '../../support/wait.js';
-import type { CallName, Calls } from './agent.js';
+import type { CallName, Calls } from './calls.js';
 
 const CALL_MS = 60_000;
 

@@ -1,7 +1,7 @@
 /** The POSIX suite's vocabulary: what a test gets, and the constants of the system calls. */
 import assert from 'node:assert/strict';
 import { Agent, PosixError } from './client.js';
-import type { StatAnswer } from './agent.js';
+import type { StatAnswer } from './calls.js';
 
 export type PosixTest = (t: PosixFixture) => Promise<void>;
 export type PosixTests = Record<string, PosixTest>;

@@ -1,0 +1,31 @@
+/** All claims, each a subtest in a directory of its own. */
+import type { TestContext } from 'node:test';
+import type { Cluster } from '../support/cluster.js';
+import { run } from '../support/exec.js';
+import { HISTORIES } from './histories.js';
+import { CoherenceFixture, type CoherenceClaims } from './suite.js';
+
+export const COHERENCE: Record<string, CoherenceClaims> = { history: HISTORIES };
+
+const CLAIM_MS_MAX = 120_000;
+
+/** `GLUON_COHERENCE_ONLY` narrows it to claims that contain the text. */
+export async function coherenceOver(t: TestContext, cluster: Cluster, only = process.env['GLUON_COHERENCE_ONLY'] ?? ''): Promise<void> {
+  let count = 0;
+  const mounts = cluster.nodes.map((node) => node.mountPoint);
+  for (const [group, claims] of Object.entries(COHERENCE)) {
+    for (const [claim, body] of Object.entries(claims)) {
+      if (!`${group}: ${claim}`.includes(only)) continue;
+      const name = `coherence-${++count}`;
+      await t.test(`${group}: ${claim}`, { timeout: CLAIM_MS_MAX }, async (context) => {
+        await run('mkdir', [`${mounts[0]}/${name}`], { boundMs: 30_000 });
+        const fixture = new CoherenceFixture(cluster, mounts, name, context);
+        try {
+          await body(fixture);
+        } finally {
+          await fixture.end();
+        }
+      });
+    }
+  }
+}

@@ -1,0 +1,79 @@
+/** Histories that programs on several mounts recorded, all with hot caches, must be linearizable. */
+import assert from 'node:assert/strict';
+import { checkLinearizable, partition, type Model, type Operation } from '../support/linearizability.js';
+import { blockModel, fileModel, namesModel, type BlockInput, type FileInput, type FileOutput, type NamesInput, type NamesOutput } from '../support/sequential-models.js';
+import type { Access, Outcome } from './jobs.js';
+import { BLOCK_BYTES } from './work-data.js';
+import type { CoherenceClaims, CoherenceFixture } from './suite.js';
+
+const STEPS_MAX = 4_000_000;
+/** Fewer prove nothing: then something else is wrong, such as programs that wait for each other most of the time. */
+const OPERATIONS_MIN = 300;
+
+export function merged<I, O>(outcomes: readonly Outcome[]): Operation<I, O>[] {
+  return outcomes.flatMap((outcome) => outcome.operations) as Operation<I, O>[];
+}
+
+/** What is wrong with the history, '' for nothing. */
+export function problem<S, I, O>(what: string, model: Model<S, I, O>, history: readonly Operation<I, O>[]): string {
+  const verdict = checkLinearizable(model, history, STEPS_MAX);
+  if (verdict.kind === 'linearizable') return '';
+  if (verdict.kind === 'undecided') return `${what}: no verdict on ${history.length} operations after ${verdict.steps} steps`;
+  return `${what}: no order explains ${history.length} operations; after ${verdict.reached} of them: ${verdict.stuck}`;
+}
+
+export function blockProblems(history: readonly Operation<BlockInput, string>[], initial: (block: string) => string = () => ''): string[] {
+  return [...partition(history, (input) => input.block)].map(([block, part]) => problem(`block ${block}`, blockModel(initial(block)), part)).filter((text) => text !== '');
+}
+
+function enough(t: CoherenceFixture, outcomes: readonly Outcome[]): void {
+  const counts = outcomes.map((outcome) => outcome.operations.length);
+  t.tell(`${t.name}: ${counts.join(' + ')} operations`);
+  for (const count of counts) assert.ok(count >= OPERATIONS_MIN / outcomes.length, `each program got on: ${counts.join(', ')} operations`);
+}
+
+const BLOCKS = 3;
+
+async function blocks(t: CoherenceFixture, accesses: readonly Access[]): Promise<void> {
+  await t.file('f');
+  await t.a.truncate('f', BLOCKS * BLOCK_BYTES);
+  const outcomes = await t.run(accesses.map((access) => ({ kind: 'blocks', file: 'f', blocks: BLOCKS, access })));
+  enough(t, outcomes);
+  assert.deepEqual(blockProblems(merged(outcomes)), []);
+}
+
+async function records(t: CoherenceFixture, access: Access): Promise<void> {
+  await t.file('f');
+  const outcomes = await t.run({ kind: 'records', file: 'f', truncates: true, access });
+  enough(t, outcomes);
+  assert.equal(problem('the file of records', fileModel([]), merged<FileInput, FileOutput>(outcomes)), '');
+}
+
+async function names(t: CoherenceFixture, directories: boolean): Promise<void> {
+  await t.a.mkdir('d');
+  const outcomes = await t.run({ kind: 'names', directory: 'd', names: 4, directories });
+  enough(t, outcomes);
+  const history = merged<NamesInput, NamesOutput>(outcomes);
+  const known = new Set(history.flatMap(({ input, output }) => ('create' in input && output?.id !== undefined ? [output.id] : [])));
+  assert.equal(problem('names', namesModel(new Map(), known), history), '');
+}
+
+export const HISTORIES: CoherenceClaims = {
+  'blocks of a file through the page caches of three mounts are registers': (t) => blocks(t, ['buffered', 'buffered', 'buffered']),
+  'blocks written and read with O_DIRECT by six processes are registers': (t) => blocks(t, ['direct', 'direct', 'direct', 'direct', 'direct', 'direct']),
+  'blocks are registers where one mount goes through its page cache, one around it, one now so and now so': (t) => blocks(t, ['buffered', 'direct', 'both']),
+
+  'records that are appended, read and truncated with O_DIRECT': (t) => records(t, 'direct'),
+  'files that are created, renamed, removed, looked up and listed': (t) => names(t, false),
+  'directories that are made, renamed, removed, looked up and listed': (t) => names(t, true),
+  'modification time, owner and xattrs are registers': async (t) => {
+    await t.file('f');
+    await t.a.utimens('f', [5, 0], [5, 0]);
+    await t.a.lchown('f', 6, 7);
+    await t.a.setxattr('f', 'user.register', '8');
+    const outcomes = await t.run({ kind: 'attributes', file: 'f' });
+    enough(t, outcomes);
+    const initial: Record<string, string> = { mtime: '5', owner: '6', xattr: '8' };
+    assert.deepEqual(blockProblems(merged(outcomes), (block) => initial[block] ?? ''), []);
+  },
+};

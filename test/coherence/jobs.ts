@@ -1,0 +1,42 @@
+/** What the programs of the suite are told to do, each in a process of its own on a mount, and what they tell. */
+import type { Operation } from '../support/linearizability.js';
+
+/** Through the page cache, around it, or now one and now the other by separate opens of one process. */
+export type Access = 'buffered' | 'direct' | 'both';
+export type LockWay = 'fcntl' | 'OFD' | 'flock';
+
+export type Work =
+  /** Reads and writes whole blocks of 4 KiB. */
+  | { kind: 'blocks'; file: string; blocks: number; access: Access }
+  /** Appends records, reads the whole file, asks for its size, truncates it. */
+  | { kind: 'records'; file: string; truncates: boolean; access: Access }
+  /** Exclusive creation, removal, renames, stat of what is there and what is not, listings; of files, or of directories. */
+  | { kind: 'names'; directory: string; names: number; directories: boolean }
+  /** Modification time, owner, size and an xattr of one file. */
+  | { kind: 'attributes'; file: string }
+  /** Increments a number in a file under a lock of the whole file, `count` times. */
+  | { kind: 'counter'; file: string; way: LockWay; count: number; access: Access }
+  /** Writes one block or reads it, or asks for the attributes, as fast as it can. */
+  | { kind: 'storm'; file: string; what: 'write' | 'read' | 'stat' | 'write and stat'; access: Access; append: boolean }
+  /** Claims names that others claim at the same time: which of them this process got. */
+  | { kind: 'claims'; directory: string; count: number; how: 'create' | 'mkdir' | 'rename' | 'take' | 'rmdir' | 'link' };
+
+export interface Job {
+  /** Unique among the programs that work together. */
+  client: string;
+  /** The directory on the mount. */
+  directory: string;
+  seed: number;
+  seconds: number;
+  operationsMax: number;
+  work: Work;
+}
+
+export interface Outcome {
+  operations: Operation<unknown, unknown>[];
+  /** Of a storm or a counter: how many times, and how long each took. */
+  count: number;
+  latencies_us: number[];
+  /** Of claims: the numbers that were won. */
+  won: number[];
+}

@@ -1,0 +1,44 @@
+/** The suite's vocabulary: what a claim gets. */
+import type { TestContext } from 'node:test';
+import { PosixFixture } from '../conformance/posix/suite.js';
+import type { Cluster } from '../support/cluster.js';
+import { amount } from '../support/size.js';
+import { runActors } from './actors.js';
+import type { Job, Outcome, Work } from './jobs.js';
+
+export type CoherenceClaims = Record<string, (t: CoherenceFixture) => Promise<void>>;
+
+const LETTERS = 'ABCDEFGH';
+
+export class CoherenceFixture extends PosixFixture {
+  constructor(
+    readonly cluster: Cluster,
+    /** Where the mounts are. */
+    readonly mounts: readonly string[],
+    name: string,
+    private readonly context: TestContext,
+  ) {
+    super({ directories: [...mounts], fuse: true }, name);
+  }
+
+  /** Runs one program of this kind on each mount, or these on the mounts in turn. */
+  run(work: Work | readonly Work[], { seconds = amount(1.5, 10), operationsMax = 4000 }: { seconds?: number; operationsMax?: number } = {}): Promise<Outcome[]> {
+    const works = Array.isArray(work) ? (work as readonly Work[]) : this.mounts.map(() => work as Work);
+    const jobs = works.map((one, i): Job => {
+      const client = LETTERS[i] ?? 'Z';
+      return { client, directory: `${this.mounts[i % this.mounts.length]}/${this.name}`, seed: i + 1, seconds, operationsMax, work: one };
+    });
+    return runActors(jobs);
+  }
+
+  /** A line in the report of the tests. */
+  tell(line: string): void {
+    this.context.diagnostic(line);
+  }
+}
+
+/** The q-th part of these numbers, 0.5 for the median; 0 for none. */
+export function quantile(numbers: readonly number[], q: number): number {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? 0;
+}
