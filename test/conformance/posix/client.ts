@@ -20,7 +20,7 @@ export class PosixError extends Error {
   }
 }
 
-type Answer = { id: number; result?: unknown; errno?: number; broken?: string };
+type Answer = { id: number; result?: unknown; errno?: number; broken?: string; took_us?: number };
 type Waiting = { call: string; resolve: (value: unknown) => void; reject: (error: Error) => void };
 
 type Remote = { [K in CallName]: (...args: Parameters<Calls[K]>) => Promise<ReturnType<Calls[K]>> };
@@ -28,6 +28,8 @@ type Remote = { [K in CallName]: (...args: Parameters<Calls[K]>) => Promise<Retu
 /** A process in a directory of a mount: `agent.sys.open('a', flags)` is the system call made there. */
 export class Agent {
   readonly sys: Remote;
+  /** How long the last call took that succeeded, measured by the process that made it. */
+  took_us = 0;
   private readonly waiting = new Map<number, Waiting>();
   private next = 0;
   private readonly child: ChildProcess;
@@ -59,6 +61,7 @@ export class Agent {
     const answer = JSON.parse(line) as Answer;
     const waiting = this.waiting.get(answer.id);
     this.waiting.delete(answer.id);
+    this.took_us = answer.took_us ?? 0;
     if (answer.errno !== undefined) waiting?.reject(new PosixError(answer.errno, waiting.call));
     else if (answer.broken !== undefined) waiting?.reject(new Error(`${waiting.call}: ${answer.broken}`));
     else waiting?.resolve(answer.result);

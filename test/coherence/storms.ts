@@ -1,0 +1,66 @@
+/** Nodes that take the same inode from each other all the time: all get on. What a recall costs. */
+import assert from 'node:assert/strict';
+import { NEW, O } from '../conformance/posix/suite.js';
+import { amount } from '../support/size.js';
+import { sleep } from '../support/wait.js';
+import type { Outcome, Work } from './jobs.js';
+import { quantile, type CoherenceClaims, type CoherenceFixture } from './suite.js';
+import { BLOCK_BYTES } from './work-data.js';
+
+/** Operations that each program must make in a second. */
+const RATE_MIN = 500;
+const SECONDS = amount(1.5, 8);
+
+type Storm = Omit<Work & { kind: 'storm' }, 'kind' | 'file' | 'append'>;
+
+function shown(outcome: Outcome): string {
+  const [median, late] = [quantile(outcome.latencies_us, 0.5), quantile(outcome.latencies_us, 0.99)];
+  return `${Math.round(outcome.count / SECONDS)}/s, median ${median} us, p99 ${late} us, longest ${quantile(outcome.latencies_us, 1)} us`;
+}
+
+async function storm(t: CoherenceFixture, storms: readonly Storm[], append = false): Promise<void> {
+  await t.file('f');
+  if (!append) await t.a.truncate('f', BLOCK_BYTES);
+  const outcomes = await t.run(storms.map((one) => ({ kind: 'storm', file: 'f', append, ...one })), { seconds: SECONDS, operationsMax: Number.MAX_SAFE_INTEGER });
+  for (const [i, { what, access }] of storms.entries()) t.tell(`${t.name}: ${what} ${access}: ${shown(outcomes[i] as Outcome)}`);
+  for (const outcome of outcomes) assert.ok(outcome.count >= RATE_MIN * SECONDS, `each makes ${RATE_MIN} operations a second: ${outcomes.map(shown).join('; ')}`);
+}
+
+/** Files for which one recall each is measured. */
+const RECALLS = amount(100, 400);
+const NAMES_OVER_MS = 200;
+const RECALL_US_MAX = 2000;
+
+export const STORMS: CoherenceClaims = {
+  'two nodes write one block in turn': (t) => storm(t, [{ what: 'write', access: 'buffered' }, { what: 'write', access: 'buffered' }]),
+  'two nodes write one block in turn with O_DIRECT': (t) => storm(t, [{ what: 'write', access: 'direct' }, { what: 'write', access: 'direct' }]),
+  'two nodes append to one file': (t) => storm(t, [{ what: 'write', access: 'buffered' }, { what: 'write', access: 'buffered' }], true),
+  'one node writes, another asks for the attributes': (t) => storm(t, [{ what: 'write', access: 'buffered' }, { what: 'stat', access: 'buffered' }]),
+  'one node writes, another reads': (t) => storm(t, [{ what: 'write', access: 'buffered' }, { what: 'read', access: 'buffered' }]),
+  'one node writes, another reads with O_DIRECT': (t) => storm(t, [{ what: 'write', access: 'direct' }, { what: 'read', access: 'direct' }]),
+  'two nodes write and ask for the attributes': (t) => storm(t, [{ what: 'write and stat', access: 'buffered' }, { what: 'write and stat', access: 'buffered' }]),
+
+  'a lease is recalled within two milliseconds': async (t) => {
+    const [one, two] = [t.agent(0), t.agent(1)];
+    const names = Array.from({ length: RECALLS }, (_, i) => `f${i}`);
+    const [held, other]: [number[], number[]] = [[], []];
+    for (const name of names) held.push(await one.sys.open(name, NEW));
+    for (const name of names) other.push(await two.sys.open(name, O.RDWR));
+    await sleep(NAMES_OVER_MS);
+    const [alone, recalling]: [number[], number[]] = [[], []];
+    for (let i = 0; i < RECALLS; i++) {
+      // Nobody but the writer has anything of the first; of the second the other node has just got the attributes.
+      await two.sys.pwrite(other[i] as number, 'x', 0);
+      await two.sys.pwrite(other[i] as number, 'x', 0);
+      alone.push(two.took_us);
+      await one.sys.fstat(held[i] as number);
+      await two.sys.pwrite(other[i] as number, 'y', 0);
+      recalling.push(two.took_us);
+      assert.equal(await one.sys.pread(held[i] as number, 1, 0), 'y');
+    }
+    const write = quantile(alone, 0.5);
+    const [median, late] = [quantile(recalling, 0.5) - write, quantile(recalling, 0.99) - write];
+    t.tell(`${t.name}: a recall takes ${median} us, p99 ${late} us; the write itself ${write} us, p99 ${quantile(alone, 0.99)} us`);
+    assert.ok(median < RECALL_US_MAX, `the median of a recall is ${median} us`);
+  },
+};
