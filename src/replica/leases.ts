@@ -7,6 +7,9 @@
  *
  * Under a lease a client opens a file without asking. It tells so (`opens`) before it answers a recall; of a session that does not answer in time every
  * recalled inode is presumed open, until it tells.
+ *
+ * An inode that sessions take from each other all the time is better off without leases: each would cost the next change a recall. After a recall it gets
+ * none for a while, and for twice as long each time that it is recalled again soon after.
  */
 import type { Cancel, Clock } from '../env/clock.js';
 import type { Gfid } from '../base/ids.js';
@@ -19,6 +22,19 @@ const MARGIN_MS = 50;
 /** Leases of one brick, at most; when there are so many, all are left to run out and counting begins anew. */
 const LEASES_MAX = 200_000;
 
+/** How long an inode gets no lease after it was recalled, at first and at most. */
+const WITHHELD_MS_MIN = 20;
+const WITHHELD_MS_MAX = 1000;
+/** A recall within so many times the last pause after its end makes the next one longer. */
+const SOON = 4;
+/** Inodes for which that is remembered. */
+const WITHHELD_MAX = 20_000;
+
+interface Pause {
+  ms: number;
+  until: number;
+}
+
 interface Recall {
   waits: Map<Session, Gfid[]>;
   done: () => void;
@@ -29,6 +45,7 @@ export class Leases {
   readonly #clock: Clock;
   readonly #holders = new Map<Gfid, Session | Set<Session>>();
   readonly #recalls = new Map<number, Recall>();
+  readonly #pauses = new Map<Gfid, Pause>();
   #nextId = 1;
   /** Too many leases: none is extended until then. 0 while there are not. */
   #runOutAt = 0;
@@ -56,6 +73,20 @@ export class Leases {
     return session.leaseUntil > this.#clock.now() && this.#holders.size < LEASES_MAX;
   }
 
+  /** True when nobody may be given a lease on this inode now, because it was recalled a moment ago. */
+  withheld(gfid: Gfid): boolean {
+    const pause = this.#pauses.get(gfid);
+    return pause !== undefined && pause.until > this.#clock.now();
+  }
+
+  #pause(gfid: Gfid, now: number): void {
+    const last = this.#pauses.get(gfid);
+    const again = last !== undefined && now - last.until < SOON * last.ms;
+    const ms = again ? Math.min(2 * last.ms, WITHHELD_MS_MAX) : WITHHELD_MS_MIN;
+    if (this.#pauses.size >= WITHHELD_MAX) this.#pauses.clear();
+    this.#pauses.set(gfid, { ms, until: now + ms });
+  }
+
   /** True when the session was given a lease on this inode that was not recalled since. */
   mayHold(gfid: Gfid, session: Session): boolean {
     const held = this.#holders.get(gfid);
@@ -79,6 +110,7 @@ export class Leases {
     for (const gfid of gfids) {
       const held = this.#holders.get(gfid);
       if (held === undefined || held === except) continue;
+      let recalled = false;
       for (const session of held instanceof Set ? held : [held]) {
         if (session === except) continue;
         if (session.leaseUntil <= now) {
@@ -89,7 +121,9 @@ export class Leases {
         const list = waits.get(session);
         if (list === undefined) waits.set(session, [gfid]);
         else list.push(gfid);
+        recalled = true;
       }
+      if (recalled) this.#pause(gfid, now);
       if (except !== undefined && held instanceof Set && held.has(except)) this.#holders.set(gfid, except);
       else this.#holders.delete(gfid);
     }
@@ -116,6 +150,7 @@ export class Leases {
   /** No lease of before counts any more; nobody waits for one. */
   clear(): void {
     this.#holders.clear();
+    this.#pauses.clear();
     for (const recall of this.#recalls.values()) recall.cancel();
     this.#recalls.clear();
   }

@@ -356,7 +356,8 @@ export class Mutations {
 
   /** True when what is said of this inode now holds until a recall. */
   #grantable(session: Session, gfid: Gfid): boolean {
-    return this.#primary.leases.eligible(session) && this.#primary.locks.free(readLock(gfid));
+    const { leases, locks } = this.#primary;
+    return leases.eligible(session) && !leases.withheld(gfid) && locks.free(readLock(gfid));
   }
 
   /** The primary's time, never the same twice and never backwards. */

@@ -11,6 +11,7 @@ import { definiteErrno } from './copy.js';
 import { Mode, rangeLock, readLock, type Lock } from './inode-locks.js';
 import { addRegionKeys, type Key } from './keys.js';
 import { fileLockLock } from './plan.js';
+import type { Leases } from './leases.js';
 import type { Primary } from './primary.js';
 import type { Session } from './sessions.js';
 import { DamagedError } from './soundness.js';
@@ -103,30 +104,35 @@ function compute(primary: Primary, session: Session, message: ReadRequest): unkn
   }
 }
 
-/** Leases on what the answer speaks of. No change of it is under way: the answer would have waited. */
+/** Leases on what the answer speaks of. No change of it is under way: the answer would have waited. One that is withheld is nobody's: then there is none at all. */
 function grantLeases(primary: Primary, session: Session, message: ReadRequest, errno: number, result: unknown): boolean {
-  const { op, args } = message;
-  if (!primary.leases.eligible(session)) return false;
   const { leases } = primary;
-  if (op === 'lookup' && (errno === 0 || errno === Errno.ENOENT)) {
-    leases.grant((args as Args<'lookup'>).parent, session);
-    if (errno === 0) leases.grant((result as Result<'lookup'>).attr.gfid, session);
-    return true;
+  if (!leases.eligible(session)) return false;
+  const spokenOf = inodesSpokenOf(leases, message, errno, result);
+  if (spokenOf.length === 0 || leases.withheld(spokenOf[0] as Gfid) || leases.withheld(spokenOf[1] ?? '')) return false;
+  for (const gfid of spokenOf) leases.grant(gfid, session);
+  return true;
+}
+
+/** Entries of a listing that get no lease lose their attributes: the client asks for them alone. */
+function inodesSpokenOf(leases: Leases, { op, args }: ReadRequest, errno: number, result: unknown): Gfid[] {
+  if (op === 'lookup') {
+    const { parent } = args as Args<'lookup'>;
+    if (errno === Errno.ENOENT) return [parent];
+    return errno === 0 ? [parent, (result as Result<'lookup'>).attr.gfid] : [];
   }
-  if (op === 'getxattr' && errno === Errno.ENODATA) {
-    leases.grant((args as Args<'getxattr'>).gfid, session);
-    return true;
-  }
-  if (errno !== 0) return false;
+  if (op === 'getxattr' && errno === Errno.ENODATA) return [(args as Args<'getxattr'>).gfid];
+  if (errno !== 0) return [];
   if (op === 'readdir') {
     const { gfid, attributes } = args as Args<'readdir'>;
-    leases.grant(gfid, session);
-    for (const entry of attributes ? (result as Result<'readdir'>).entries : []) if (entry.attr !== undefined) leases.grant(entry.gfid, session);
-    return true;
+    const listed = [gfid];
+    for (const entry of attributes ? (result as Result<'readdir'>).entries : []) {
+      if (leases.withheld(entry.gfid)) entry.attr = undefined;
+      if (entry.attr !== undefined) listed.push(entry.gfid);
+    }
+    return listed;
   }
-  if (op !== 'getattr' && op !== 'readlink' && op !== 'getxattr' && op !== 'listxattr') return false;
-  leases.grant((args as Args<'getattr'>).gfid, session);
-  return true;
+  return op === 'getattr' || op === 'readlink' || op === 'getxattr' || op === 'listxattr' ? [(args as Args<'getattr'>).gfid] : [];
 }
 
 function reply(primary: Primary, session: Session, channel: Channel<Message>, message: ReadRequest, errno: number, result: unknown): void {

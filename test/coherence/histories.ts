@@ -7,6 +7,7 @@ import { BLOCK_BYTES } from './work-data.js';
 import type { CoherenceClaims, CoherenceFixture } from './suite.js';
 
 const STEPS_MAX = 4_000_000;
+const AROUND_NS = 15e6;
 /** Fewer prove nothing: then something else is wrong, such as programs that wait for each other most of the time. */
 const OPERATIONS_MIN = 300;
 
@@ -19,7 +20,14 @@ export function problem<S, I, O>(what: string, model: Model<S, I, O>, history: r
   const verdict = checkLinearizable(model, history, STEPS_MAX);
   if (verdict.kind === 'linearizable') return '';
   if (verdict.kind === 'undecided') return `${what}: no verdict on ${history.length} operations after ${verdict.steps} steps`;
-  return `${what}: no order explains ${history.length} operations; after ${verdict.reached} of them: ${verdict.stuck}`;
+  return `${what}: no order explains ${history.length} operations; after ${verdict.reached} of them: ${verdict.stuck}\n${around(history, verdict.at)}`;
+}
+
+/** What was asked and told at that time, in microseconds from then. */
+function around<I, O>(history: readonly Operation<I, O>[], at: number): string {
+  const near = history.filter(({ call, return: end }) => Math.abs(call - at) < AROUND_NS || Math.abs(end - at) < AROUND_NS).toSorted((a, b) => a.call - b.call);
+  const us = (instant: number): number => Math.round((instant - at) / 1000);
+  return near.map(({ client, input, output, call, return: end }) => `${client} ${us(call)}..${us(end)} ${JSON.stringify(input)} → ${JSON.stringify(output)}`).join('\n');
 }
 
 export function blockProblems(history: readonly Operation<BlockInput, string>[], initial: (block: string) => string = () => ''): string[] {
@@ -63,6 +71,7 @@ export const HISTORIES: CoherenceClaims = {
   'blocks written and read with O_DIRECT by six processes are registers': (t) => blocks(t, ['direct', 'direct', 'direct', 'direct', 'direct', 'direct']),
   'blocks are registers where one mount goes through its page cache, one around it, one now so and now so': (t) => blocks(t, ['buffered', 'direct', 'both']),
 
+  'records that are appended, read and truncated through page caches': (t) => records(t, 'buffered'),
   'records that are appended, read and truncated with O_DIRECT': (t) => records(t, 'direct'),
   'files that are created, renamed, removed, looked up and listed': (t) => names(t, false),
   'directories that are made, renamed, removed, looked up and listed': (t) => names(t, true),

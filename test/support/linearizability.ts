@@ -33,8 +33,8 @@ export interface Model<S, I, O> {
 export type Verdict =
   | { kind: 'linearizable'; steps: number }
   | { kind: 'undecided'; steps: number }
-  /** `reached`: how many operations could be put in order at most; `stuck`: what could not follow them, and the state then. */
-  | { kind: 'wrong'; steps: number; reached: number; stuck: string };
+  /** `reached`: how many operations could be put in order at most; `stuck`: what could not follow them, and the state then; `at`: the earliest call among them. */
+  | { kind: 'wrong'; steps: number; reached: number; stuck: string; at: number };
 
 export const STEPS_MAX = 400_000;
 
@@ -72,6 +72,7 @@ export function checkLinearizable<S, I, O>(model: Model<S, I, O>, history: reado
   let steps = 0;
   let reached = -1;
   let stuck = '';
+  let at = Infinity;
   const seen = new Set<string>();
 
   /** Operations that may come next, the ones that must return soonest first: those with an open end are seldom needed. */
@@ -108,6 +109,7 @@ export function checkLinearizable<S, I, O>(model: Model<S, I, O>, history: reado
     if (depth > reached) {
       reached = depth;
       stuck = describe(operations, isDone, model.key(frame.state));
+      at = operations.find((operation, index) => !isDone(index) && operation.output !== undefined)?.call ?? Infinity;
     }
     const choice = frame.choices[frame.next++];
     if (choice === undefined) {
@@ -135,7 +137,7 @@ export function checkLinearizable<S, I, O>(model: Model<S, I, O>, history: reado
     const latestCall = Math.max(frame.latestCall, call);
     stack.push({ choices: left === 0 ? [] : choose(choice.state, latestCall), next: 0, state: choice.state, taken: choice.index, latestCall });
   }
-  return { kind: 'wrong', steps, reached, stuck };
+  return { kind: 'wrong', steps, reached, stuck, at };
 }
 
 const DESCRIBED_MAX = 6;
