@@ -1,53 +1,5 @@
 #!/usr/bin/env node
-/**
- * `npm run test:faults [-- OPTIONS]`: builds, then injects real faults (see test/faults/main.ts for the options). Whatever ends it, nothing is left: the
- * runner ends its cluster when this script is gone, this script cleans up when the runner is gone, and the next start when both were killed.
- */
-import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { removeLeftovers, startOf } from './lib/leftovers.mjs';
-import { assertNode, build, ensureModules, ensurePackages, packageList } from './lib/setup.mjs';
-import { progress, PROJECT_ROOT, run, script } from './lib/steps.mjs';
+/** `npm run test:faults [-- OPTIONS]`: builds, then injects real faults (see test/faults/main.ts for the options). */
+import { scratchRun } from './lib/scratch-run.mjs';
 
-const RUN_MINUTES_MAX = 24 * 60;
-const PREFIX = 'gluonfaults';
-const OWNER = 'owner.json';
-
-const runId = `${PREFIX}${randomBytes(3).toString('hex')}`;
-const scratch = join(tmpdir(), runId);
-
-/** What earlier runs left, whose script is gone. */
-async function removeAbandoned() {
-  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(PREFIX))) {
-    let owner;
-    try {
-      owner = JSON.parse(readFileSync(join(tmpdir(), name, OWNER), 'utf8'));
-    } catch {
-      // It is just being made, or removed, or was left half removed.
-      owner = undefined;
-    }
-    if (owner === undefined || startOf(owner.pid) === owner.start) continue;
-    progress(`removing what the run ${name} left`);
-    await removeLeftovers(name, join(tmpdir(), name));
-  }
-}
-
-async function main() {
-  assertNode();
-  await ensurePackages([...new Set([...packageList('run'), ...packageList('test')])]);
-  await ensureModules();
-  await build();
-  await removeAbandoned();
-  mkdirSync(scratch, { mode: 0o755 });
-  writeFileSync(join(scratch, OWNER), JSON.stringify({ pid: process.pid, start: startOf(process.pid) }));
-  const env = { ...process.env, TMPDIR: scratch, GLUON_TEST_RUN: runId };
-  const words = [process.execPath, '--enable-source-maps', join(PROJECT_ROOT, 'dist', 'test', 'faults', 'main.js'), ...process.argv.slice(2)];
-  const { status } = await run(words, { env, show: true, holdInput: true, timeoutMs: RUN_MINUTES_MAX * 60_000 });
-  const left = await removeLeftovers(runId, scratch);
-  for (const thing of left) process.stdout.write(`left behind: ${thing}\n`);
-  return left.length > 0 ? 1 : (status ?? 1);
-}
-
-await script(main, () => removeLeftovers(runId, scratch));
+await scratchRun('gluonfaults', 'test', 'faults', 'main.js');

@@ -35,7 +35,7 @@ export class Bed {
   ) {}
 
   /** Mounted everywhere. */
-  static async start(options: Record<string, string>): Promise<Bed> {
+  static async start(options: Record<string, string>, { volume = 'vms', clients = 1 } = {}): Promise<Bed> {
     const disks = new Map<Node, Disks>();
     const brickPath = async (node: Node, mark: string): Promise<string> => {
       node.network.mountsOf = await holdMounts(mark);
@@ -49,10 +49,10 @@ export class Bed {
       node.stateDirectory = join(made.system.at, 'state');
       return join(made.brick.at, 'brick');
     };
-    const cluster = await Cluster.mounted({ brickPath, clients: 1, options });
+    const cluster = await Cluster.mounted({ brickPath, clients, options, volume });
     const bed = new Bed(cluster, disks);
     try {
-      await cluster.mount(bed.client);
+      for (const client of cluster.clients) await cluster.mount(client);
       await cluster.waitUntilHealed();
     } catch (error) {
       await cluster.close().catch(() => undefined);
