@@ -32,6 +32,14 @@ export const HEALTHY: readonly Scenario[] = KINDS.map((kind) => ({
   run: (scene) => guestRounds(scene, kind, (machine) => toNextNode(scene, machine)),
 }));
 
+/** What QEMU itself does: a guest that fails here fails without gluon. */
+export const CONTROL: Scenario = {
+  name: 'control-local',
+  what: 'the same on a local directory that all nodes share, without the volume: what QEMU itself does to a guest',
+  rounds: 10,
+  run: (scene) => guestRounds(scene, { format: 'raw', cache: 'none', aio: 'native' }, (machine) => toNextNode(scene, machine), scene.stage.local),
+};
+
 async function idle(scene: Circumstances): Promise<Outcome> {
   const { stage, dice, rounds, note } = scene;
   const outcome: Outcome = { migrations: [], guestErrors: [], verified: 0, bricks: '', violations: [] };

@@ -18,6 +18,12 @@ const MIGRATE_MS = 120_000;
 const PROGRESS_MS = 60_000;
 const END_MS = 120_000;
 const MEMORY_MIB = 112;
+/**
+ * Without KVM, QEMU 7.2 loses changes of the guest's memory when a migration goes over it more than once: every few migrations the guest's kernel panics, also
+ * when its disk is on a local directory and gluon has no part in it. With a limit that no migration reaches there is one pass, then the stop: none
+ * of 80 migrations failed that way, while seven series without it all ended within seven.
+ */
+export const DOWNTIME_LIMIT_MS = 20_000;
 
 export interface BootOptions {
   seed: number;
@@ -145,6 +151,7 @@ export class Machine {
     const begin = performance.now();
     const seen = source.qmp.events.length;
     try {
+      await source.qmp.run('migrate-set-parameters', { 'downtime-limit': DOWNTIME_LIMIT_MS });
       await source.qmp.run('migrate', { uri: `tcp:${to.network.address}:${port}` });
       during(source, target);
       const outcome = await waitFor('the migration to end', MIGRATE_MS, () => migrationOutcome(source), 20);

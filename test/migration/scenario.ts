@@ -38,10 +38,10 @@ export interface Scenario {
 export type Round = (machine: Machine, round: number) => Promise<Migration[]>;
 
 /** Boots a guest on a disk of this kind, does the rounds, and judges. */
-export async function guestRounds(scene: Circumstances, kind: DiskKind, round: Round): Promise<Outcome> {
+export async function guestRounds(scene: Circumstances, kind: DiskKind, round: Round, parent = scene.stage.instances): Promise<Outcome> {
   const { stage, dice, rounds, note } = scene;
   const folder = folderName(dice);
-  const disk = await makeDisk(stage, stage.node(0), folder, kind);
+  const disk = await makeDisk(stage, stage.node(0), folder, kind, parent);
   const machine = await Machine.boot(stage, stage.node(0), disk, { seed: Math.floor(dice.between(1, 1e9)) });
   scene.atEnd(() => machine.kill());
   const outcome: Outcome = { migrations: [], guestErrors: [], verified: 0, bricks: '', violations: [] };

@@ -28,8 +28,8 @@ export class Stage {
   static async start(pingTimeoutS: number): Promise<Stage> {
     const kernel = await guestKernel();
     const bed = await Bed.start({ 'network.ping-timeout': String(pingTimeoutS) }, { volume: VOLUME, clients: 0 });
+    const stage = new Stage(bed, kernel);
     try {
-      const stage = new Stage(bed, kernel);
       // QEMU runs as another user there.
       chmodSync(bed.cluster.root, 0o755);
       mkdirSync(stage.instances);
@@ -38,15 +38,17 @@ export class Stage {
       await makeGuestImage(stage.rootImage, join(bed.cluster.root, 'guest'));
       await stage.on(stage.node(0), ['mkdir', '-p', join(stage.instances, '_base')]);
       await stage.on(stage.node(0), ['cp', '--sparse=always', stage.rootImage, stage.basePath]);
-      return stage;
     } catch (error) {
-      await bed.close().catch(() => undefined);
+      await stage.close().catch(() => undefined);
       throw error;
     }
+    return stage;
   }
 
-  close(): Promise<void> {
-    return this.bed.close();
+  /** Guests have ended. A mount that is bound elsewhere would not end. */
+  async close(): Promise<void> {
+    for (const node of this.nodes) await this.on(node, ['umount', '-l', this.instances], { accept: 'any', boundMs: 10_000 });
+    await this.bed.close();
   }
 
   get nodes(): Node[] {
