@@ -9,6 +9,8 @@ import { OPS, type Args, type OpName, type Result } from '../fops/ops.js';
 import { FileLocks } from './file-locks.js';
 import type { Journal } from './journal.js';
 import { parseKey, type Key } from './keys.js';
+import { MADE_BY_HALVES } from './mutation.js';
+import { isDiskError } from './refusals.js';
 import { intentOf, parseIntent, wasMade } from './intents.js';
 import { resultCheck } from './result-check.js';
 import { FORGET_ANSWERS, makeAnswer, resultRecord, Results, survivesRestart, voidRecord, type Answer } from './results.js';
@@ -86,6 +88,27 @@ export class Copy {
     } catch (error) {
       this.journal.noteAnswer(voidRecord(session, requestNumber));
       throw error;
+    }
+  }
+
+  #carryOut(change: Change): unknown {
+    if (!MADE_BY_HALVES.has(change.op)) return this.#carryOutWhole(change);
+    try {
+      return this.#carryOutWhole(change);
+    } catch (error) {
+      if (isDiskError(errnoOf(error))) this.halfWritten(true);
+      throw error;
+    }
+  }
+
+  /** A range may hold a part of a write that the disk refused; false when all of it was made, or the copy is the truth as it is. */
+  halfWritten(half: boolean): void {
+    if ((this.journal.meta.halfWritten === true) === half) return;
+    try {
+      this.journal.updateMeta({ halfWritten: half });
+    } catch (error) {
+      // It counts in this process nevertheless.
+      if (!(error instanceof FsError)) throw error;
     }
   }
 
@@ -174,7 +197,7 @@ export class Copy {
     this.journal.flushAnswers();
   }
 
-  #carryOut(change: Change): unknown {
+  #carryOutWhole(change: Change): unknown {
     switch (change.op) {
       case 'setLock': {
         const args = change.args as Args<'setLock'>;

@@ -197,7 +197,7 @@ export class Member {
         this.#copy.importState(Buffer.concat(this.#settling));
         this.#settling = [];
         this.#copy.clearDoubt();
-        if (journal.meta.unsettled) journal.updateMeta({ unsettled: false });
+        if (journal.meta.unsettled || journal.meta.halfWritten === true) journal.updateMeta({ unsettled: false, halfWritten: false });
         this.#confirmed = false;
         this.#host.settled();
         return {};

@@ -22,6 +22,8 @@ export interface Mutation {
   begun: number;
   /** There is space for it, as far as the bricks have told. */
   spaceChecked?: boolean;
+  /** This disk may have made a part of it. The locks are kept until all of it is made, also when its session is revoked: nobody has seen the range since. */
+  halfMade?: boolean;
 }
 
 /** A request that goes by the data of a file, or changes it. */
@@ -50,6 +52,9 @@ export function dataAccess(op: OpName, args: unknown, existing: Gfid | ''): Data
       return undefined;
   }
 }
+
+/** Operations of which a disk that refuses may have made a part. */
+export const MADE_BY_HALVES = new Set<OpName>(['write', 'fallocate', 'copyFileRange']);
 
 /** Operations whose success leaves the inode open. */
 export const OPENING = new Set<OpName>(['create', 'open', 'tmpfile']);

@@ -152,6 +152,19 @@ export class Mutations {
     this.plan(mutation);
   }
 
+  /** Carries out again what a disk refused. */
+  again(mutation: Mutation, ticket: Ticket): void {
+    const { stopped, gate } = this.#primary;
+    if (stopped) return;
+    if (mutation.halfMade !== true) this.plan(mutation);
+    else if (gate.closed) gate.hold(() => this.again(mutation, ticket));
+    else {
+      const fresh = this.#replan(mutation);
+      if (fresh !== undefined) this.#carryOut(mutation, fresh, ticket);
+      else void this.#primary.sleep(UNREADABLE_MS).then(() => this.again(mutation, ticket));
+    }
+  }
+
   /** The plan as things are now; undefined where it cannot be made any more, which planning anew will answer. */
   #replan(mutation: Mutation): Plan | undefined {
     try {
@@ -182,8 +195,8 @@ export class Mutations {
     const access = host.copy.sessions.anySilent ? dataAccess(mutation.op, mutation.args, plan.existing) : undefined;
     const silent = access === undefined ? [] : clients.inTheWay(access, mutation.session);
     if (silent.length > 0) {
-      locks.release(ticket);
-      void clients.revoke(silent).then(() => this.plan(mutation));
+      if (mutation.halfMade !== true) locks.release(ticket);
+      void clients.revoke(silent).then(() => this.again(mutation, ticket));
       return;
     }
     const free = leases.recall(changing, mutation.session, () => {
@@ -191,8 +204,8 @@ export class Mutations {
       if (this.#primary.stopped) return;
       if (!gate.closed) this.#change(mutation, plan, ticket);
       else {
-        locks.release(ticket);
-        this.plan(mutation);
+        if (mutation.halfMade !== true) locks.release(ticket);
+        this.again(mutation, ticket);
       }
     });
     if (free) this.#change(mutation, plan, ticket);
@@ -201,8 +214,12 @@ export class Mutations {
   #change(mutation: Mutation, plan: Plan, ticket: Ticket): void {
     const { host, locks, refusals, stream, orphans } = this.#primary;
     if (this.#isRevoked(mutation)) {
-      locks.release(ticket);
-      return;
+      if (mutation.halfMade !== true) {
+        locks.release(ticket);
+        return;
+      }
+      // Nobody asks for its answer.
+      mutation.requestNumber = 0;
     }
     if (mutation.op === 'setLock' && this.#mustWait(mutation, ticket)) return;
     const asked = this.#whatToApply(mutation, plan);
@@ -246,6 +263,10 @@ export class Mutations {
         this.finish(mutation, errno, undefined);
       }
       return;
+    }
+    if (mutation.halfMade === true) {
+      mutation.halfMade = false;
+      host.copy.halfWritten(false);
     }
     if (op === 'copyFileRange') change.args = { ...(args as Args<'copyFileRange'>), length: (result as { copied: number }).copied };
     const access = dataAccess(op, args, '');

@@ -164,8 +164,8 @@ export class Primary {
     this.#state = 'serving';
     copy.clearDoubt();
     // The best copy there is has become the truth.
-    const { incomplete, unsettled } = copy.journal.meta;
-    if (incomplete || unsettled) copy.journal.updateMeta({ incomplete: false, unsettled: false });
+    const { incomplete, unsettled, halfWritten } = copy.journal.meta;
+    if (incomplete || unsettled || halfWritten === true) copy.journal.updateMeta({ incomplete: false, unsettled: false, halfWritten: false });
     this.host.joined(this.#view.epoch);
     this.log.info('serving', { epoch: this.#view.epoch, inSync: this.#view.inSync });
     // Leases that the primary before this one gave may be trusted for so long.

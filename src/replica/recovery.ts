@@ -78,7 +78,7 @@ export class Recovery {
   async #replaceMissing(members: BrickId[]): Promise<void> {
     const { host, followers, log, view } = this.#primary;
     const newcomer = [...followers.all()].find((follower) => follower.seal !== undefined && view.catchingUp.includes(follower.brick));
-    if (newcomer === undefined || host.standing() < Standing.Intact) return;
+    if (newcomer === undefined || host.standing() < Standing.HalfWritten) return;
     const without = members.filter((brick) => this.#isMissing(brick));
     log.warn('members stay away, another brick takes their place', { newcomer: newcomer.brick, without });
     try {

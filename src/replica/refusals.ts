@@ -4,7 +4,7 @@ import type { Change } from './copy.js';
 import type { Follower } from './followers.js';
 import type { Ticket } from './inode-locks.js';
 import type { Key } from './keys.js';
-import type { Mutation } from './mutation.js';
+import { MADE_BY_HALVES, type Mutation } from './mutation.js';
 import type { Primary } from './primary.js';
 
 /** A refused change that nobody could make good is tried again after this. */
@@ -87,10 +87,14 @@ export class Refusals {
     // The others are made as this copy is: one may have done it, or a part of a write; also one that is not in sync yet may have been sent it.
     for (const follower of primary.followers.all()) follower.link?.close('made equal again after a refused change');
     primary.stream.settleRefused();
-    primary.locks.release(ticket);
-    if (refusedByAll) primary.mutations.finish(mutation, errno, undefined);
-    else await primary.sleep(RETRY_MS);
+    mutation.halfMade = !refusedByAll && MADE_BY_HALVES.has(mutation.op);
+    // Otherwise under its locks still: nobody reads the part of it that this disk may have made.
+    if (!mutation.halfMade) primary.locks.release(ticket);
+    if (refusedByAll) {
+      primary.host.copy.halfWritten(false);
+      primary.mutations.finish(mutation, errno, undefined);
+    } else await primary.sleep(RETRY_MS);
     primary.gate.open('repair');
-    if (!refusedByAll) primary.mutations.plan(mutation);
+    if (!refusedByAll) primary.mutations.again(mutation, ticket);
   }
 }

@@ -86,7 +86,7 @@ export class Replica {
         brick: env.brick,
         view: () => this.#view,
         adoptView: (view) => this.setView(view),
-        standing: () => this.#standing(),
+        standing: () => this.standing,
         giveBack: (data) => env.giveBack(data),
         joined: (epoch) => this.#joined(epoch),
         settled: () => this.#settled(),
@@ -217,9 +217,12 @@ export class Replica {
     this.#copy.journal.closeCleanly();
   }
 
-  #standing(): number {
+  /** How good this copy is: see standing.ts. */
+  get standing(): number {
     if (this.#continuous === 0 && !this.#intact) return Standing.LostData;
-    if (this.#copy.journal.meta.unsettled) return Standing.Unsettled;
+    const { unsettled, halfWritten } = this.#copy.journal.meta;
+    if (unsettled) return Standing.Unsettled;
+    if (halfWritten === true) return Standing.HalfWritten;
     return this.#continuous > 0 ? Standing.Continuous : Standing.Intact;
   }
 
@@ -251,7 +254,7 @@ export class Replica {
       leaseLive: () => env.clock.now() < this.#leaseUntil,
       pingTimeoutMs: () => env.pingTimeoutMs(),
       healThrottle: () => env.healThrottle?.() ?? true,
-      standing: () => this.#standing(),
+      standing: () => this.standing,
       giveBack: (data) => env.giveBack(data),
       copyOf: env.copyOf,
       joined: (epoch) => this.#joined(epoch),

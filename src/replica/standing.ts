@@ -9,8 +9,10 @@ export const Standing = {
   LostData: 0,
   /** It was being made equal to a primary, in sync already, when that one was lost. */
   Unsettled: 1,
+  /** Its disk refused a change in the middle, and the range holds neither what it held nor what was written. */
+  HalfWritten: 2,
   /** The process was started again, and found all that the one before had applied. */
-  Intact: 2,
+  Intact: 3,
   /** This process was in sync without a break since it last heard of the set. */
-  Continuous: 3,
+  Continuous: 4,
 } as const;

@@ -131,6 +131,8 @@ export interface BrickMeta {
   unsettled: boolean;
   /** True while the journal may lack keys: power was lost between them and a sync. It tells nobody who was away before what he lacks. */
   torn?: boolean;
+  /** True while this copy may hold a part of a write that its disk refused: see standing.ts. */
+  halfWritten?: boolean;
 }
 
 /** The change journal's files, the brick's meta file and its table of sessions. */

@@ -6,6 +6,7 @@ import { silentLog, type Log } from '../../src/env/log.js';
 import type { Args, OpName, Result } from '../../src/fops/ops.js';
 import type { BrickId, View } from '../../src/fops/view.js';
 import type { VolumeSpec } from '../../src/fops/volume.js';
+import { Standing } from '../../src/replica/standing.js';
 import { majority } from '../../src/replica/view.js';
 import { SimAuthority } from './sim-authority.js';
 import { SimBrick } from './sim-brick.js';
@@ -82,7 +83,8 @@ export class SimCluster {
     for (const other of this.bricks) {
       if (other.lossy && other.replica?.status().continuous === true && this.view.inSync.includes(other.id)) other.lossy = false;
     }
-    const whole = (other: SimBrick): boolean => !other.lossy && !other.disk.readMeta().unsettled;
+    // What its disk could not write down the process knows.
+    const whole = (other: SimBrick): boolean => !other.lossy && !other.disk.readMeta().unsettled && other.disk.readMeta().halfWritten !== true && other.replica?.standing !== Standing.HalfWritten;
     const lossy = this.bricks.filter((other) => !whole(other) || other === brick).length;
     return this.view.inSync.some((id) => id !== brick.id && whole(this.brick(id))) && lossy <= this.bricks.length - majority(this.bricks.length);
   }

@@ -73,8 +73,9 @@ export function readMeta(disk: Disk, privateFd: number): BrickMeta | undefined {
     throw new FsError(Errno.EIO, 'read brick.json', 'it is not JSON', { cause });
   }
   if (!isMeta(value)) throw new FsError(Errno.EIO, 'read brick.json', 'a field is missing or of the wrong type');
-  // Bricks of before this field was added are settled.
-  return { ...value, unsettled: (value as Partial<BrickMeta>).unsettled === true };
+  // Bricks of before these fields were added are settled.
+  const { unsettled, halfWritten } = value as Partial<BrickMeta>;
+  return { ...value, unsettled: unsettled === true, halfWritten: halfWritten === true };
 }
 
 export function writeMeta(disk: Disk, privateFd: number, meta: BrickMeta): void {
