@@ -15,7 +15,7 @@ import { intentOf, parseIntent, wasMade } from './intents.js';
 import { resultCheck } from './result-check.js';
 import { FORGET_ANSWERS, makeAnswer, resultRecord, Results, survivesRestart, voidRecord, type Answer } from './results.js';
 import { SessionState, SessionTable, type SessionDisk } from './session-table.js';
-import { parseState } from './state-check.js';
+import { parseState, type Doubt } from './state-check.js';
 import type { Stamp, Store, StoreOp } from './store.js';
 
 /** A mutation as every brick gets it. */
@@ -31,11 +31,6 @@ export interface Change {
   keys: Key[];
   /** Its answer was written to the journal before it was made. */
   intended?: boolean;
-}
-
-interface Doubt {
-  sequence: number;
-  keys: Key[];
 }
 
 export class Copy {
@@ -181,8 +176,10 @@ export class Copy {
     return gfids;
   }
 
-  exportState(): Buffer {
-    return Buffer.from(JSON.stringify({ sessions: this.sessions.export(), locks: this.fileLocks.export(), locksKnown: this.locksKnown, results: this.results.export() }), 'latin1');
+  /** `serving`: what is in doubt belongs to this brick's own stream. A primary that recovers settles it with every member before it serves. */
+  exportState(serving: boolean): Buffer {
+    const doubt = serving ? this.#doubt : [];
+    return Buffer.from(JSON.stringify({ sessions: this.sessions.export(), locks: this.fileLocks.export(), locksKnown: this.locksKnown, results: this.results.export(), doubt }), 'latin1');
   }
 
   /** Takes over what `exportState` of another copy gave; FsError EPROTO when it is not that, and then nothing was. */
@@ -192,6 +189,8 @@ export class Copy {
     this.fileLocks.import(state.locks);
     this.locksKnown = state.locksKnown;
     this.results.import(state.results);
+    // The copy that this one was made equal to has them, and another brick may not.
+    this.#doubt = state.doubt ?? [];
     this.journal.noteAnswer(FORGET_ANSWERS);
     for (const record of this.results.records()) this.journal.noteAnswer(record);
     this.journal.flushAnswers();

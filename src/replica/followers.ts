@@ -225,7 +225,7 @@ export class Followers {
 
   /** Sends answers and locks: the follower could take over after this. */
   async sendState(follower: Follower): Promise<void> {
-    const state = this.#primary.host.copy.exportState();
+    const state = this.#primary.host.copy.exportState(this.#primary.serving);
     const parts = Math.max(1, Math.ceil(state.byteLength / STATE_PART_BYTES));
     await Promise.all(
       Array.from({ length: parts }, (_, part) => {

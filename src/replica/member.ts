@@ -196,7 +196,6 @@ export class Member {
         if (!last) return {};
         this.#copy.importState(Buffer.concat(this.#settling));
         this.#settling = [];
-        this.#copy.clearDoubt();
         if (journal.meta.unsettled || journal.meta.halfWritten === true) journal.updateMeta({ unsettled: false, halfWritten: false });
         this.#confirmed = false;
         this.#host.settled();

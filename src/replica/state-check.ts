@@ -3,6 +3,7 @@ import { Errno, FsError } from '../base/errno.js';
 import { f, type Fields, type Kind } from '../fops/fields.js';
 import { OPS, type OpName } from '../fops/ops.js';
 import type { LockRequest } from './file-locks.js';
+import { parseKey, type Key } from './keys.js';
 import type { Answer } from './results.js';
 import { SESSIONS_MAX } from './session-table.js';
 
@@ -13,6 +14,14 @@ export interface CopyState {
   /** See Copy.locksKnown. */
   locksKnown: boolean;
   results: [session: string, acknowledged: number, answers: [number, Answer][]][];
+  /** What was applied and may not be on every brick. A brick of before this field does not tell. */
+  doubt?: Doubt[];
+}
+
+/** A change by its number in the primary's stream, and the keys that it touched. */
+export interface Doubt {
+  sequence: number;
+  keys: Key[];
 }
 
 const LOCK_FIELDS: Fields = { gfid: f.gfid, session: f.token, owner: f.token, kind: f.u32, type: f.u32, start: f.size, end: f.size, pid: f.u32 };
@@ -47,6 +56,12 @@ function isSession(value: unknown): boolean {
   return answers.every((entry) => Array.isArray(entry) && entry.length === 2 && f.size.check(entry[0]) && isAnswer(entry[1]));
 }
 
+function isDoubt(value: unknown): boolean {
+  if (!isRecord(value)) return false;
+  const { sequence, keys } = value;
+  return f.size.check(sequence) && Array.isArray(keys) && keys.every((key) => typeof key === 'string' && parseKey(key) !== undefined);
+}
+
 /** EPROTO for anything that no brick would write. */
 export function parseState(text: string): CopyState {
   let state: unknown;
@@ -55,8 +70,8 @@ export function parseState(text: string): CopyState {
   } catch (error) {
     throw new FsError(Errno.EPROTO, 'settle', 'the state is not readable', { cause: error });
   }
-  const { sessions, locks, locksKnown, results } = isRecord(state) ? state : {};
-  if (!Array.isArray(sessions) || sessions.length > SESSIONS_MAX || !sessions.every((line) => f.token.check(line)) || !Array.isArray(locks) || !locks.every((lock) => fits(LOCK_FIELDS, lock)) || typeof locksKnown !== 'boolean' || !Array.isArray(results) || !results.every(isSession))
+  const { sessions, locks, locksKnown, results, doubt } = isRecord(state) ? state : {};
+  if (!Array.isArray(sessions) || sessions.length > SESSIONS_MAX || !sessions.every((line) => f.token.check(line)) || !Array.isArray(locks) || !locks.every((lock) => fits(LOCK_FIELDS, lock)) || typeof locksKnown !== 'boolean' || !Array.isArray(results) || !results.every(isSession) || (doubt !== undefined && (!Array.isArray(doubt) || !doubt.every(isDoubt))))
     throw new FsError(Errno.EPROTO, 'settle', 'the state is malformed');
   return state as CopyState;
 }
