@@ -9,6 +9,7 @@ import { OPS, type Args, type OpName, type Result } from '../fops/ops.js';
 import { FileLocks } from './file-locks.js';
 import type { Journal } from './journal.js';
 import { parseKey, type Key } from './keys.js';
+import { lockRecord, lockRecords, ownerRecord, restoreLocks } from './lock-records.js';
 import { MADE_BY_HALVES } from './mutation.js';
 import { isDiskError } from './refusals.js';
 import { intentOf, parseIntent, wasMade } from './intents.js';
@@ -47,7 +48,10 @@ export class Copy {
     this.store = store;
     this.journal = journal;
     this.sessions = new SessionTable(disk);
-    this.results.restore(journal.answers());
+    const records = journal.answers();
+    this.results.restore(records);
+    // Where unsynced data may be gone, the end of the journal may be too: a lock in it may have been given up.
+    if (!journal.meta.incomplete) restoreLocks(this.fileLocks, records);
     this.#settleLast();
     this.dropStrangers();
   }
@@ -132,7 +136,7 @@ export class Copy {
 
   /** Begins a new generation of the journal. */
   rotate(number: number): void {
-    this.journal.rotate(number, this.results.records());
+    this.journal.rotate(number, [...lockRecords(this.fileLocks), ...this.results.records()]);
   }
 
   noteDoubt(sequence: number, keys: Key[]): void {
@@ -192,7 +196,7 @@ export class Copy {
     // The copy that this one was made equal to has them, and another brick may not.
     this.#doubt = state.doubt ?? [];
     this.journal.noteAnswer(FORGET_ANSWERS);
-    for (const record of this.results.records()) this.journal.noteAnswer(record);
+    for (const record of [...lockRecords(this.fileLocks), ...this.results.records()]) this.journal.noteAnswer(record);
     this.journal.flushAnswers();
   }
 
@@ -201,12 +205,15 @@ export class Copy {
       case 'setLock': {
         const args = change.args as Args<'setLock'>;
         const { gfid, owner, kind, type, start, end, pid } = args;
-        this.fileLocks.set({ gfid, owner, kind, type, start, end, pid, session: change.session });
+        const lock = { gfid, owner, kind, type, start, end, pid, session: change.session };
+        this.fileLocks.set(lock);
+        this.journal.noteAnswer(lockRecord(lock));
         return {};
       }
       case 'dropLocks': {
         const args = change.args as Args<'dropLocks'>;
         this.fileLocks.dropOwner(args.gfid, change.session, args.owner, args.kind);
+        this.journal.noteAnswer(ownerRecord({ gfid: args.gfid, session: change.session, owner: args.owner, kind: args.kind }));
         return {};
       }
       case 'open':

@@ -3,10 +3,11 @@
  *
  * A record is `u16le length · key bytes · u8 check`; a torn tail ends the reading. Generation files are named by the checkpoint at whose
  * rotation they began; a key is written once per generation, *before* the change it announces. Answers (records that begin with r, a, v or x, see
- * results.ts) are written before the acknowledgement leaves; a new generation begins with all that are still kept.
+ * results.ts) and file locks (lock-records.ts) are written before the acknowledgement leaves; a new generation begins with all that are still kept.
  */
 import { FsError } from '../base/errno.js';
 import { parseKey, type Key } from './keys.js';
+import { isLockRecord } from './lock-records.js';
 import type { BrickMeta, JournalDisk } from './store.js';
 
 const ANSWERS_WAITING_MAX = 10_000;
@@ -51,6 +52,10 @@ export function decodeRecords(bytes: Uint8Array): string[] {
 
 export function isAnswerRecord(record: string): boolean {
   return record.startsWith('r') || record.startsWith('a') || record.startsWith('v') || record === 'x';
+}
+
+function isKept(record: string): boolean {
+  return isAnswerRecord(record) || isLockRecord(record);
 }
 
 function keysIn(bytes: Uint8Array): Key[] {
@@ -120,9 +125,9 @@ export class Journal {
     for (const generation of older.slice(0, -1)) this.#disk.dropGeneration(generation);
   }
 
-  /** The answers that were written, oldest first. */
+  /** The answers and file locks that were written, oldest first. */
   answers(): string[] {
-    return this.#disk.generations().flatMap((generation) => decodeRecords(this.#disk.readGeneration(generation)).filter(isAnswerRecord));
+    return this.#disk.generations().flatMap((generation) => decodeRecords(this.#disk.readGeneration(generation)).filter(isKept));
   }
 
   /** What was written last, before this process: its change may not have been made. */

@@ -26,7 +26,7 @@ export interface Doubt {
 
 const LOCK_FIELDS: Fields = { gfid: f.gfid, session: f.token, owner: f.token, kind: f.u32, type: f.u32, start: f.size, end: f.size, pid: f.u32 };
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
 }
 
@@ -40,6 +40,10 @@ function fits(fields: Fields, values: unknown): boolean {
       return false;
     }
   });
+}
+
+export function isLockRequest(value: unknown): value is LockRequest {
+  return fits(LOCK_FIELDS, value);
 }
 
 function isAnswer(value: unknown): boolean {
@@ -71,7 +75,7 @@ export function parseState(text: string): CopyState {
     throw new FsError(Errno.EPROTO, 'settle', 'the state is not readable', { cause: error });
   }
   const { sessions, locks, locksKnown, results, doubt } = isRecord(state) ? state : {};
-  if (!Array.isArray(sessions) || sessions.length > SESSIONS_MAX || !sessions.every((line) => f.token.check(line)) || !Array.isArray(locks) || !locks.every((lock) => fits(LOCK_FIELDS, lock)) || typeof locksKnown !== 'boolean' || !Array.isArray(results) || !results.every(isSession) || (doubt !== undefined && (!Array.isArray(doubt) || !doubt.every(isDoubt))))
+  if (!Array.isArray(sessions) || sessions.length > SESSIONS_MAX || !sessions.every((line) => f.token.check(line)) || !Array.isArray(locks) || !locks.every(isLockRequest) || typeof locksKnown !== 'boolean' || !Array.isArray(results) || !results.every(isSession) || (doubt !== undefined && (!Array.isArray(doubt) || !doubt.every(isDoubt))))
     throw new FsError(Errno.EPROTO, 'settle', 'the state is malformed');
   return state as CopyState;
 }

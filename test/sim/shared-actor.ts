@@ -41,6 +41,7 @@ export class SharedActor {
   readonly #histories: Histories;
   readonly #seen = new Map<Place, string>();
   #left: number;
+  /** It holds the lock, or asked for it and has no answer, or gives it up and has none. */
   #locked = false;
   #open: Gfid[] = [];
   done = false;
@@ -307,13 +308,14 @@ export class SharedActor {
     const { name, revocations } = this.client;
     const args = this.#lockArgs(LOCK_WRITE, this.#host.world.random.chance(0.3));
     const refused = (errno: number): 'refused' | undefined => (errno === Errno.EAGAIN ? 'refused' : undefined);
+    this.#locked = true;
     const granted = await this.#ask(this.#histories.lock, { lock: name }, () => this.client.volume.call('setLock', args), () => 'granted' as const, refused);
     this.#locked = granted !== undefined && this.client.revocations === revocations;
   }
 
   async #unlock(): Promise<void> {
-    const { name } = this.client;
-    this.#locked = false;
+    const { name, revocations } = this.client;
     await this.#ask(this.#histories.lock, { unlock: name }, () => this.client.volume.call('setLock', this.#lockArgs(LOCK_NONE, false)), () => 'granted' as const, () => undefined);
+    if (this.client.revocations === revocations) this.#locked = false;
   }
 }
