@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Errno, errnoOf } from '../../src/base/errno.js';
 import { ROOT_GFID } from '../../src/base/ids.js';
+import { LOCK_NONE, LOCK_WRITE } from '../../src/replica/file-locks.js';
 import { STORE } from './sim-authority.js';
 import { SimClient, SimCluster } from './sim-cluster.js';
 import type { DiskFault, SimBrick } from './sim-brick.js';
@@ -136,6 +137,94 @@ void describe('a replica set', () => {
     assert.ok(await settles(world, work));
     assert.equal(await content(world, client, gfid), 'done');
     await becomesEqual(world, cluster);
+  });
+
+  void it('shows nobody half of a write that the disk of the primary refused', async () => {
+    const { world, cluster, client } = await formed(8);
+    const gfid = await makeFile(world, client);
+    await value(world, write(client, gfid, 0, 'aaaaaaaa'));
+    await becomesEqual(world, cluster);
+    const reader = new SimClient(cluster, 'reader');
+    assert.equal(await content(world, reader, gfid), 'aaaaaaaa');
+    for (const line of [`${STORE}>*`, `*>${STORE}`]) cluster.network.cuts.add(line);
+    cluster.brick(cluster.view.primary).fault = WRITES_REFUSED;
+    const work = write(client, gfid, 0, 'bbbbbbbb');
+    await world.run(() => false, world.now + 20);
+    let read: string | undefined;
+    void content(world, reader, gfid).then((text) => (read = text));
+    await world.run(() => read !== undefined, world.now + 600);
+    assert.ok(read === undefined || read === 'aaaaaaaa', read);
+    cluster.brick(cluster.view.primary).fault = undefined;
+    cluster.network.cuts.clear();
+    assert.ok(await settles(world, work));
+    assert.equal(await content(world, reader, gfid), 'bbbbbbbb');
+    await world.run(() => read !== undefined, world.now + 20_000);
+    assert.ok(read === 'aaaaaaaa' || read === 'bbbbbbbb', read);
+  });
+
+  void it('takes a copy that was restarted before one that holds half of a write', async () => {
+    const { world, cluster, client } = await formed(9);
+    const gfid = await makeFile(world, client);
+    await value(world, write(client, gfid, 0, 'aaaaaaaa'));
+    await becomesEqual(world, cluster);
+    const half = cluster.brick(cluster.view.primary);
+    const [whole, absent] = cluster.bricks.filter((brick) => brick !== half) as [SimBrick, SimBrick];
+    absent.crash(false);
+    await world.run(() => cluster.view.inSync.length === 2, world.now + 10_000);
+    half.fault = WRITES_REFUSED;
+    void write(client, gfid, 0, 'bbbbbbbb').catch(() => undefined);
+    assert.ok(await world.run(() => cluster.view.primary === whole.id, world.now + 10_000));
+    client.crash();
+    whole.crash(false);
+    half.fault = undefined;
+    whole.start();
+    const reader = new SimClient(cluster, 'reader');
+    const read = await content(world, reader, gfid);
+    assert.ok(read === 'aaaaaaaa' || read === 'bbbbbbbb', read);
+  });
+
+  void it('knows what is in doubt after a brick was made equal while a change was under way', async () => {
+    const { world, cluster, client } = await formed(11);
+    await becomesEqual(world, cluster);
+    const primary = cluster.brick(cluster.view.primary);
+    const [next, equal] = cluster.bricks.filter((brick) => brick !== primary).toSorted((a, b) => (a.id < b.id ? -1 : 1)) as [SimBrick, SimBrick];
+    const { network } = cluster;
+    for (const line of [`${primary.name}>${next.name}`, `${primary.name}>${STORE}`, `${STORE}>${primary.name}`]) network.cuts.add(line);
+    void mkdir(client, 'lost').catch(() => undefined);
+    await world.run(() => false, world.now + 50);
+    for (const channel of [...network.channels]) if (channel.owner === primary && channel.remote === equal.name) channel.reset();
+    await world.run(() => false, world.now + 500);
+    client.crash();
+    primary.crash(false);
+    assert.ok(await world.run(() => cluster.view.primary === next.id && next.replica?.serving === true, world.now + 10_000));
+    network.cuts.clear();
+    primary.start();
+    await becomesEqual(world, cluster);
+  });
+
+  void it('keeps a lock that was given, when all bricks die before its holder hears of it', async () => {
+    const { world, cluster, client } = await formed(12);
+    const gfid = await makeFile(world, client);
+    const other = new SimClient(cluster, 'other');
+    const lock = (who: SimClient, wait: boolean): Promise<unknown> =>
+      who.call('setLock', { gfid, owner: 'o', kind: 0, type: LOCK_WRITE, start: 0, end: 9, pid: 1, wait });
+    for (const brick of cluster.bricks) cluster.network.cuts.add(`${brick.name}>client`);
+    const given = lock(client, true);
+    await world.run(() => false, world.now + 200);
+    assert.equal(await value(world, lock(other, false).then(() => 0, errnoOf)), Errno.EAGAIN);
+    for (const channel of [...cluster.network.channels]) if (channel.remote === 'client') channel.reset();
+    for (const brick of cluster.bricks) brick.crash(false);
+    for (const brick of cluster.bricks) brick.start();
+    const late = lock(other, true);
+    let taken = false;
+    void late.then(() => (taken = true));
+    await world.run(() => false, world.now + 3000);
+    cluster.network.cuts.clear();
+    assert.ok(await settles(world, given));
+    await world.run(() => taken, world.now + 2000);
+    assert.equal(taken, false);
+    await value(world, client.call('setLock', { gfid, owner: 'o', kind: 0, type: LOCK_NONE, start: 0, end: 9, pid: 1, wait: false }));
+    assert.ok(await settles(world, late));
   });
 
   void it('has bricks in good standing after two were made equal at the same time', async () => {
