@@ -106,6 +106,7 @@ export class Reports {
     const view = this.#view(volume);
     const gathered = await this.#gather(volume, { disk: parts.disk, status: true });
     const waits = this.#waitedFor(volume, view, gathered);
+    const full = new Set(gathered.get(view.primary)?.report?.status?.heals.filter(({ state }) => state === 'full').map(({ brick }) => brick));
     const bricks = volume.bricks.map((brick): BrickStatusMessage => {
       const { report, problem } = gathered.get(brick.id) ?? { report: undefined, problem: 'it was not asked' };
       const online = this.#up(brick) && volume.state === 'started' && report?.attached === true;
@@ -117,7 +118,7 @@ export class Reports {
         role: roleOf(view, brick.id, online, volume.state === 'started'),
         disk: report?.disk ?? null,
         clients: parts.clients ? (report?.status?.clients ?? []) : [],
-        detail: joined(waits.has(brick.id) ? WAITED_FOR : '', problem === '' && !online && volume.state === 'started' ? whyAway(brick, report) : problem),
+        detail: joined(waits.has(brick.id) ? WAITED_FOR : '', full.has(brick.id) ? DISK_FULL : '', problem === '' && !online && volume.state === 'started' ? whyAway(brick, report) : problem),
         serving: report?.status?.serving === true,
       };
     });
@@ -150,7 +151,7 @@ export class Reports {
           : progress === null
             ? 'the primary does not answer: what this brick lacks is not known'
             : whyAway(brick, report);
-      return { brick: brickMessage(brick), connected, role, progress, detail: joined(waits.has(brick.id) ? WAITED_FOR : '', detail) };
+      return { brick: brickMessage(brick), connected, role, progress, detail: joined(waits.has(brick.id) ? WAITED_FOR : '', heal?.state === 'full' ? DISK_FULL : '', detail) };
     });
   }
 
@@ -211,6 +212,9 @@ export class Reports {
 function whyAway(brick: BrickRecord, report: BrickReport | undefined): string {
   return brick.resetting === true ? "it is being reset: 'volume reset-brick … commit' ends that" : (report?.reason ?? '');
 }
+
+/** Said of a brick that is away until its disk has space. */
+const DISK_FULL = 'its disk is full: it waits for space';
 
 function progressOf(heal: HealStatusMessage): HealBrickMessage['progress'] {
   const { state, keysLeft, bytesLeft, bytesDone, secondsLeft } = heal;

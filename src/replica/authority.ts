@@ -49,7 +49,8 @@ export interface ScrubReport {
 
 export interface HealStatus {
   brick: BrickId;
-  state: 'absent' | 'walking' | 'copying' | 'done';
+  /** `full`: it waits for space on its disk. */
+  state: 'absent' | 'walking' | 'copying' | 'full' | 'done';
   /** Keys that still differ or may differ. */
   keysLeft: number;
   /** Regions count whole: what was written in them is found when they are compared. */

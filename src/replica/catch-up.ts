@@ -15,6 +15,7 @@ import { FsError, LostError } from '../base/errno.js';
 import { ROOT_GFID } from '../base/ids.js';
 import { Equaliser } from './equaliser.js';
 import type { Follower } from './followers.js';
+import { DiskFullError } from './full-disks.js';
 import { fileKey, inodeKey, type Key } from './keys.js';
 import { Lacking } from './lacking.js';
 import type { Primary } from './primary.js';
@@ -45,6 +46,8 @@ export class CatchUp {
   #stopped = '';
   /** Names were placed since it was known that no directory is aside that is needed. */
   #placed = true;
+  /** Only names and inodes are made equal. */
+  #dataWaits = false;
 
   /** `member`: the view lists the brick as in sync. Nothing is acknowledged until it is equal, so nothing changes meanwhile. */
   constructor(primary: Primary, follower: Follower, member: boolean) {
@@ -81,8 +84,10 @@ export class CatchUp {
     try {
       follower.state = 'catchingUp';
       if (!this.#lacking.loaded) await this.#load();
+      if (primary.fullDisks.has(follower.brick)) await this.#freeSpace();
       await this.#workAlmostOff();
       await this.#tidy();
+      if (!(await primary.fullDisks.hasSpace(follower))) throw new DiskFullError('its disk is full');
       const held = await this.#join();
       const joined = clock.now();
       await this.#admit();
@@ -197,7 +202,7 @@ export class CatchUp {
     const { heals, gate, host } = this.#primary;
     const { store } = host.copy;
     // All kinds go on at the same time: what clients do with names that lack their inodes would be noted again and again.
-    const kinds = index % 2 === 0 ? [names, inodes, data] : [inodes, data, names];
+    const kinds = this.#dataWaits ? [names, inodes] : index % 2 === 0 ? [names, inodes, data] : [inodes, data, names];
     // Nobody is disturbed where changes are held.
     const paced = !this.#member && !gate.closed;
     while (this.#stopped === '' && !over()) {
@@ -206,7 +211,7 @@ export class CatchUp {
         continue;
       }
       const kind = kinds.find((keys) => keys.size > 0) ?? attributes;
-      const key = lacking.take(kind) ?? lacking.take(names) ?? lacking.takeRemoval() ?? lacking.take(inodes) ?? lacking.take(data);
+      const key = lacking.take(kind) ?? lacking.take(names) ?? lacking.takeRemoval() ?? lacking.take(inodes) ?? (this.#dataWaits ? undefined : lacking.take(data));
       if (key === undefined) {
         if (!lacking.working && !lacking.walking) return;
         await this.#primary.sleep(WAIT_MS);
@@ -225,6 +230,15 @@ export class CatchUp {
       }
       if (paced) await heals.pace.rest(cost, lacking.size);
     }
+  }
+
+  /** What is gone at the primary goes first, on a disk that is full. */
+  async #freeSpace(): Promise<void> {
+    this.#dataWaits = true;
+    await this.#workTogether(() => false);
+    this.#dataWaits = false;
+    await this.#equaliser.forgetGone();
+    if (!(await this.#primary.fullDisks.hasSpace(this.#follower))) throw new DiskFullError('its disk is full');
   }
 
   /** One directory, or the end of the walk. */

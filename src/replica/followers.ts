@@ -3,10 +3,11 @@ import { Errno, FsError, LostError } from '../base/errno.js';
 import type { BrickId } from '../fops/view.js';
 import type { PeerArgs, PeerOpName, PeerResult } from '../wire/peer-ops.js';
 import { CatchUp } from './catch-up.js';
+import { DiskFullError } from './full-disks.js';
 import type { Key } from './keys.js';
 import { PeerLink, PeerRefusedError } from './peer-link.js';
 import type { Primary } from './primary.js';
-import { spareBytes } from './space.js';
+import { spareBytes, type Spare } from './space.js';
 
 /** A sibling brick as the primary sees it. */
 export interface Follower {
@@ -77,6 +78,7 @@ export class Followers {
   viewChanged(): void {
     const { view, heals, host } = this.#primary;
     heals.keepOnly(host.bricks());
+    this.#primary.fullDisks.keepOnly(host.bricks());
     for (const follower of this.#followers.values()) {
       const listed = view.inSync.includes(follower.brick) || view.catchingUp.includes(follower.brick);
       if (!listed) {
@@ -185,17 +187,24 @@ export class Followers {
     const primary = this.#primary;
     const inSync = primary.view.inSync.includes(follower.brick);
     if (inSync) primary.updateGate();
-    follower.catchUp = new CatchUp(primary, follower, inSync);
-    follower.catchUp.run().then(
+    const { link } = follower;
+    const run = async (): Promise<void> => {
+      if (!inSync) await primary.fullDisks.untilSpace(follower);
+      if (follower.link !== link) return;
+      follower.catchUp = new CatchUp(primary, follower, inSync);
+      await follower.catchUp.run();
+    };
+    run().then(
       () => undefined,
       (error: unknown) => {
         if (primary.stopped) return;
-        primary.log.warn('catching up was interrupted', { brick: follower.brick, error: String(error) });
+        if (error instanceof DiskFullError) primary.fullDisks.refused(follower, true);
+        else primary.log.warn('catching up was interrupted', { brick: follower.brick, error: String(error) });
+        if (error instanceof PeerRefusedError && error.errno === Errno.ENOSPC) primary.fullDisks.refused(follower);
         if (!(error instanceof LostError) && !(error instanceof FsError)) throw error;
         if (error instanceof PeerRefusedError) this.refused(follower);
         else if (error instanceof FsError) void primary.refusals.stepDown(`it could not be read: ${error.message}`);
-        // Not at once: what stood in the way (a full disk, say) will still be there.
-        const { link } = follower;
+        // Not at once: what stood in the way will still be there.
         void primary.sleep(INTERRUPTED_MS).then(() => link?.close('catching up was interrupted'));
       },
     );
@@ -217,6 +226,7 @@ export class Followers {
   /** The view lists it as in sync. */
   admitted(follower: Follower): void {
     follower.catchUp = undefined;
+    this.#primary.fullDisks.joined(follower.brick);
     this.#primary.stream.announce(follower);
     this.#primary.heals.equal(follower.brick);
     this.#primary.updateGate();
@@ -282,17 +292,18 @@ export class Followers {
     }
   }
 
-  /** The least spare bytes of this brick and the members; one that does not answer is left out. */
-  async leastSpare(): Promise<number> {
-    const spares = [spareBytes(this.#primary.host.copy.store.statfs())];
+  /** The spare bytes of this brick and the members; one that does not answer is left out. */
+  async spares(): Promise<Spare[]> {
+    const { host } = this.#primary;
+    const spares = [{ brick: host.brick, bytes: spareBytes(host.copy.store.statfs()) }];
     const ask = async (follower: Follower): Promise<void> => {
       try {
-        spares.push((await this.call(follower, 'space', {})).spare);
+        spares.push({ brick: follower.brick, bytes: (await this.call(follower, 'space', {})).spare });
       } catch (error) {
         if (!(error instanceof LostError) && !(error instanceof FsError)) throw error;
       }
     };
     await Promise.all(this.ready().map(ask));
-    return Math.min(...spares);
+    return spares;
   }
 }

@@ -129,7 +129,7 @@ export class Heals {
     const bytesLeft = this.#bytesLeft(lacking);
     return {
       brick,
-      state: connected ? (lacking.walking ? 'walking' : 'copying') : 'absent',
+      state: this.#stateOf(brick, connected, lacking.walking),
       keysLeft: lacking.size,
       bytesLeft,
       bytesDone: lacking.bytesCompared,
@@ -138,10 +138,16 @@ export class Heals {
     };
   }
 
+  #stateOf(brick: BrickId, connected: boolean, walking: boolean): HealStatus['state'] {
+    if (this.#primary.fullDisks.has(brick)) return 'full';
+    if (!connected) return 'absent';
+    return walking ? 'walking' : 'copying';
+  }
+
   /** The brick is away, and was equal before: it lacks what the journal names. */
   #fromJournal(brick: BrickId, connected: boolean): HealStatus {
     const { keys, regions, first } = this.#primary.host.copy.journal.summary(SAMPLE_MAX);
-    return { brick, state: connected ? 'copying' : 'absent', keysLeft: keys, bytesLeft: regions * REGION_BYTES, bytesDone: 0, secondsLeft: -1, paths: this.#primary.paths.of(first) };
+    return { brick, state: this.#stateOf(brick, connected, false), keysLeft: keys, bytesLeft: regions * REGION_BYTES, bytesDone: 0, secondsLeft: -1, paths: this.#primary.paths.of(first) };
   }
 
   /** Regions count whole; of files that were not searched yet, what their blocks hold. */

@@ -94,15 +94,23 @@ export class Mutations {
 
   /** False when the change waits for the bricks to tell their space, or was refused. */
   #spaceFor(mutation: Mutation): boolean {
-    const { spare, host } = this.#primary;
+    const { spare, host, fullDisks, majority } = this.#primary;
     const { op, args } = mutation;
     const bytes = bytesNeeded(op, args);
     mutation.spaceChecked = true;
     if (bytes === 0 || spare.take(bytes)) return true;
     if (overwrites(host.copy.store, op, args)) return true;
-    void spare.refresh().then(() => {
-      if (spare.suffices(bytes)) this.plan(mutation);
-      else if (this.#primary.serving) this.finish(mutation, Errno.ENOSPC, undefined);
+    void spare.refresh().then(async () => {
+      const verdict = spare.verdict(bytes, majority);
+      if (verdict === 'full') {
+        if (this.#primary.serving) this.finish(mutation, Errno.ENOSPC, undefined);
+        return;
+      }
+      if (verdict !== 'enough') {
+        mutation.spaceChecked = false;
+        await fullDisks.leave(verdict.leave);
+      }
+      this.plan(mutation);
     });
     return false;
   }

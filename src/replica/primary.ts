@@ -7,7 +7,7 @@
  *                                                              ▼    │
  *                                                             gated (mutations are held)
  *
- * This file holds the role together; its parts, one subject each: recovery, followers, mutations, stream, durability, refusals, slowness, orphans,
+ * This file holds the role together; its parts, one subject each: recovery, followers, mutations, stream, durability, refusals, full-disks, slowness, orphans,
  * lock-requests, clients, mender, heals, gate.
  */
 import type { Channel } from '../env/channel.js';
@@ -22,6 +22,7 @@ import { Clients } from './clients.js';
 import type { Copy } from './copy.js';
 import { Durability } from './durability.js';
 import { Followers, type Follower } from './followers.js';
+import { FullDisks } from './full-disks.js';
 import { Gate } from './gate.js';
 import { Heals } from './heals.js';
 import { InodeLocks } from './inode-locks.js';
@@ -39,6 +40,7 @@ import type { Session, Sessions } from './sessions.js';
 import { Slowness } from './slowness.js';
 import { SpareSpace } from './space.js';
 import { Stream } from './stream.js';
+import { majority } from './view.js';
 
 export type { Follower } from './followers.js';
 
@@ -96,7 +98,8 @@ export class Primary {
   readonly slowness = new Slowness(this);
   readonly mender = new Mender(this);
   readonly heals: Heals;
-  readonly spare = new SpareSpace(() => this.followers.leastSpare());
+  readonly spare = new SpareSpace(() => this.followers.spares());
+  readonly fullDisks = new FullDisks(this);
   readonly orphans: Orphans;
   readonly lockRequests: LockRequests;
   #view: View;
@@ -139,9 +142,14 @@ export class Primary {
     return this.gate.closedBy(MEMBER_MISSING);
   }
 
-  /** Space left for users: of the brick that has least. */
+  /** So many bricks have every change. */
+  get majority(): number {
+    return majority(this.host.bricks().length);
+  }
+
+  /** Space left for users. */
   get spareBytes(): number {
-    return this.spare.bytes;
+    return this.spare.bytes(this.majority);
   }
 
   start(): void {

@@ -73,9 +73,11 @@ function compute(primary: Primary, session: Session, message: ReadRequest): unkn
       return listing;
     }
     case 'statfs': {
-      // What the fullest brick has, less what it keeps for itself.
+      // What a majority of the bricks can give away: one that has less leaves the set when it is needed.
       const space = store.statfs();
-      return { ...space, blocksAvailable: Math.min(space.blocksAvailable, Math.floor(primary.spareBytes / space.blockSize)) };
+      const spare = Math.min(space.blocks, Math.floor(primary.spareBytes / space.blockSize));
+      const blocksAvailable = primary.spareBytes === Infinity ? space.blocksAvailable : spare;
+      return { ...space, blocksAvailable, blocksFree: Math.max(space.blocksFree, blocksAvailable) };
     }
     case 'getxattr': {
       const { gfid, name } = args as Args<'getxattr'>;

@@ -29,12 +29,10 @@ export class Refusals {
   }
 
   /** Hands the role to a ready member. Nothing happens when there is none, or when the set would lose its majority. */
-  async stepDown(reason: string): Promise<void> {
-    const { followers, log } = this.#primary;
-    const successor = followers.ready()[0];
+  async stepDown(reason: string, successor = this.#primary.followers.ready()[0]?.brick): Promise<void> {
     if (successor === undefined) return;
-    log.error('this copy is suspect: another brick takes over', { reason, successor: successor.brick });
-    await this.#succeed(successor.brick);
+    this.#primary.log.error('this copy is suspect: another brick takes over', { reason, successor });
+    await this.#succeed(successor);
   }
 
   /** This disk cannot read what it holds: a brick whose disk can takes over, if there is one. The keys are made equal again when this one returns. */

@@ -1,9 +1,10 @@
 /**
- * Refuses changes that need space before a disk of the set is full, so that every brick keeps room for its journal, for deletions and for being made equal
- * again. The caller gets ENOSPC while all copies are still alike; a disk that ran full in the middle of a change would cost its brick the place in the set.
+ * Looks at the space before a disk of the set is full, so that every brick keeps room for its journal, for deletions and for being made equal again. A brick that
+ * has none leaves the set while its copy is still like the others (full-disks.ts). Where no majority would have room, the caller gets ENOSPC, and nothing was changed.
  */
 import { Errno, FsError } from '../base/errno.js';
 import { FALLOC_PUNCH_HOLE, SEEK_HOLE, type Args, type OpName, type Result } from '../fops/ops.js';
+import type { BrickId } from '../fops/view.js';
 import type { Store } from './store.js';
 
 const RESERVE_BYTES_MIN = 4 << 20;
@@ -58,45 +59,80 @@ export function overwrites(store: Store, op: OpName, args: unknown): boolean {
   }
 }
 
-/** The least spare space of the set as far as it is known, and what was spent since. */
+/** How much more than a change needs the others must have, for a full brick to leave. Where all run full together, the volume is full. */
+const LEAVE_BYTES = 16 << 20;
+/** A brick that was full returns with so much, or with nearly as much as the others have: it does not leave again at once. */
+const RETURN_BYTES = 32 << 20;
+
+/** What one brick can give away. */
+export interface Spare {
+  brick: BrickId;
+  bytes: number;
+}
+
+/** Enough: it counts as spent. Leave: with these bricks out of the set, there is. Full: no majority could take it. */
+export type SpaceVerdict = 'enough' | 'full' | { leave: BrickId[] };
+
+/** The spare space of the bricks in sync as far as it is known, and what was spent since. */
 export class SpareSpace {
-  /** Undefined until the bricks were asked. */
-  #spare: number | undefined;
+  /** Empty until the bricks were asked. */
+  #spares: readonly Spare[] = [];
   #spent = 0;
   #asking: Promise<void> | undefined;
-  readonly #ask: () => Promise<number>;
+  readonly #ask: () => Promise<Spare[]>;
 
-  /** `ask` resolves with the least spare bytes of all bricks now. */
-  constructor(ask: () => Promise<number>) {
+  /** `ask` resolves with the spare bytes of all bricks in sync now. */
+  constructor(ask: () => Promise<Spare[]>) {
     this.#ask = ask;
   }
 
-  /** What can be given away, for statfs; infinite while it is not known. */
-  get bytes(): number {
-    return this.#spare === undefined ? Infinity : Math.max(0, this.#spare - this.#spent);
+  get #least(): number | undefined {
+    return this.#spares.length === 0 ? undefined : Math.min(...this.#spares.map(({ bytes }) => bytes));
   }
 
-  /** True when there is surely enough; it counts as spent. */
+  /** What can be given away, for statfs: by as many bricks as must take every change. Infinite while it is not known. */
+  bytes(majority: number): number {
+    const descending = this.#spares.map(({ bytes }) => bytes).toSorted((a, b) => b - a);
+    const bytes = descending[Math.min(majority, descending.length) - 1];
+    return bytes === undefined ? Infinity : Math.max(0, bytes - this.#spent);
+  }
+
+  /** What a brick must have that wants to be of the set: none where the others have so little that it need not have left. */
+  get toJoin(): number {
+    return Math.max(0, Math.min(RETURN_BYTES, (this.#least ?? Infinity) - this.#spent - LEAVE_BYTES));
+  }
+
+  /** True when there is surely enough everywhere; it counts as spent. */
   take(bytes: number): boolean {
-    if (this.#spare === undefined || this.#spare - (this.#spent + bytes) * OVERHEAD <= 0) return false;
+    const least = this.#least;
+    if (least === undefined || least - (this.#spent + bytes) * OVERHEAD <= 0) return false;
     this.#spent += bytes;
     return true;
   }
 
   /** Asks all bricks; several that wait share one question. */
   refresh(): Promise<void> {
-    this.#asking ??= this.#ask().then((spare) => {
+    this.#asking ??= this.#ask().then((spares) => {
       this.#asking = undefined;
-      this.#spare = spare;
+      this.#spares = spares;
       this.#spent = 0;
     });
     return this.#asking;
   }
 
-  /** After `refresh`: enough for this change? */
-  suffices(bytes: number): boolean {
-    if (this.#spare === undefined || this.#spare - this.#spent < bytes) return false;
-    this.#spent += bytes;
-    return true;
+  /** After `refresh`: may this change be made, where a majority is so many bricks? */
+  verdict(bytes: number, majority: number): SpaceVerdict {
+    const lacking = this.#spares.filter((spare) => spare.bytes - this.#spent < bytes);
+    if (lacking.length === 0) {
+      this.#spent += bytes;
+      return 'enough';
+    }
+    const roomy = this.#spares.filter((spare) => spare.bytes - this.#spent >= bytes + LEAVE_BYTES);
+    return roomy.length >= majority && roomy.length + lacking.length === this.#spares.length ? { leave: lacking.map(({ brick }) => brick) } : 'full';
+  }
+
+  /** Those that could take the place of a full primary, most space first. */
+  roomiest(bricks: readonly BrickId[]): BrickId | undefined {
+    return this.#spares.filter(({ brick }) => bricks.includes(brick)).toSorted((a, b) => b.bytes - a.bytes)[0]?.brick;
   }
 }

@@ -103,6 +103,7 @@ export class Stream {
     if (message.errno !== 0) {
       log.warn('a brick could not apply what the others did; it leaves', { brick: follower.brick, errno: message.errno, sequence: message.sequence });
       // A disk that refuses leaves the copy as it was. Any other answer means that it was another copy before.
+      if (message.errno === Errno.ENOSPC) this.#primary.fullDisks.refused(follower);
       if (isDiskError(message.errno)) follower.link?.close(`could not apply a change: errno ${message.errno}`);
       else followers.distrust(follower, `a change ended with errno ${message.errno}`);
       return;

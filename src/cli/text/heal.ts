@@ -23,7 +23,8 @@ export function progressBar(done: number, left: number): string {
 /** What gluon adds for a brick that is being healed: nothing for one that is in sync. */
 function progress(brick: HealBrick, bar: boolean): string[] {
   if (brick.role !== 'catching up' && brick.bytesLeft === 0) return [];
-  const waits = brick.role === 'catching up' ? '' : ', waits for the brick to come back';
+  const reason = brick.detail === '' ? '' : `, ${printable(brick.detail)}`;
+  const waits = brick.role === 'catching up' ? reason : ', waits for the brick to come back';
   const estimate = brick.secondsLeft === undefined ? '' : `, about ${duration(brick.secondsLeft)}`;
   const lines = [`Left to copy: ${size(brick.bytesLeft)}${waits === '' ? estimate : waits}`];
   if (bar && waits === '') lines.push(`Progress: ${progressBar(brick.bytesDone, brick.bytesLeft)}`);
