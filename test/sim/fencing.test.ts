@@ -71,6 +71,7 @@ void describe('fencing', () => {
     await scene.settle(scene.write(scene.other, 'after!'));
     absent.start();
     await scene.inSync(3);
+    await scene.until(() => absent.replica?.status().continuous === true);
     for (const brick of scene.cluster.bricks.filter((one) => one !== absent)) brick.crash(false);
     await scene.pass(2000);
     for (const brick of scene.cluster.bricks.filter((one) => one !== absent)) brick.start();
