@@ -126,7 +126,7 @@ export class SimBrick implements Host {
         this.#callMade();
         if (!alive()) return;
         const { fault } = this;
-        if (fault !== undefined && (fault.calls === 'any' || fault.calls.has(call)) && random.chance(fault.chance)) {
+        if (fault !== undefined && this.fails(call)) {
           this.cluster.count(fault.errno === Errno.EIO ? 'disk error' : 'disk full');
           const error = new FsError(fault.errno, call);
           this.#thrown.add(error);
@@ -144,6 +144,12 @@ export class SimBrick implements Host {
       sleep: (ms) => new Promise((resolve) => void clock.after(ms, resolve)),
       spare: () => this.spare,
     };
+  }
+
+  /** The disk fails a call of this kind now. */
+  fails(call: string): boolean {
+    const { fault } = this;
+    return fault !== undefined && (fault.calls === 'any' || fault.calls.has(call)) && this.cluster.world.random.chance(fault.chance);
   }
 
   /** This error came from its disk. */

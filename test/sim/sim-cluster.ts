@@ -138,7 +138,7 @@ export class SimClient implements Host {
     const { bootId } = brick;
     let closed = false;
     const read = (gfid: Gfid, offset: number, size: number): Uint8Array | undefined => {
-      if (closed || brick.bootId !== bootId) return undefined;
+      if (closed || brick.bootId !== bootId || brick.fails('read')) return undefined;
       const data = brick.store.peek(gfid, offset, size);
       return data?.byteLength === size ? data : undefined;
     };
