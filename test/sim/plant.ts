@@ -22,7 +22,7 @@ function copyWith(bug: PlantedBug): string {
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
   for (const part of PARTS) {
     mkdirSync(dirname(join(folder, 'dist', part)), { recursive: true });
-    cpSync(join(root, 'dist', part), join(folder, 'dist', part), { recursive: true, filter: (path) => !path.endsWith('.map') && (!path.endsWith('.test.js') || path.endsWith('directed.test.js')) });
+    cpSync(join(root, 'dist', part), join(folder, 'dist', part), { recursive: true, filter: (path) => !path.endsWith('.map') && (!path.endsWith('.test.js') || (bug.directed !== undefined && path.endsWith(`/${bug.directed}`))) });
   }
   for (const [file, anchor, replacement] of bug.patches) {
     const path = join(folder, 'dist', 'src', file);
@@ -39,7 +39,7 @@ export function plantedBug(name: string): PlantedBug {
 
 /** What catches the bug: words for `runPlanted`. */
 export function plantedWords(bug: PlantedBug): string[] {
-  if (bug.directed === true) return ['directed.test.js'];
+  if (bug.directed !== undefined) return [bug.directed];
   const words = ['--start', String(bug.from), '--seeds', String(SEEDS_MAX), '--threads', '1', '--failures', '1'];
   return bug.faults === undefined ? words : [...words, '--faults', bug.faults];
 }

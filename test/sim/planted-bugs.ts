@@ -12,8 +12,8 @@ export interface PlantedBug {
   patches: [file: string, anchor: string, replacement: string][];
   /** Kinds of faults that lead to it, separated by commas: it is met sooner. All by chance where absent. */
   faults?: string;
-  /** Chance meets it too seldom: the scenarios of directed.test.ts catch it. */
-  directed?: true;
+  /** Chance meets it too seldom: the scenarios of this test, a compiled file of this folder, catch it. */
+  directed?: string;
   /** Where the search begins: a seed that catches it with the generator of now. */
   from: number;
 }
@@ -38,7 +38,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   },
   {
     name: 'serves after the lease ran out',
-    directed: true,
+    directed: 'directed.test.js',
     patches: [['replica/replica.js', 'leaseLive: () => env.clock.now() < this.#leaseUntil', 'leaseLive: () => true']],
     from: 1,
   },
@@ -126,6 +126,27 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'a disk error of the primary is the answer',
     faults: 'disk error',
     patches: [['replica/refusals.js', 'return DISK_ERRORS.has(errno) && ', 'return false && ']],
+    from: 1,
+  },
+  {
+    name: 'a new primary does not wait for the leases of the old one',
+    directed: 'takeover.test.js',
+    patches: [['replica/primary.js', 'if (this.#view.epoch > 1) {', 'if (false) {']],
+    from: 1,
+  },
+  {
+    name: 'a member is sealed for a view that is over',
+    directed: 'takeover.test.js',
+    patches: [
+      ['replica/replica.js', ' || view.epoch < journal.meta.sealedEpoch', ''],
+      ['replica/member.js', ' || view.epoch < this.#copy.journal.meta.sealedEpoch', ''],
+    ],
+    from: 1,
+  },
+  {
+    name: 'a half-settled copy is taken for intact',
+    directed: 'takeover.test.js',
+    patches: [['replica/replica.js', 'if (unsettled)', 'if (false)']],
     from: 1,
   },
   {

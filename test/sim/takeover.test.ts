@@ -1,0 +1,157 @@
+/** A new primary takes over: what must not be believed of the one before, of copies that it was changing, and what a brick promised. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Errno, FsError } from '../../src/base/errno.js';
+import { ROOT_GFID } from '../../src/base/ids.js';
+import { STORE } from './sim-authority.js';
+import type { SimBrick } from './sim-brick.js';
+import { SimClient, SimCluster } from './sim-cluster.js';
+import { World } from './world.js';
+
+const MESSAGES_MAX = 40;
+
+class Takeover {
+  readonly world: World;
+  readonly cluster: SimCluster;
+  readonly client: SimClient;
+
+  private constructor(seed: number) {
+    this.world = new World(seed);
+    this.cluster = new SimCluster(this.world, 3);
+    this.client = new SimClient(this.cluster, 'client');
+  }
+
+  static async begin(seed: number): Promise<Takeover> {
+    const takeover = new Takeover(seed);
+    takeover.cluster.start();
+    await takeover.settle(mkdir(takeover.client, 'first'));
+    return takeover;
+  }
+
+  /** The primary, and the others in the order in which they would take over. */
+  bricks(): [primary: SimBrick, next: SimBrick, last: SimBrick] {
+    const primary = this.cluster.brick(this.cluster.view.primary);
+    const others = this.cluster.bricks.filter((brick) => brick !== primary).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    return [primary, others[0] as SimBrick, others[1] as SimBrick];
+  }
+
+  async settle<T>(work: Promise<T>): Promise<T> {
+    let over = false;
+    void work.then(
+      () => (over = true),
+      () => (over = true),
+    );
+    await this.until(() => over);
+    return await work;
+  }
+
+  async pass(ms: number): Promise<void> {
+    await this.world.run(() => false, this.world.now + ms);
+  }
+
+  async until(what: () => boolean): Promise<void> {
+    assert.ok(await this.world.run(what, this.world.now + 90_000), `${JSON.stringify(this.cluster.view)} at ${this.world.now}`);
+  }
+
+  cut(...lines: string[]): void {
+    for (const line of lines) this.cluster.network.cuts.add(line);
+  }
+
+  /** Nothing passes between the two, in either direction. */
+  part(a: readonly string[], b: readonly string[]): void {
+    for (const one of a) for (const other of b) this.cut(`${one}>${other}`, `${other}>${one}`);
+  }
+}
+
+function mkdir(client: SimClient, name: string): Promise<unknown> {
+  return client.call('mkdir', { parent: ROOT_GFID, name, mode: 0o755, uid: 0, gid: 0 });
+}
+
+/** 0, or the errno. */
+async function lookup(client: SimClient, name: string): Promise<number> {
+  try {
+    await client.call('lookup', { parent: ROOT_GFID, name });
+    return 0;
+  } catch (error) {
+    if (!(error instanceof FsError)) throw error;
+    return error.errno;
+  }
+}
+
+void describe('a new primary', () => {
+  void it('changes nothing while a client may believe what the one before told it', async () => {
+    const scene = await Takeover.begin(1);
+    const [primary, next] = scene.bricks();
+    const deaf = new SimClient(scene.cluster, 'deaf');
+    assert.equal(await scene.settle(lookup(deaf, 'made')), Errno.ENOENT);
+    await scene.pass(2000);
+    assert.equal(await scene.settle(lookup(deaf, 'made')), Errno.ENOENT);
+    scene.cut('deaf>*', '*>deaf');
+    primary.crash(false);
+    await scene.settle(mkdir(scene.client, 'made'));
+    assert.equal(scene.cluster.view.primary, next.id);
+    let told: number | undefined;
+    void lookup(deaf, 'made').then((errno) => (told = errno));
+    await scene.pass(400);
+    assert.equal(told, undefined, 'it is cut off, and its lease is over');
+    scene.cluster.network.cuts.clear();
+    await scene.until(() => told !== undefined);
+    assert.equal(told, 0);
+  });
+
+  void it('does not believe a copy that the one before was changing when it died', async () => {
+    for (let messages = 1; messages <= MESSAGES_MAX; messages++) {
+      const scene = await Takeover.begin(2);
+      const [primary, next, last] = scene.bricks();
+      const { cluster } = scene;
+      // The change is at two bricks, and not at the one that takes over.
+      scene.cut(`${primary.name}>${next.name}`, `${primary.name}>${STORE}`, `${STORE}>${primary.name}`);
+      const made = mkdir(scene.client, 'made');
+      await scene.pass(50);
+      next.doom({ power: false, calls: 0, messages });
+      primary.crash(false);
+      await scene.until(() => !next.alive || next.replica?.serving === true);
+      if (next.alive) next.crash(false);
+      await scene.pass(3000);
+      next.start();
+      cluster.network.cuts.clear();
+      await scene.settle(made);
+      assert.equal(await scene.settle(lookup(scene.client, 'made')), 0, `it died at message ${messages}`);
+      primary.start();
+      await scene.until(() => cluster.view.inSync.length === 3);
+      assert.equal(last.store.dump(), next.store.dump());
+    }
+  });
+
+  void it('is not obeyed by a brick that has promised to obey a later one, and was restarted since', async () => {
+    const scene = await Takeover.begin(3);
+    const [old, member, third] = scene.bricks();
+    const { cluster, client } = scene;
+    third.crash(false);
+    await scene.until(() => cluster.view.inSync.length === 2);
+    await scene.settle(mkdir(client, 'before'));
+    // The old primary and a client hear of nobody else: the two others become the set.
+    const far = [old.name, client.name];
+    scene.part(far, [STORE, member.name, third.name]);
+    third.start();
+    await scene.until(() => cluster.view.inSync.includes(third.id) && !cluster.view.inSync.includes(old.id));
+    const other = new SimClient(cluster, 'other');
+    await scene.settle(mkdir(other, 'since'));
+    scene.part(far, ['other']);
+    // The other one of them has the role now.
+    member.crash(false);
+    await scene.until(() => cluster.view.primary === third.id);
+    // The member returns, and hears of the old primary only.
+    cluster.network.cuts.delete(`${old.name}>${member.name}`);
+    cluster.network.cuts.delete(`${member.name}>${old.name}`);
+    scene.part([member.name], [STORE, third.name, 'other']);
+    member.start();
+    let acknowledged = false;
+    const late = mkdir(client, 'late').then(() => (acknowledged = true));
+    await scene.pass(20_000);
+    assert.equal(acknowledged, false, 'it was acknowledged by those that are not the set any more');
+    cluster.network.cuts.clear();
+    await scene.settle(late);
+    for (const name of ['before', 'since', 'late']) assert.equal(await scene.settle(lookup(other, name)), 0, name);
+  });
+});
