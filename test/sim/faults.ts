@@ -93,6 +93,7 @@ export class Faults {
   /** No more faults; what was broken is mended. */
   end(): void {
     const { cluster, mortals } = this.#host;
+    if (this.#over) return;
     this.#over = true;
     cluster.network.cuts.clear();
     cluster.network.slow.clear();

@@ -34,6 +34,8 @@ const OPERATIONS_AT_END = 8;
 const FULL_MS_MAX = 1500;
 const READER_CHANCE = 0.2;
 const LATE_MS_MAX = 9000;
+/** Faults go on for so long after a loss of all power, while what is left is read. */
+const DARK_MS_MAX = 60_000;
 const SESSION_REVOKED = 'a silent session was revoked';
 
 class Run implements ActorHost {
@@ -230,6 +232,10 @@ class Run implements ActorHost {
     const before = this.histories;
     this.#past.push(before);
     const client = new SimClient(cluster, `c${++this.#clients}`);
+    // Partitions that follow each other all the time could leave nobody a majority for ever.
+    this.world.at(DARK_MS_MAX, () => {
+      if (this.#dark) this.#faults.end();
+    });
     const after = await this.#settles<Content>(LIMIT_MS, 'the content is read after the loss of power', this.#readBack(client));
     if (after === undefined) return;
     client.close();
