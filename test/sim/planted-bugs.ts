@@ -118,9 +118,9 @@ export const PLANTED_BUGS: PlantedBug[] = [
   },
   {
     name: 'locks that were lost with all bricks are given before their holders claimed them',
-    faults: 'several killed,cut,slow network',
+    directed: 'takeover.test.js',
     patches: [['replica/clients.js', 'if (this.#primary.host.copy.locksKnown)\n            return false;', 'return false;']],
-    from: 35,
+    from: 1,
   },
   {
     name: 'a disk error of the primary is the answer',

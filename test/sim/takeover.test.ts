@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Errno, FsError } from '../../src/base/errno.js';
 import { ROOT_GFID } from '../../src/base/ids.js';
+import { LOCK_NONE, LOCK_WRITE } from '../../src/replica/file-locks.js';
 import { STORE } from './sim-authority.js';
 import type { SimBrick } from './sim-brick.js';
 import { SimClient, SimCluster } from './sim-cluster.js';
@@ -121,6 +122,30 @@ void describe('a new primary', () => {
       await scene.until(() => cluster.view.inSync.length === 3);
       assert.equal(last.store.dump(), next.store.dump());
     }
+  });
+
+  void it('gives no lock after a loss of all power before its holder has claimed it', async () => {
+    const scene = await Takeover.begin(4);
+    const { cluster, client } = scene;
+    const { attr } = await scene.settle(client.call('create', { parent: ROOT_GFID, name: 'file', mode: 0o644, exclusive: true, truncate: false, uid: 0, gid: 0 }));
+    await scene.settle(client.call('fsync', { gfid: attr.gfid, dataOnly: false }));
+    const other = new SimClient(cluster, 'other');
+    const lock = (who: SimClient, type: number): Promise<unknown> => who.call('setLock', { gfid: attr.gfid, owner: 'o', kind: 0, type, start: 0, end: 9, pid: 1, wait: true });
+    await scene.settle(lock(client, LOCK_WRITE));
+    assert.equal(await scene.settle(lookup(other, 'file')), 0);
+    scene.cut('client>*', '*>client');
+    for (const brick of cluster.bricks) brick.crash(true);
+    for (const brick of cluster.bricks) brick.start();
+    let given = false;
+    const late = lock(other, LOCK_WRITE).then(() => (given = true));
+    await scene.pass(4000);
+    assert.equal(scene.bricks()[0].replica?.serving, true);
+    assert.equal(given, false, 'its holder was not heard yet');
+    cluster.network.cuts.clear();
+    await scene.pass(3000);
+    assert.equal(given, false, 'its holder has it');
+    await scene.settle(lock(client, LOCK_NONE));
+    await scene.settle(late);
   });
 
   void it('is not obeyed by a brick that has promised to obey a later one, and was restarted since', async () => {
