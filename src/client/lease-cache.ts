@@ -41,6 +41,8 @@ export class LeaseCache {
   readonly #inodes = new Map<Gfid, Known>();
   readonly #now: () => number;
   #leaseUntil = 0;
+  /** The latest `toldUntil` of all. */
+  #toldUntil = 0;
   /** The latest `toldUntil` of what is not remembered any more. */
   #lostUntil = 0;
   /** Inodes that were recalled lately, and until when they count as shared. */
@@ -100,7 +102,7 @@ export class LeaseCache {
     const inode = this.#inodes.get(child);
     if (directory?.names?.get(name) !== child || inode?.attr === undefined) return 0;
     if (this.#leaseUntil < now + NAME_MS + NAME_SLACK_MS || this.#isShared(parent, now) || this.#isShared(child, now)) return 0;
-    directory.toldUntil = inode.toldUntil = now + NAME_MS + NAME_SLACK_MS;
+    directory.toldUntil = inode.toldUntil = this.#toldUntil = now + NAME_MS + NAME_SLACK_MS;
     return NAME_MS;
   }
 
@@ -270,7 +272,7 @@ export class LeaseCache {
   }
 
   #forgetAll(): void {
-    if (this.#inodes.size > 0) this.#lostUntil = this.#now() + NAME_MS + NAME_SLACK_MS;
+    this.#lostUntil = this.#toldUntil;
     this.#inodes.clear();
   }
 

@@ -46,6 +46,10 @@ function validity(ms: number): Validity {
   return ms <= 0 ? NOT_VALID : { sec: Math.floor(ms / 1000), nsec: Math.floor((ms % 1000) * 1e6) };
 }
 
+export function milliseconds({ sec, nsec }: Validity): number {
+  return sec * 1000 + nsec / 1e6;
+}
+
 /** The kernel keeps what is leased, attributes less a margin for the way there: its time runs from the moment it takes the answer. */
 export function leaseCaching(leased: () => Leased | undefined, marginMs: number): CachePolicy {
   return {

@@ -32,27 +32,33 @@ export class Invalidator {
     this.#log = log;
   }
 
-  /** Resolves when the kernel has forgotten the attributes of all these inodes; their pages follow (see page-versions.ts). What the kernel does not know needs no telling. */
+  /** Resolves when the kernel has forgotten the attributes of all these inodes, and asks before it uses their pages. What the kernel does not know needs no telling. */
   async invalidate(gfids: readonly Gfid[]): Promise<void> {
     const sent: Promise<void>[] = [];
     for (const gfid of gfids) {
+      const afterMs = this.#pages.recalled(gfid);
       const nodeid = this.#nodes.nodeid(gfid);
-      if (nodeid !== undefined) sent.push(this.#forgetAttributes(gfid, nodeid));
+      if (nodeid !== undefined && afterMs !== undefined) sent.push(this.#forgetAttributes(gfid, nodeid, afterMs));
     }
     await Promise.all(sent);
   }
 
-  async #forgetAttributes(gfid: Gfid, nodeid: number): Promise<void> {
+  async #forgetAttributes(gfid: Gfid, nodeid: number, afterMs: number): Promise<void> {
+    if (afterMs > 0) await this.#sleep(afterMs);
     for (let retry = 0; ; retry++) {
       const errno = await this.#device.notify(encodeInvalInode(nodeid));
       const learning = errno === Errno.ENOENT && this.#nodes.nodeid(gfid) === nodeid && retry < UNKNOWN_RETRIES_MAX;
       if (!learning) {
         this.#check(errno);
-        if (this.#pages.kept(gfid)) this.#pages.drop(gfid, this.#device.notify(encodeDropPages(nodeid)).then((dropped) => this.#check(dropped)));
+        this.#pages.forgotten(gfid);
         return;
       }
-      await new Promise<void>((resolve) => void this.#clock.after(UNKNOWN_RETRY_MS, resolve));
+      await this.#sleep(UNKNOWN_RETRY_MS);
     }
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise<void>((resolve) => void this.#clock.after(ms, resolve));
   }
 
   #check(errno: number): void {

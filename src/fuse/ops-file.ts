@@ -72,7 +72,7 @@ export const open = operation('OPEN', { body: OpenIn, changes: true }, (session,
   };
   session.settle(request, session.fops.open(args, request.mutation(0)), ({ attr }) => {
     const how = replyFlags(session, flags);
-    const keep = how === 0 && session.pages.opened(attr) ? FOPEN_KEEP_CACHE : 0;
+    const keep = how === 0 && session.keepsPages(attr) ? FOPEN_KEEP_CACHE : 0;
     session.opened(request, gfid, how | keep, closer(session, gfid));
   });
 });
@@ -89,7 +89,9 @@ export const create = operation('CREATE', { body: CreateIn, names: 1, changes: t
     gid: request.gid,
   };
   session.settle(request, session.fops.create(args, request.mutation(0)), (r) => {
-    session.created(request, args, r.attr, replyFlags(session, flags), closer(session, r.attr.gfid));
+    const how = replyFlags(session, flags);
+    if (how === 0) session.keepsPages(r.attr);
+    session.created(request, args, r.attr, how, closer(session, r.attr.gfid));
   });
 });
 
@@ -125,16 +127,20 @@ function writeData(session: Session, request: Request, message: Message, data: U
     data,
   };
   const size = data.byteLength;
+  const asking = session.pages.begin(args.gfid, request.pid);
+  if (asking !== undefined) session.pages.written(asking);
   session.fops.write(args, request.mutation(0)).then(
     () => {
       done();
       session.outView.setUint32(OutHeader.bytes + WriteOut.at.size, size, true);
       session.outView.setUint32(OutHeader.bytes + WriteOut.at.padding, 0, true);
       session.send(request, WriteOut.bytes);
+      if (asking !== undefined) session.pages.end(asking);
     },
     (error: unknown) => {
       done();
       session.fail(request, error);
+      if (asking !== undefined) session.pages.end(asking);
     },
   );
 }

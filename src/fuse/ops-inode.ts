@@ -15,6 +15,8 @@ import type { Args } from '../fops/ops.js';
 import type { Time } from '../base/time.js';
 import { readU64, uniqueNumber, write64, type Message } from './message.js';
 import { operation } from './operation.js';
+import type { Asking } from './page-versions.js';
+import type { Session } from './session.js';
 
 const PERMISSION_BITS = 0o7777;
 
@@ -46,8 +48,18 @@ export const batchForget = operation(
   },
 );
 
+/** After the answer was sent, which was asked for before. */
+function endWith(session: Session, asking: Asking, work: Promise<unknown>): void {
+  const end = (): void => session.pages.end(asking);
+  work.then(end, end);
+}
+
 export const getattr = operation('GETATTR', { body: GetattrIn }, (session, request) => {
-  session.settle(request, session.fops.getattr({ gfid: session.gfid }), (r) => session.attr(request, r.attr));
+  const { gfid, pages } = session;
+  const asking = pages.begin(gfid, request.pid);
+  const asked = session.fops.getattr({ gfid });
+  session.settle(request, asked, (r) => session.attr(request, r.attr, asking));
+  if (asking !== undefined) endWith(session, asking, asked);
 });
 
 function timeAt(message: Message, sec: number, nsec: number): Time {
@@ -71,7 +83,10 @@ export const setattr = operation('SETATTR', { body: SetattrIn, changes: true }, 
   if ((valid & FATTR_SIZE) !== 0) args.size = message.u64(at.size);
   if ((valid & FATTR_ATIME) !== 0 && !args.atimeNow) args.atime = timeAt(message, at.atime, at.atimensec);
   if ((valid & FATTR_MTIME) !== 0 && !args.mtimeNow) args.mtime = timeAt(message, at.mtime, at.mtimensec);
-  session.settle(request, session.fops.setattr(args, request.mutation(0)), (r) => session.attr(request, r.attr));
+  const asking = session.pages.begin(args.gfid, request.pid);
+  const changed = session.fops.setattr(args, request.mutation(0));
+  session.settle(request, changed, (r) => session.attrSet(request, r.attr));
+  if (asking !== undefined) endWith(session, asking, changed);
 });
 
 export const readlink = operation('READLINK', {}, (session, request) => {

@@ -1,51 +1,85 @@
 /**
- * Which state of a file the pages are of that the kernel keeps, for files that were opened through the page cache.
+ * What the kernel believes of files that were opened through the page cache: which state its pages are of, and whether it would ask before it uses them.
  *
- * The kernel drops pages by itself when a reply brings another size or mtime. A change that left both as they were (a program that writes, then sets
- * the old mtime again, on another node) shows in ctime only, at which the kernel does not look.
+ * The kernel drops pages by itself when a reply brings another size or mtime. There are four ways in which it goes on with pages, or a size, of before:
  *
- * And it ignores the attributes of a reply when the inode was written or invalidated while it waited for them, and reads on from the pages that it has: what
- * another node had written a millisecond before was not seen (`npm run test:faults -- --only nothing`). So a recall also drops the pages. It is
- * answered before they are gone, because the kernel waits for a page that is being read, and that read may wait at the primary for the very
- * change that the recall is for; but until they are gone, nobody is told the attributes without which the kernel does not use its pages.
+ *   a change left size and mtime as they were (a program that writes, then sets the old mtime again)   ─▶ `deceives`: ctime tells; the pages are dropped first
+ *   SETATTR: its reply is taken as it is, without a look at the pages                                  ─▶ `disbelieved`: the reply carries an mtime that is not true,
+ *                                                                                                         so the next GETATTR brings another one
+ *   GETATTR, while other requests of the file are under way: its attributes are ignored                ─▶ `mayBeIgnored`: the pages are dropped first
+ *   GETATTR, while its attributes are taken back (INVAL_INODE): they are ignored too, and the size     ─▶ `recalled`: attributes that are not valid are not taken back,
+ *   stays what it was before                                                                              a size that was just told is taken back a moment later
+ *
+ * Dropping pages is a notification too, so the size that comes with the third is ignored: several processes of one machine that use a file whose
+ * size another machine changes at that instant may see the size of before.
  */
 import { compareTime, type Time } from '../base/time.js';
 import type { Gfid } from '../base/ids.js';
 import type { Attr } from '../fops/fields.js';
 
+/** A thread that was answered takes the answer within so long, or it was not run. */
+const TAKEN_MS = 5;
+/** The same for a size, where nothing else would put it right. */
+const SIZE_TAKEN_MS = 40;
+
+/** Attributes that the kernel was told before the file was opened are not valid for longer. */
+const VALID_MS_MAX = 1000;
+
 interface Version {
   ctime: Time;
   mtime: Time;
   size: number;
+  /** The kernel has this size, and did not change it by itself since. */
+  sizeCertain: boolean;
+  sizeToldAt: number;
+  /** The kernel asks before it uses its pages from then on. */
+  validUntil: number;
+  /** Another node may have changed the file since these pages were read, without a recall to tell of it. */
+  unguarded: boolean;
+  /** Requests under way at whose end the kernel ignores the attributes that it asked for before. */
+  underWay: number;
+  /** How many have ended, when the last one did, and which thread's it was. */
+  ended: number;
+  endedAt: number;
+  endedBy: number;
+}
+
+/** A request under way, as it was when it began. */
+export interface Asking {
+  readonly version: Version;
+  readonly thread: number;
+  readonly ended: number;
+  readonly crowded: boolean;
 }
 
 export class PageVersions {
   readonly #versions = new Map<Gfid, Version>();
-  readonly #dropped = new Map<Gfid, Promise<void>>();
+  readonly #now: () => number;
+
+  /** `now`: the monotonic clock in milliseconds. */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
 
   /** True when the kernel may keep pages of this file. */
   kept(gfid: Gfid): boolean {
     return this.#versions.has(gfid);
   }
 
-  /** The kernel was told to drop all pages of the file, and has when the promise is resolved. */
-  drop(gfid: Gfid, work: Promise<void>): void {
-    const dropped = work.finally(() => {
-      if (this.#dropped.get(gfid) === dropped) this.#dropped.delete(gfid);
-    });
-    this.#dropped.set(gfid, dropped);
-  }
-
-  /** Resolves when the pages that must go are gone; undefined when none must. */
-  dropped(gfid: Gfid): Promise<void> | undefined {
-    return this.#dropped.get(gfid);
-  }
-
-  /** The file is opened: true when pages kept from before are still right. Otherwise the kernel drops them at the open. */
-  opened({ gfid, ctime, mtime, size }: Attr): boolean {
+  /** The file is opened: true when pages kept from before are still right. Otherwise the kernel drops them at the open; `leased`: a recall will tell of changes from now on. */
+  opened({ gfid, ctime, mtime, size }: Attr, leased: boolean): boolean {
     const version = this.#versions.get(gfid);
-    if (version !== undefined && compareTime(version.ctime, ctime) === 0) return true;
-    this.#versions.set(gfid, { ctime, mtime, size });
+    if (version === undefined) {
+      const none = { sizeCertain: false, sizeToldAt: 0, validUntil: this.#now() + VALID_MS_MAX, underWay: 0, ended: 0, endedAt: 0, endedBy: 0 };
+      this.#versions.set(gfid, { ctime, mtime, size, unguarded: !leased, ...none });
+      return false;
+    }
+    if (compareTime(version.ctime, ctime) === 0) return true;
+    version.ctime = ctime;
+    version.mtime = mtime;
+    version.size = size;
+    version.sizeCertain = false;
+    version.unguarded = !leased;
     return false;
   }
 
@@ -56,13 +90,77 @@ export class PageVersions {
     return version.size === size && compareTime(version.mtime, mtime) === 0;
   }
 
-  /** The kernel has these attributes now, and no older pages. */
-  told({ gfid, ctime, mtime, size }: Attr): void {
+  /** The kernel is told these attributes now, for so many milliseconds, and has no older pages once it took them. */
+  told({ gfid, ctime, mtime, size }: Attr, validMs: number): void {
     const version = this.#versions.get(gfid);
     if (version === undefined) return;
+    const now = this.#now();
+    if (!version.sizeCertain || version.size !== size) version.sizeToldAt = now;
     version.ctime = ctime;
     version.mtime = mtime;
     version.size = size;
+    version.sizeCertain = true;
+    version.unguarded = validMs <= 0;
+    version.validUntil = Math.max(version.validUntil, now + validMs);
+  }
+
+  /** The kernel takes the size and the mtime of a reply to SETATTR, and goes on with its pages. What to tell it instead, where it may have some. */
+  disbelieved(attr: Attr): Attr | undefined {
+    const version = this.#versions.get(attr.gfid);
+    if (version === undefined) return undefined;
+    const mtime = { sec: attr.mtime.sec, nsec: attr.mtime.nsec ^ 1 };
+    version.mtime = mtime;
+    version.size = attr.size;
+    version.sizeCertain = true;
+    version.validUntil = Math.min(version.validUntil, this.#now() + TAKEN_MS);
+    return { ...attr, mtime };
+  }
+
+  /** The lease is recalled: how many milliseconds from now the kernel is told to forget the attributes; undefined when it need not be told. */
+  recalled(gfid: Gfid): number | undefined {
+    const version = this.#versions.get(gfid);
+    if (version === undefined) return 0;
+    version.unguarded = true;
+    const now = this.#now();
+    return version.validUntil <= now ? undefined : Math.max(0, version.sizeToldAt + SIZE_TAKEN_MS - now);
+  }
+
+  /** The kernel has forgotten the attributes. */
+  forgotten(gfid: Gfid): void {
+    const version = this.#versions.get(gfid);
+    if (version !== undefined) version.validUntil = 0;
+  }
+
+  /** True when the kernel may ignore attributes that come with a name, and go on with pages that nobody guards: it must ask for them by themselves. */
+  mustAsk(gfid: Gfid): boolean {
+    const version = this.#versions.get(gfid);
+    return version?.unguarded === true && (version.underWay > 0 || this.#now() - version.endedAt < TAKEN_MS);
+  }
+
+  /** A request begins after which the kernel ignores attributes that it asked for before; undefined where that does no harm. `end` must follow. */
+  begin(gfid: Gfid, thread: number): Asking | undefined {
+    const version = this.#versions.get(gfid);
+    if (version === undefined) return undefined;
+    const crowded = version.underWay > 0 || (version.endedBy !== thread && this.#now() - version.endedAt < TAKEN_MS);
+    version.underWay++;
+    return { version, thread, ended: version.ended, crowded };
+  }
+
+  end({ version, thread }: Asking): void {
+    version.underWay--;
+    version.ended++;
+    version.endedAt = this.#now();
+    version.endedBy = thread;
+  }
+
+  /** Data of the file was written through the page cache: the kernel has a size and pages of its own making. */
+  written({ version }: Asking): void {
+    version.sizeCertain = false;
+  }
+
+  /** True when the kernel may ignore the answer to this GETATTR, and go on with pages that nobody guards. */
+  mayBeIgnored({ version, ended, crowded }: Asking): boolean {
+    return version.unguarded && (crowded || version.ended !== ended || version.underWay > 1);
   }
 
   forget(gfid: Gfid): void {

@@ -14,7 +14,7 @@ import type { Attr } from '../fops/fields.js';
 import type { Fops } from '../fops/ops.js';
 import { AttrOut, CreateOut, EntryOut, InHeader, OpenOut, OutHeader } from './abi.js';
 import { ERRNO_MAX, Notify } from './abi-constants.js';
-import { NOT_VALID, type CachePolicy, type Validity } from './caching.js';
+import { milliseconds, NOT_VALID, type CachePolicy, type Validity } from './caching.js';
 import type { DeviceEnd, FuseDevice, RequestBuffer } from './device.js';
 import type { DirectoryTable } from './directories.js';
 import { BODY_BYTES_MAX, encodeAttrOut, encodeEntryOut } from './encode.js';
@@ -27,7 +27,7 @@ import { LateNumbers, Message, nameErrno, Request, write64 } from './message.js'
 import type { NodeTable } from './nodes.js';
 import { OPERATIONS } from './operations.js';
 import type { Operation } from './operation.js';
-import { PageVersions } from './page-versions.js';
+import { PageVersions, type Asking } from './page-versions.js';
 import { PayloadPool } from './payloads.js';
 
 export interface SessionEnv {
@@ -65,7 +65,7 @@ export class Session {
   readonly owners: LockOwners;
   readonly directories: DirectoryTable;
   readonly payloads = new PayloadPool();
-  readonly pages = new PageVersions();
+  readonly pages: PageVersions;
   readonly onInit: () => void;
   readonly directIo: boolean;
   /** The reply under construction; bodies start at `OutHeader.bytes`. */
@@ -87,6 +87,7 @@ export class Session {
     this.fops = env.fops;
     this.log = env.log;
     this.clock = env.clock;
+    this.pages = new PageVersions(() => env.clock.now());
     this.state = env.state;
     this.policy = env.policy;
     this.#giveBack = env.giveBack;
@@ -279,17 +280,30 @@ export class Session {
     this.#giveBack?.(data);
   }
 
-  attr(request: Request, attr: Attr): void {
-    // No page is held back by this answer, so the kernel can drop them all while it waits.
-    const dropped = this.pages.dropped(attr.gfid) ?? (this.pages.deceives(attr) ? this.#device.notify(encodeDropPages(request.nodeid)) : undefined);
-    // What was true before the wait may be told, but not kept.
-    if (dropped === undefined) this.#attr(request, attr, this.policy.attributes(attr));
-    else this.settle(request, dropped as Promise<unknown>, () => this.#attr(request, attr, NOT_VALID));
+  /** Answers a GETATTR; `asking` where the kernel may have pages of the file. */
+  attr(request: Request, attr: Attr, asking: Asking | undefined): void {
+    const drop = this.pages.deceives(attr) || (asking !== undefined && this.pages.mayBeIgnored(asking));
+    if (!drop) return this.#attr(request, attr, this.policy.attributes(attr));
+    // No page is held back by this answer, so the kernel can drop them all while it waits. What was true before the wait may be told, but not kept.
+    this.settle(request, this.#device.notify(encodeDropPages(request.nodeid)), () => this.#attr(request, attr, NOT_VALID));
   }
 
   #attr(request: Request, attr: Attr, valid: Validity): void {
-    this.pages.told(attr);
+    this.pages.told(attr, milliseconds(valid));
     encodeAttrOut(this.outView, OutHeader.bytes, attr, valid);
+    this.send(request, AttrOut.bytes);
+  }
+
+  /** The file is opened through the page cache: true when the kernel may keep the pages that it has. */
+  keepsPages(attr: Attr): boolean {
+    return this.pages.opened(attr, milliseconds(this.policy.attributes(attr)) > 0);
+  }
+
+  /** Answers a SETATTR. */
+  attrSet(request: Request, attr: Attr): void {
+    const instead = this.pages.disbelieved(attr);
+    if (instead === undefined) return this.#attr(request, attr, this.policy.attributes(attr));
+    encodeAttrOut(this.outView, OutHeader.bytes, instead, NOT_VALID);
     this.send(request, AttrOut.bytes);
   }
 
@@ -360,9 +374,10 @@ export class Session {
     const generation = this.nodes.generation(nodeid);
     const nameValid = this.policy.entry(parent, name, attr);
     // Before it believes pages that may be old, the kernel must ask for the attributes again.
-    const deceived = this.pages.dropped(attr.gfid) !== undefined || this.pages.deceives(attr);
-    if (!deceived) this.pages.told(attr);
-    encodeEntryOut(this.outView, at, nodeid, generation, attr, nameValid, deceived ? NOT_VALID : this.policy.attributes(attr));
+    const asks = this.pages.mustAsk(attr.gfid) || this.pages.deceives(attr);
+    const valid = asks ? NOT_VALID : this.policy.attributes(attr);
+    if (!asks) this.pages.told(attr, milliseconds(valid));
+    encodeEntryOut(this.outView, at, nodeid, generation, attr, nameValid, valid);
     return true;
   }
 

@@ -103,7 +103,7 @@ export function records(recorder: Recorder, work: Work & { kind: 'records' }): v
       fill(buffer.subarray(0, RECORD_BYTES), append);
       note({ append }, () => (c.write(fd, buffer, RECORD_BYTES), PLACE_UNKNOWN));
       size++;
-    } else if (dice <= 5) size = (note({ read: true }, () => read(fd)) as string[]).length;
+    } else if (dice <= 5) size = (note({ read: true, throughPages: work.access !== 'direct' }, () => read(fd)) as string[]).length;
     else size = note({ size: true }, () => calls.fstat(fd).size / RECORD_BYTES) as number;
   }
   file.close();

@@ -27,6 +27,9 @@ export function names(recorder: Recorder, work: Work & { kind: 'names' }): void 
   let tokens = 0;
   const note = (input: NamesInput, ask: () => NamesOutput): NamesOutput => recorder.note(input, () => told(ask));
   const place = (): string => `${work.directory}/n${dice.roll(work.names)}`;
+  // No two rename onto the same name: a kernel that looks up the source before another's rename and the target after it sees two names of one inode, asks
+  // nobody, and says that it is done.
+  const own = (recorder.client.charCodeAt(0) - 'A'.charCodeAt(0)) % work.names;
   const make = (path: string): void => {
     const token = (++tokens * 64) + (recorder.client.charCodeAt(0) % 64);
     if (work.directories) {
@@ -47,7 +50,7 @@ export function names(recorder: Recorder, work: Work & { kind: 'names' }): void 
     else if (what === 2 && work.directories) note({ rmdir: path }, () => (calls.rmdir(path), {}));
     else if (what === 2) note({ unlink: path }, () => (calls.unlink(path), {}));
     else if (what <= 4) {
-      const to = place();
+      const to = `${work.directory}/n${own}`;
       note({ rename: path, to }, () => (calls.rename(path, to), {}));
     } else if (what === 5) note({ list: work.directory }, () => ({ names: readdirSync(work.directory).sort() }));
     else note({ lookup: path }, () => identity(path));

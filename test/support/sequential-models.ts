@@ -34,7 +34,8 @@ export type FileInput =
   | { append: string }
   /** To so many blocks; what is new is unwritten. */
   | { truncate: number }
-  | { read: true }
+  /** `throughPages`: the reader's kernel asks for size and data one after the other; what is cut off in between reads as zeros, as on a local disk. */
+  | { read: true; throughPages?: boolean }
   | { size: true };
 /** Blocks read, the place of an append, or the number of blocks; 0 for the others. */
 export type FileOutput = readonly string[] | number;
@@ -51,8 +52,9 @@ export function fileModel(initial: readonly string[]): Model<readonly string[], 
       if ('append' in input) return output === undefined || output === PLACE_UNKNOWN || output === state.length ? [[...state, input.append]] : [];
       if ('truncate' in input) return [grown(state, input.truncate).slice(0, input.truncate)];
       if ('size' in input) return output === undefined || output === state.length ? [state] : [];
-      const same = output === undefined || (typeof output === 'object' && output.length === state.length && output.every((value, i) => value === state[i]));
-      return same ? [state] : [];
+      if (output === undefined) return [state];
+      const same = typeof output === 'object' && output.length >= state.length && output.every((value, i) => value === (state[i] ?? UNWRITTEN));
+      return same && (output.length === state.length || input.throughPages === true) ? [state] : [];
     },
   };
 }

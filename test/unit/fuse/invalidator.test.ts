@@ -2,9 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Errno } from '../../../src/base/errno.js';
 import { silentLog } from '../../../src/env/log.js';
-import type { Attr } from '../../../src/fops/fields.js';
 import { Notify } from '../../../src/fuse/abi-constants.js';
-import type { FuseDevice } from '../../../src/fuse/device.js';
 import { Invalidator } from '../../../src/fuse/invalidator.js';
 import { RealClock } from '../../../src/platform/clock.js';
 import { FakeKernel } from '../../support/fake-kernel.js';
@@ -47,27 +45,4 @@ test('an inode that the kernel was just told of is named again until the kernel 
   const second = invalidator.invalidate([A]);
   kernel.session.nodes.forget(nodeid, 1);
   await second;
-});
-
-test('a recall drops the pages of a file that was opened through the page cache, and is answered before they are gone', async () => {
-  const kernel = new FakeKernel(new MemoryVolume().fops());
-  const nodeid = kernel.session.nodes.look(A);
-  const { pages } = kernel.session;
-  pages.opened({ gfid: A, size: 1, ctime: { sec: 1, nsec: 0 }, mtime: { sec: 1, nsec: 0 } } as Attr);
-  const sent: Buffer[] = [];
-  let gone: (errno: number) => void = () => undefined;
-  const device = {
-    notify: (bytes: Buffer): Promise<number> => {
-      sent.push(bytes);
-      return sent.length === 1 ? Promise.resolve(0) : new Promise((resolve) => (gone = resolve));
-    },
-  } as unknown as FuseDevice;
-  const invalidator = new Invalidator(device, kernel.session.nodes, pages, new RealClock(), silentLog);
-  await invalidator.invalidate([A]);
-  assert.deepEqual(sent.map((bytes) => [bytes.readBigUInt64LE(16), bytes.readBigInt64LE(24)]), [[BigInt(nodeid), -1n], [BigInt(nodeid), 0n]]);
-  const waiting = pages.dropped(A);
-  assert.ok(waiting !== undefined, 'attributes wait for the pages');
-  gone(0);
-  await waiting;
-  assert.equal(pages.dropped(A), undefined);
 });

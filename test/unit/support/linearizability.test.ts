@@ -36,6 +36,12 @@ void describe('the linearizability checker accepts', () => {
     assert.equal(verdict<string, BlockInput, string>(block, [0, Infinity, w('a'), undefined], [1, 2, r, ''], [3, 4, r, '']), 'linearizable');
   });
 
+  void it('zeros in place of what was cut off, where a kernel read size and data one after the other', () => {
+    const read = (throughPages: boolean): string =>
+      verdict<readonly string[], FileInput, FileOutput>(fileModel(['a', 'b']), [0, 9, { truncate: 1 }, 0], [1, 2, { read: true, throughPages }, ['a', '']]);
+    assert.deepEqual([read(true), read(false)], ['linearizable', 'wrong']);
+  });
+
   void it('a write of a revoked client that took effect in time', () => {
     assert.equal(verdict<string, BlockInput, string>(block, [0, 5, w('a'), undefined], [4, 6, w('b'), ''], [7, 8, r, 'b']), 'linearizable');
     assert.equal(verdict<string, BlockInput, string>(block, [0, 5, w('a'), undefined], [4, 6, w('b'), ''], [7, 8, r, 'a']), 'linearizable');
