@@ -92,14 +92,16 @@ export class Durability {
     const { host, followers, serving, stalled, log, view } = this.#primary;
     const { journal } = host.copy;
     const ready = followers.ready();
-    if (!serving || !journal.dirty || stalled) return;
+    const whole = ready.length === host.bricks().length - 1;
+    // Also where nothing changed since the last one, which was not complete because a brick was away: it is back.
+    const due = journal.dirty || (whole && journal.meta.checkpoint > journal.meta.base);
+    if (!serving || !due || stalled) return;
     const number = journal.nextNumber(view.epoch);
     try {
       host.copy.rotate(number);
       await Promise.all([this.#syncAllHere(), ...ready.map((follower) => this.#checkpointAt(follower, number))]);
       journal.synced(number);
-      const whole = ready.length === host.bricks().length - 1 && ready.every((follower) => follower.state === 'ready');
-      if (!whole || this.#primary.stopped) return;
+      if (!whole || this.#primary.stopped || ready.some((follower) => follower.state !== 'ready')) return;
       journal.complete(number);
       await Promise.all(ready.map((follower) => followers.call(follower, 'checkpointDone', { number })));
     } catch (error) {

@@ -137,6 +137,8 @@ export class Recovery {
     const doubt = copy.doubtKeys();
     for (const member of members) for (const key of member.seal?.doubt ?? []) doubt.add(key);
     const own = host.standing();
+    // A member that is lost meanwhile and returns is another one: it was not made equal, or has lost what it was given.
+    const links = new Map(members.map((member) => [member, member.link]));
     try {
       if (own === Standing.LostData) await this.#journalAnew();
       copy.journal.note([...doubt]);
@@ -163,7 +165,7 @@ export class Recovery {
     }
     if (!primary.recovering) return false;
     for (const member of members) {
-      if (member.link === undefined || !primary.view.inSync.includes(member.brick)) return false;
+      if (member.link === undefined || member.link !== links.get(member) || !primary.view.inSync.includes(member.brick)) return false;
     }
     for (const member of members) {
       member.state = 'ready';

@@ -144,6 +144,12 @@ export const PLANTED_BUGS: PlantedBug[] = [
     from: 1,
   },
   {
+    name: 'a member that was lost while another was made equal counts as equal',
+    directed: 'takeover.test.js',
+    patches: [['replica/recovery.js', ' || member.link !== links.get(member)', '']],
+    from: 1,
+  },
+  {
     name: 'a half-settled copy is taken for intact',
     directed: 'takeover.test.js',
     patches: [['replica/replica.js', 'if (unsettled)', 'if (false)']],

@@ -16,14 +16,14 @@ class Takeover {
   readonly cluster: SimCluster;
   readonly client: SimClient;
 
-  private constructor(seed: number) {
+  private constructor(seed: number, bricks: number) {
     this.world = new World(seed);
-    this.cluster = new SimCluster(this.world, 3);
+    this.cluster = new SimCluster(this.world, bricks);
     this.client = new SimClient(this.cluster, 'client');
   }
 
-  static async begin(seed: number): Promise<Takeover> {
-    const takeover = new Takeover(seed);
+  static async begin(seed: number, bricks = 3): Promise<Takeover> {
+    const takeover = new Takeover(seed, bricks);
     takeover.cluster.start();
     await takeover.settle(mkdir(takeover.client, 'first'));
     return takeover;
@@ -122,6 +122,35 @@ void describe('a new primary', () => {
       await scene.until(() => cluster.view.inSync.length === 3);
       assert.equal(last.store.dump(), next.store.dump());
     }
+  });
+
+  void it('makes a member equal again that was lost while another one was made equal', async () => {
+    const scene = await Takeover.begin(5, 4);
+    const { cluster } = scene;
+    const [primary, next, again] = scene.bricks();
+    const slow = cluster.bricks.find((brick) => ![primary, next, again].includes(brick)) as SimBrick;
+    await scene.settle(mkdir(scene.client, 'not synced'));
+    scene.cut(`${slow.name}>${next.name}`);
+    primary.crash(false);
+    await scene.until(() => cluster.view.primary === next.id);
+    cluster.network.cuts.clear();
+    let calls = 0;
+    cluster.network.onDelivery = (from, to, message) => {
+      // Its seal arrives, and no answer after it.
+      if (from === slow.name && to === next.name && message.kind === 'answer' && ++calls === 1) scene.cut(`${slow.name}>${next.name}`);
+    };
+    await scene.until(() => calls === 1);
+    await scene.pass(500);
+    assert.equal(next.replica?.serving, false);
+    again.crash(true);
+    again.start();
+    await scene.pass(300);
+    cluster.network.onDelivery = undefined;
+    cluster.network.cuts.clear();
+    await scene.until(() => next.replica?.serving === true);
+    primary.start();
+    await scene.until(() => cluster.view.inSync.length === 4 && cluster.bricks.every((brick) => brick.replica?.status().continuous === true));
+    for (const brick of cluster.bricks) assert.equal(brick.store.dump(), next.store.dump(), brick.name);
   });
 
   void it('gives no lock after a loss of all power before its holder has claimed it', async () => {
