@@ -115,6 +115,10 @@ export class Machine {
     return this.qemu.node;
   }
 
+  get seed(): number {
+    return this.options.seed;
+  }
+
   async ready(): Promise<void> {
     await this.console.line(/GUEST-READY/, BOOT_MS, { gone: () => this.qemu.ended });
   }

@@ -1,6 +1,7 @@
 /** What a scenario is, and what is common to all: a guest at work is moved about, then it ends, and everything is looked at. */
 import type { Dice } from '../faults/fault.js';
 import { diskProblems, makeDisk, type DiskKind } from './guest-disk.js';
+import type { Console } from './console.js';
 import { Machine, type Migration } from './machine.js';
 import type { Stage } from './stage.js';
 
@@ -64,10 +65,10 @@ export async function guestRounds(scene: Circumstances, kind: DiskKind, round: R
 }
 
 /** The guests have ended. */
-export async function judge(stage: Stage, machines: readonly Machine[], outcome: Outcome): Promise<void> {
-  for (const machine of machines) {
-    outcome.guestErrors.push(...machine.console.errors);
-    outcome.verified += verifiedBy(machine);
+export async function judge(stage: Stage, guests: readonly { console: Console }[], outcome: Outcome): Promise<void> {
+  for (const { console } of guests) {
+    outcome.guestErrors.push(...console.errors);
+    outcome.verified += verifiedBy(console);
   }
   outcome.violations.push(...outcome.guestErrors.map((line) => `the guest says: ${line}`));
   if (outcome.verified === 0) outcome.violations.push('the guest verified nothing: the rounds prove nothing');
@@ -76,7 +77,7 @@ export async function judge(stage: Stage, machines: readonly Machine[], outcome:
   if (outcome.bricks !== '') outcome.violations.push(`the bricks differ: ${outcome.bricks}`);
 }
 
-function verifiedBy({ console }: Machine): number {
+function verifiedBy(console: Console): number {
   const last = /GUEST-END (\d+)/.exec(console.text)?.[1];
   return last === undefined ? (console.progress?.verified ?? 0) : Number(last);
 }

@@ -3,13 +3,14 @@
  *
  *   n1, n2, n3    gluond, etcd, brick, mount; `<root>/instances` is the mount, on each node its own
  */
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Bed } from '../faults/bed.js';
 import type { Node } from '../support/cluster.js';
 import type { RunOptions, RunResult } from '../support/exec.js';
 import { guestKernel, type GuestKernel } from '../support/guest-image.js';
 import { makeGuestImage } from './guest-disk.js';
+import { Libvirt } from './libvirt.js';
 
 export const VOLUME = 'vm-instances';
 export const BASE = '_base/5eb7c1a0f1d3c1d9e3a0b8f6c2d4e6f8a0b2c4d6';
@@ -17,6 +18,8 @@ export const BASE = '_base/5eb7c1a0f1d3c1d9e3a0b8f6c2d4e6f8a0b2c4d6';
 export class Stage {
   readonly instances: string;
   private ports = 49_400;
+  private daemons: [Libvirt, Libvirt] | undefined;
+  private readonly folders: string[] = [];
 
   private constructor(
     readonly bed: Bed,
@@ -47,8 +50,28 @@ export class Stage {
 
   /** Guests have ended. A mount that is bound elsewhere would not end. */
   async close(): Promise<void> {
+    for (const daemon of this.daemons ?? []) await daemon.stop();
     for (const node of this.nodes) await this.on(node, ['umount', '-l', this.instances], { accept: 'any', boundMs: 10_000 });
     await this.bed.close();
+    for (const folder of this.folders.reverse()) rmdirSync(folder);
+  }
+
+  /** On the first two nodes; they start when they are first wanted. */
+  async libvirts(): Promise<[Libvirt, Libvirt]> {
+    if (this.daemons === undefined) {
+      const first = await Libvirt.start(this, this.node(0));
+      this.daemons = [first, await Libvirt.start(this, this.node(1)).catch(async (error: unknown) => {
+        await first.stop();
+        throw error;
+      })];
+    }
+    return this.daemons;
+  }
+
+  /** Makes a folder of the machine that only a node's own mounts fill; it goes with the stage. */
+  madeFolder(path: string): void {
+    mkdirSync(path);
+    this.folders.push(path);
   }
 
   get nodes(): Node[] {

@@ -205,6 +205,11 @@ export class Cluster {
     });
   }
 
+  /** Cuts the host's link, or joins it again. What runs on it goes on. */
+  setLink(host: Node, up: boolean): Promise<void> {
+    return this.network.setLink(host.index, up);
+  }
+
   // --- commands
 
   /** Runs the CLI on a node. Rejects unless the status is accepted. */
