@@ -1,10 +1,13 @@
 /** Histories that programs on several mounts recorded, all with hot caches, must be linearizable. */
 import assert from 'node:assert/strict';
+import { amount } from '../support/size.js';
 import { checkLinearizable, partition, type Model, type Operation } from '../support/linearizability.js';
-import { blockModel, fileModel, namesModel, type BlockInput, type FileInput, type FileOutput, type NamesInput, type NamesOutput } from '../support/sequential-models.js';
-import type { Access, Outcome } from './jobs.js';
+import {
+  blockModel, fileModel, lockModel, namesModel, type BlockInput, type FileInput, type FileOutput, type LockInput, type LockOutput, type NamesInput, type NamesOutput,
+} from '../support/sequential-models.js';
+import type { Access, LockWay, Outcome } from './jobs.js';
 import { BLOCK_BYTES } from './work-data.js';
-import type { CoherenceClaims, CoherenceFixture } from './suite.js';
+import { quantile, type CoherenceClaims, type CoherenceFixture } from './suite.js';
 
 const STEPS_MAX = 4_000_000;
 const AROUND_NS = 15e6;
@@ -36,7 +39,8 @@ export function blockProblems(history: readonly Operation<BlockInput, string>[],
 
 function enough(t: CoherenceFixture, outcomes: readonly Outcome[]): void {
   const counts = outcomes.map((outcome) => outcome.operations.length);
-  t.tell(`${t.name}: ${counts.join(' + ')} operations`);
+  const took = outcomes.flatMap(({ operations }) => operations.map((operation) => (operation.return - operation.call) / 1e6));
+  t.tell(`${t.name}: ${counts.join(' + ')} operations, median ${quantile(took, 0.5).toFixed(1)} ms, p99 ${quantile(took, 0.99).toFixed(1)} ms, longest ${quantile(took, 1).toFixed(1)} ms`);
   for (const count of counts) assert.ok(count >= OPERATIONS_MIN / outcomes.length, `each program got on: ${counts.join(', ')} operations`);
 }
 
@@ -66,6 +70,25 @@ async function names(t: CoherenceFixture, directories: boolean): Promise<void> {
   assert.equal(problem('names', namesModel(new Map(), known), history), '');
 }
 
+async function locks(t: CoherenceFixture, way: LockWay): Promise<void> {
+  await t.file('f');
+  const outcomes = await t.run({ kind: 'locks', file: 'f', way }, { seconds: amount(0.7, 5) });
+  enough(t, outcomes);
+  assert.equal(problem('the lock', lockModel, merged<LockInput, LockOutput>(outcomes)), '');
+}
+
+/** Each attribute is a register of its own. */
+export async function attributeProblems(t: CoherenceFixture): Promise<string[]> {
+  await t.file('f');
+  await t.a.utimens('f', [5, 0], [5, 0]);
+  await t.a.lchown('f', 6, 7);
+  await t.a.setxattr('f', 'user.register', '8');
+  const outcomes = await t.run({ kind: 'attributes', file: 'f' });
+  enough(t, outcomes);
+  const initial: Record<string, string> = { mtime: '5', owner: '6', xattr: '8' };
+  return blockProblems(merged(outcomes), (block) => initial[block] ?? '');
+}
+
 export const HISTORIES: CoherenceClaims = {
   'blocks of a file through the page caches of three mounts are registers': (t) => blocks(t, ['buffered', 'buffered', 'buffered']),
   'blocks written and read with O_DIRECT by six processes are registers': (t) => blocks(t, ['direct', 'direct', 'direct', 'direct', 'direct', 'direct']),
@@ -75,14 +98,8 @@ export const HISTORIES: CoherenceClaims = {
   'records that are appended, read and truncated with O_DIRECT': (t) => records(t, 'direct'),
   'files that are created, renamed, removed, looked up and listed': (t) => names(t, false),
   'directories that are made, renamed, removed, looked up and listed': (t) => names(t, true),
-  'modification time, owner and xattrs are registers': async (t) => {
-    await t.file('f');
-    await t.a.utimens('f', [5, 0], [5, 0]);
-    await t.a.lchown('f', 6, 7);
-    await t.a.setxattr('f', 'user.register', '8');
-    const outcomes = await t.run({ kind: 'attributes', file: 'f' });
-    enough(t, outcomes);
-    const initial: Record<string, string> = { mtime: '5', owner: '6', xattr: '8' };
-    assert.deepEqual(blockProblems(merged(outcomes), (block) => initial[block] ?? ''), []);
-  },
+  'modification time, owner and xattrs are registers': async (t) => assert.deepEqual(await attributeProblems(t), []),
+  'an fcntl lock is held by one at a time': (t) => locks(t, 'fcntl'),
+  'an OFD lock is held by one at a time': (t) => locks(t, 'OFD'),
+  'a flock is held by one at a time': (t) => locks(t, 'flock'),
 };

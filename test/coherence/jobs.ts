@@ -18,8 +18,10 @@ export type Work =
   | { kind: 'counter'; file: string; way: LockWay; count: number; access: Access }
   /** Writes one block or reads it, or asks for the attributes, as fast as it can. */
   | { kind: 'storm'; file: string; what: 'write' | 'read' | 'stat' | 'write and stat'; access: Access; append: boolean }
-  /** Claims names that others claim at the same time: which of them this process got. */
-  | { kind: 'claims'; directory: string; count: number; how: 'create' | 'mkdir' | 'rename' | 'take' | 'rmdir' | 'link' };
+  /** Tries to lock one file, and unlocks it. */
+  | { kind: 'locks'; file: string; way: LockWay }
+  /** Claims names that others claim at the same time: which of them this process got. Client A of 'fill' removes directories in which the others create. */
+  | { kind: 'claims'; directory: string; count: number; how: 'create' | 'mkdir' | 'rename' | 'take' | 'rmdir' | 'link' | 'fill' };
 
 export interface Job {
   /** Unique among the programs that work together. */

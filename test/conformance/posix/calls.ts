@@ -234,6 +234,18 @@ export const calls = {
     }
     return data.length;
   },
+  /** Reads through a shared mapping that is made now. */
+  mapRead: (fd: number, offset: number, length: number) => {
+    const page = offset - (offset % PAGE);
+    const size = offset - page + length;
+    const map = mmap(null, size, 1, 1, fd, page) as unknown;
+    if (koffi.address(map as never) === 0xffff_ffff_ffff_ffffn) throw new CallError(koffi.errno());
+    try {
+      return Buffer.from(koffi.view(map as never, size) as ArrayBuffer).toString('latin1', offset - page);
+    } finally {
+      c.munmap(map, size);
+    }
+  },
   readdir: (path: string) => {
     const dir = opendirSync(path, { encoding: 'latin1' as BufferEncoding });
     const names: string[] = [];
