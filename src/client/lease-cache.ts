@@ -23,9 +23,19 @@ type Names = Map<Name, Gfid | null>;
  */
 const NAME_MS = 20;
 const NAME_SLACK_MS = 60;
-/** After a recall of an inode, names in it or of it are not told for a while: somebody else uses it too, and would wait for each. */
+/**
+ * After a recall of an inode, names in it or of it are not told for a while: somebody else uses it too, and would wait for each. Where somebody had to wait, none are told in the
+ * whole directory, and for twice as long each time that it happens again soon after.
+ */
 const SHARED_MS = 1000;
+const SHARED_MS_MAX = 32_000;
+const SHARED_SOON = 4;
 const SHARED_MAX = 10_000;
+
+interface Shared {
+  ms: number;
+  until: number;
+}
 
 interface Known {
   attr: Attr | undefined;
@@ -33,6 +43,8 @@ interface Known {
   target: string | undefined;
   /** The kernel may use names in it, or of it, until then. */
   toldUntil: number;
+  /** The directory in which its name was told last. */
+  toldIn: Gfid;
   /** null for one that does not exist. */
   xattrs: Map<string, Uint8Array | null> | undefined;
 }
@@ -45,8 +57,8 @@ export class LeaseCache {
   #toldUntil = 0;
   /** The latest `toldUntil` of what is not remembered any more. */
   #lostUntil = 0;
-  /** Inodes that were recalled lately, and until when they count as shared. */
-  readonly #shared = new Map<Gfid, number>();
+  /** Inodes that were recalled lately. */
+  readonly #shared = new Map<Gfid, Shared>();
 
   /** `now` is the monotonic clock in milliseconds. */
   constructor(now: () => number) {
@@ -73,12 +85,27 @@ export class LeaseCache {
     const now = this.#now();
     if (this.#shared.size > SHARED_MAX) this.#shared.clear();
     let until = this.#lostUntil;
+    const waited = new Set<Gfid>();
     for (const gfid of gfids) {
-      until = Math.max(until, this.#inodes.get(gfid)?.toldUntil ?? 0);
+      const known = this.#inodes.get(gfid);
+      const toldUntil = known?.toldUntil ?? 0;
+      until = Math.max(until, toldUntil);
       this.#inodes.delete(gfid);
-      this.#shared.set(gfid, now + SHARED_MS);
+      if (toldUntil <= now) this.#share(gfid, now, false);
+      else {
+        waited.add(gfid);
+        if (known !== undefined && known.toldIn !== '') waited.add(known.toldIn);
+      }
     }
+    for (const gfid of waited) this.#share(gfid, now, true);
     return Math.max(0, until - now);
+  }
+
+  #share(gfid: Gfid, now: number, waited: boolean): void {
+    const last = this.#shared.get(gfid);
+    const again = last !== undefined && now < last.until + SHARED_SOON * last.ms;
+    const ms = !again ? SHARED_MS : waited ? Math.min(2 * last.ms, SHARED_MS_MAX) : last.ms;
+    this.#shared.set(gfid, { ms, until: Math.max(waited || last === undefined ? 0 : last.until, now + (waited ? ms : SHARED_MS)) });
   }
 
   get size(): number {
@@ -103,14 +130,13 @@ export class LeaseCache {
     if (directory?.names?.get(name) !== child || inode?.attr === undefined) return 0;
     if (this.#leaseUntil < now + NAME_MS + NAME_SLACK_MS || this.#isShared(parent, now) || this.#isShared(child, now)) return 0;
     directory.toldUntil = inode.toldUntil = this.#toldUntil = now + NAME_MS + NAME_SLACK_MS;
+    inode.toldIn = parent;
     return NAME_MS;
   }
 
   #isShared(gfid: Gfid, now: number): boolean {
-    const until = this.#shared.get(gfid);
-    if (until === undefined) return false;
-    if (until <= now) this.#shared.delete(gfid);
-    return until > now;
+    const shared = this.#shared.get(gfid);
+    return shared !== undefined && shared.until > now;
   }
 
   /** The inode of this name, null for none; undefined when it is not known. Good enough only for what need not be sure. */
@@ -290,7 +316,7 @@ export class LeaseCache {
     let known = this.#inodes.get(gfid);
     if (known === undefined) {
       if (this.#inodes.size >= INODES_MAX) this.#delete(this.#inodes.keys().next().value as Gfid);
-      this.#inodes.set(gfid, (known = { attr: undefined, names: undefined, target: undefined, xattrs: undefined, toldUntil: 0 }));
+      this.#inodes.set(gfid, (known = { attr: undefined, names: undefined, target: undefined, xattrs: undefined, toldUntil: 0, toldIn: '' }));
     }
     return known;
   }

@@ -6,7 +6,7 @@
  * silent holds a change up for no longer than that, and a new primary need only wait that long before its first change.
  *
  * Under a lease a client opens a file without asking. It tells so (`opens`) before it answers a recall; of a session that does not answer in time every
- * recalled inode is presumed open, until it tells.
+ * recalled inode is presumed open, until it tells. It gets no more leases until it answers, or connects anew.
  *
  * An inode that sessions take from each other all the time is better off without leases: each would cost the next change a recall. After a recall it gets
  * none for a while, and for twice as long each time that it is recalled again soon after.
@@ -68,8 +68,9 @@ export class Leases {
     return true;
   }
 
-  /** True when the session may hold leases: it sends pings. */
+  /** True when the session may hold leases: it sends pings, and answers recalls. */
   eligible(session: Session): boolean {
+    if (session.unansweredRecalls.size > 0) return false;
     return session.leaseUntil > this.#clock.now() && this.#holders.size < LEASES_MAX;
   }
 
@@ -160,7 +161,10 @@ export class Leases {
     if (recall === undefined) return;
     this.#recalls.delete(id);
     recall.cancel();
-    for (const [session, gfids] of recall.waits) for (const gfid of gfids) session.presume(gfid, id);
+    for (const [session, gfids] of recall.waits) {
+      session.unansweredRecalls.add(id);
+      for (const gfid of gfids) session.presume(gfid, id);
+    }
     recall.done();
   }
 }

@@ -27,6 +27,8 @@ export class Session {
   readonly underWay = new Map<number, number>();
   /** Until then (monotonic milliseconds) it may answer from its leases; see leases.ts. */
   leaseUntil = 0;
+  /** Recalls on this connection that it did not answer in time: until it has, it gets no more leases. */
+  readonly unansweredRecalls = new Set<number>();
   bytesRead = 0;
   bytesWritten = 0;
 
@@ -97,6 +99,7 @@ export class Session {
 
   /** It answered a recall late, after telling what it has open. Returns inodes that it may not have open any more. */
   answeredLate(recall: number): Gfid[] {
+    this.unansweredRecalls.delete(recall);
     const gone: Gfid[] = [];
     for (const [gfid, number] of this.#presumed) if (number === recall) gone.push(gfid);
     for (const gfid of gone) this.#presumed.delete(gfid);
@@ -124,6 +127,7 @@ export class Sessions {
     if (session === undefined) this.#sessions.set(id, (session = new Session(id)));
     const before = session.channel;
     session.channel = channel;
+    session.unansweredRecalls.clear();
     session.lastSeen = now;
     if (before !== undefined && before !== channel) before.close('the session has a newer connection');
     return session;

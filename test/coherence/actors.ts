@@ -53,7 +53,7 @@ export async function runActors(jobs: readonly Job[], meanwhile: () => Promise<v
     const answers = Promise.all(actors.map((actor) => actor.line()));
     for (const actor of actors) actor.go();
     const besides = meanwhile();
-    const longest_ms = Math.max(...jobs.map((job) => job.seconds)) * 1000 + LATE_MS;
+    const longest_ms = Math.max(...jobs.map((job) => job.seconds)) * 6000 + LATE_MS;
     const lines = await within(`the programs to end (${jobs[0]?.work.kind})`, longest_ms, answers);
     await besides;
     return lines.map((line, i) => {

@@ -4,10 +4,11 @@ import type { Cluster } from '../support/cluster.js';
 import { run } from '../support/exec.js';
 import { HISTORIES } from './histories.js';
 import { STORMS } from './storms.js';
+import { DEAD_CLIENTS } from './dead-clients.js';
 import { RACES } from './races.js';
 import { CoherenceFixture, type CoherenceClaims } from './suite.js';
 
-export const COHERENCE: Record<string, CoherenceClaims> = { race: RACES, history: HISTORIES, storm: STORMS };
+export const COHERENCE: Record<string, CoherenceClaims> = { race: RACES, history: HISTORIES, storm: STORMS, 'dead client': DEAD_CLIENTS };
 
 const CLAIM_MS_MAX = 120_000;
 

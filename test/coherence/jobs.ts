@@ -6,14 +6,17 @@ export type Access = 'buffered' | 'direct' | 'both';
 export type LockWay = 'fcntl' | 'OFD' | 'flock';
 
 export type Work =
-  /** Reads and writes whole blocks of 4 KiB. */
-  | { kind: 'blocks'; file: string; blocks: number; access: Access }
+  /**
+   * Reads and writes whole blocks of 4 KiB of files f0, f1 and so on. One file is fought for all the time, and gets no leases; of many files, each is used by all
+   * under leases, which are recalled now and then.
+   */
+  | { kind: 'blocks'; files: number; blocks: number; access: Access }
   /** Appends records, reads the whole file, asks for its size, truncates it. */
   | { kind: 'records'; file: string; truncates: boolean; access: Access }
   /** Exclusive creation, removal, renames, stat of what is there and what is not, listings; of files, or of directories. */
   | { kind: 'names'; directory: string; names: number; directories: boolean }
-  /** Modification time, owner, size and an xattr of one file. */
-  | { kind: 'attributes'; file: string }
+  /** Modification time, owner and an xattr of files f0, f1 and so on. */
+  | { kind: 'attributes'; files: number }
   /** Increments a number in a file under a lock of the whole file, `count` times. */
   | { kind: 'counter'; file: string; way: LockWay; count: number; access: Access }
   /** Writes one block or reads it, or asks for the attributes, as fast as it can. */
@@ -30,6 +33,8 @@ export interface Job {
   directory: string;
   seed: number;
   seconds: number;
+  /** On a machine that is busy with other things it goes on until it has so many, for a few times as long. */
+  operationsMin: number;
   operationsMax: number;
   work: Work;
 }

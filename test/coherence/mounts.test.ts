@@ -3,10 +3,11 @@ import { test } from 'node:test';
 import { Cluster, withCluster } from '../support/cluster.js';
 import { run } from '../support/exec.js';
 import { coherenceOver } from './all.js';
+import { PING_TIMEOUT_S } from './dead-clients.js';
 
 test('three mounts are one filesystem', async (t) => {
   await withCluster(
-    () => Cluster.mounted({ options: { 'network.ping-timeout': '4' } }),
+    () => Cluster.mounted({ options: { 'network.ping-timeout': String(PING_TIMEOUT_S) } }),
     async (cluster) => {
       await run('chmod', ['755', cluster.root], {});
       await coherenceOver(t, cluster);

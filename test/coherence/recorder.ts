@@ -2,6 +2,8 @@
 import type { Operation } from '../support/linearizability.js';
 import type { Job, Outcome } from './jobs.js';
 
+const LATE_FACTOR = 6;
+
 /** Nanoseconds. */
 export function instant(): number {
   return Number(process.hrtime.bigint());
@@ -29,18 +31,23 @@ export class Recorder {
   readonly client: string;
   readonly outcome: Outcome = { operations: [], count: 0, latencies_us: [], won: [] };
   readonly #end: number;
+  readonly #latestEnd: number;
+  readonly #operationsMin: number;
   readonly #operationsMax: number;
   #values = 0;
 
   constructor(job: Job) {
     this.dice = new Dice(job.seed);
     this.client = job.client;
+    this.#operationsMin = job.operationsMin;
     this.#operationsMax = job.operationsMax;
     this.#end = performance.now() + job.seconds * 1000;
+    this.#latestEnd = performance.now() + job.seconds * LATE_FACTOR * 1000;
   }
 
   get over(): boolean {
-    return performance.now() >= this.#end || this.outcome.operations.length >= this.#operationsMax;
+    const [now, count] = [performance.now(), this.outcome.operations.length];
+    return (now >= this.#end && (count >= this.#operationsMin || now >= this.#latestEnd)) || count >= this.#operationsMax;
   }
 
   /** A value that nobody writes twice. */

@@ -8,6 +8,12 @@ import type { Job, Outcome, Work } from './jobs.js';
 
 export type CoherenceClaims = Record<string, (t: CoherenceFixture) => Promise<void>>;
 
+interface Bounds {
+  seconds?: number;
+  operationsMin?: number;
+  operationsMax?: number;
+}
+
 const LETTERS = 'ABCDEFGH';
 
 export class CoherenceFixture extends PosixFixture {
@@ -21,12 +27,17 @@ export class CoherenceFixture extends PosixFixture {
     super({ directories: [...mounts], fuse: true }, name);
   }
 
+  /** The same directory through other mounts; to be ended by who asked for it. */
+  over(mounts: readonly string[]): CoherenceFixture {
+    return new CoherenceFixture(this.cluster, mounts, this.name, this.context);
+  }
+
   /** Runs one program of this kind on each mount, or these on the mounts in turn. */
-  run(work: Work | readonly Work[], { seconds = amount(1.5, 10), operationsMax = 4000 }: { seconds?: number; operationsMax?: number } = {}): Promise<Outcome[]> {
+  run(work: Work | readonly Work[], { seconds = amount(1.5, 10), operationsMin = 0, operationsMax = 4000 }: Bounds = {}): Promise<Outcome[]> {
     const works = Array.isArray(work) ? (work as readonly Work[]) : this.mounts.map(() => work as Work);
     const jobs = works.map((one, i): Job => {
       const client = LETTERS[i] ?? 'Z';
-      return { client, directory: `${this.mounts[i % this.mounts.length]}/${this.name}`, seed: i + 1, seconds, operationsMax, work: one };
+      return { client, directory: `${this.mounts[i % this.mounts.length]}/${this.name}`, seed: i + 1, seconds, operationsMin, operationsMax, work: one };
     });
     return runActors(jobs);
   }

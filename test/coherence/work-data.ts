@@ -60,23 +60,24 @@ export function valueOf(block: Buffer, bytes: number): string {
 }
 
 export function blocks(recorder: Recorder, work: Work & { kind: 'blocks' }): void {
-  const file = new OpenFile(work.file, work.access);
+  const files = Array.from({ length: work.files }, (_, i) => new OpenFile(`f${i}`, work.access));
   const buffer = aligned(BLOCK_BYTES);
+  // Of many files most are read most of the time, so that leases are held.
+  const sides = work.files > 1 ? 8 : 3;
   while (!recorder.over) {
-    const block = recorder.dice.roll(work.blocks);
-    const fd = file.fd(recorder);
-    if (recorder.dice.roll(3) === 0) {
+    const [which, at] = [recorder.dice.roll(work.files), recorder.dice.roll(work.blocks)];
+    const fd = (files[which] as OpenFile).fd(recorder);
+    const block = `${which}/${at}`;
+    if (recorder.dice.roll(sides) === 0) {
       const value = recorder.value();
       fill(buffer, value);
-      recorder.note<BlockInput, string>({ block: String(block), write: value }, () => {
-        c.pwrite(fd, buffer, BLOCK_BYTES, block * BLOCK_BYTES);
+      recorder.note<BlockInput, string>({ block, write: value }, () => {
+        c.pwrite(fd, buffer, BLOCK_BYTES, at * BLOCK_BYTES);
         return '';
       });
-    } else {
-      recorder.note<BlockInput, string>({ block: String(block), read: true }, () => valueOf(buffer, c.pread(fd, buffer, BLOCK_BYTES, block * BLOCK_BYTES)));
-    }
+    } else recorder.note<BlockInput, string>({ block, read: true }, () => valueOf(buffer, c.pread(fd, buffer, BLOCK_BYTES, at * BLOCK_BYTES)));
   }
-  file.close();
+  for (const file of files) file.close();
 }
 
 export function records(recorder: Recorder, work: Work & { kind: 'records' }): void {

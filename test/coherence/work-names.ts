@@ -60,22 +60,24 @@ export function names(recorder: Recorder, work: Work & { kind: 'names' }): void 
 /** Each attribute is a register of its own: it holds what was set last, and every value is set once. */
 export function attributes(recorder: Recorder, work: Work & { kind: 'attributes' }): void {
   const { dice } = recorder;
-  const { file } = work;
   const client = recorder.client.charCodeAt(0) % 64;
   let count = 0;
-  const ways: Record<string, { set: (n: number) => void; get: () => string }> = {
-    mtime: { set: (n) => calls.utimens(file, null, [n, 0]), get: () => String(BigInt(calls.stat(file).mtime) / 1_000_000_000n) },
-    owner: { set: (n) => calls.lchown(file, n, -1), get: () => String(calls.stat(file).uid) },
-    xattr: { set: (n) => calls.setxattr(file, 'user.register', String(n)), get: () => calls.getxattr(file, 'user.register') },
+  const ways: Record<string, { set: (file: string, n: number) => void; get: (file: string) => string }> = {
+    mtime: { set: (file, n) => calls.utimens(file, null, [n, 0]), get: (file) => String(BigInt(calls.stat(file).mtime) / 1_000_000_000n) },
+    owner: { set: (file, n) => calls.lchown(file, n, -1), get: (file) => String(calls.stat(file).uid) },
+    xattr: { set: (file, n) => calls.setxattr(file, 'user.register', String(n)), get: (file) => calls.getxattr(file, 'user.register') },
   };
   const kinds = Object.keys(ways);
+  const sides = work.files > 1 ? 8 : 3;
   while (!recorder.over) {
-    const block = kinds[dice.roll(kinds.length)] as string;
-    const way = ways[block] as { set: (n: number) => void; get: () => string };
-    if (dice.roll(3) === 0) {
+    const kind = kinds[dice.roll(kinds.length)] as string;
+    const way = ways[kind] as { set: (file: string, n: number) => void; get: (file: string) => string };
+    const file = `f${dice.roll(work.files)}`;
+    const block = `${file} ${kind}`;
+    if (dice.roll(sides) === 0) {
       const value = ++count * 64 + client;
-      recorder.note<BlockInput, string>({ block, write: String(value) }, () => (way.set(value), ''));
-    } else recorder.note<BlockInput, string>({ block, read: true }, way.get);
+      recorder.note<BlockInput, string>({ block, write: String(value) }, () => (way.set(file, value), ''));
+    } else recorder.note<BlockInput, string>({ block, read: true }, () => way.get(file));
   }
 }
 

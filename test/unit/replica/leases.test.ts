@@ -79,6 +79,49 @@ void describe('read leases', () => {
     assert.equal(leases.recall(['0'.repeat(32)], writer, () => undefined), true);
   });
 
+  void it('an inode that was recalled gets no lease for a while, longer each time that it is recalled again soon after', async () => {
+    const { leases, reader, writer, later } = setUp();
+    const recalledAfterMs: number[] = [];
+    for (let round = 0; round < 8; round++) {
+      let waitedMs = 0;
+      for (; leases.withheld(A); waitedMs += 10) await later(10);
+      recalledAfterMs.push(waitedMs);
+      leases.extend(reader);
+      leases.grant(A, reader);
+      leases.recall([A], writer, () => undefined);
+      leases.recalled(reader, round + 1);
+    }
+    assert.deepEqual(recalledAfterMs, [0, 20, 40, 80, 160, 320, 640, 1000]);
+    assert.equal(leases.withheld('b'.repeat(32)), false);
+    await later(6000);
+    leases.extend(reader);
+    leases.grant(A, reader);
+    leases.recall([A], writer, () => undefined);
+    await later(20);
+    assert.equal(leases.withheld(A), false, 'after a calm time it begins anew');
+  });
+
+  void it('nothing is withheld of an inode that only its writer had', () => {
+    const { leases, writer } = setUp();
+    leases.extend(writer);
+    leases.grant(A, writer);
+    assert.equal(leases.recall([A], writer, () => undefined), true);
+    assert.equal(leases.withheld(A), false);
+  });
+
+  void it('a session that owes an answer to a recall gets no more leases until it gives it', async () => {
+    const { leases, reader, writer, later } = setUp();
+    leases.extend(reader);
+    leases.grant(A, reader);
+    leases.recall([A], writer, () => undefined);
+    await later(LEASE_MS / 2);
+    leases.extend(reader);
+    await later(LEASE_MS / 2 + 60);
+    assert.ok(reader.leaseUntil > 0 && !leases.eligible(reader), 'it is alive and owes an answer');
+    leases.recalled(reader, 1);
+    assert.equal(leases.eligible(reader), true);
+  });
+
   void it('a session that does not answer a recall is presumed to have the inode open, until it tells', async () => {
     const { leases, reader, writer, later } = setUp();
     leases.extend(reader);
@@ -144,6 +187,36 @@ void describe('names that the kernel keeps', () => {
     cache.extend(3000);
     at(1001);
     assert.equal(cache.tellName(DIRECTORY, 'n', A), 20);
+  });
+
+  void it('are not told in a directory where somebody had to wait for one, for longer each time', () => {
+    const { cache, at } = knowing();
+    const B = 'b'.repeat(32);
+    const names = { n: A, m: B };
+    let now = 0;
+    const silentMs = (): number => {
+      const begin = now;
+      for (; ; at((now += 100))) {
+        cache.extend(now + 1000);
+        for (const [name, gfid] of Object.entries(names)) cache.learn('lookup', { parent: DIRECTORY, name }, 0, { attr: attr(gfid) }, true);
+        if (cache.tellName(DIRECTORY, 'm', B) > 0) return now - begin;
+      }
+    };
+    assert.equal(silentMs(), 0);
+    const waits: number[] = [];
+    for (let round = 0; round < 7; round++) {
+      assert.equal(cache.forget([B]), 80);
+      waits.push(silentMs());
+      assert.equal(cache.tellName(DIRECTORY, 'n', A), 20, 'and so is another name of the directory');
+    }
+    assert.deepEqual(waits, [1000, 2000, 4000, 8000, 16_000, 32_000, 32_000]);
+  });
+
+  void it('that were never told hold nobody up when everything is forgotten', () => {
+    const { cache } = knowing();
+    cache.learn('rename', { parent: DIRECTORY, name: 'x', newParent: DIRECTORY, newName: 'y', flags: 0 }, 0, {}, false);
+    assert.equal(cache.size, 0);
+    assert.equal(cache.forget([A]), 0);
   });
 
   void it('are remembered to have been told when what they led to is forgotten', () => {
