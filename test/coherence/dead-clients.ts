@@ -7,7 +7,7 @@ import { killAndWait, signal } from '../support/processes.js';
 import { waitFor } from '../support/wait.js';
 import { attributeProblems, MANY } from './histories.js';
 import { KEEPS_WHAT_IS_RECALLED, NEVER_ANSWERS, withPlantedMount } from './planted.js';
-import { CoherenceFixture, quantile, type CoherenceClaims } from './suite.js';
+import { quantile, type CoherenceClaims, type CoherenceFixture } from './suite.js';
 
 /** The shared cluster's network.ping-timeout. */
 export const PING_TIMEOUT_S = 4;
