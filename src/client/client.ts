@@ -13,13 +13,14 @@ import { hex, NAME_BYTES_MAX, type Gfid, type Name } from '../base/ids.js';
 import type { Cancel, Clock, Random } from '../env/clock.js';
 import { OWN_PAYLOAD_BYTES, type Address, type Channel, type Network } from '../env/channel.js';
 import type { Log } from '../env/log.js';
-import type { Fields, Kind } from '../fops/fields.js';
+import type { Attr, Fields, Kind } from '../fops/fields.js';
 import { OP_NAMES, OPS, type Args, type Fops, type OpName, type Result } from '../fops/ops.js';
 import { EMPTY_VIEW, type View } from '../fops/view.js';
 import type { BrickSpec, VolumeSpec } from '../fops/volume.js';
 import { dialBrick } from '../wire/dial.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import { Acknowledgements } from './acknowledgements.js';
+import { DirectWrites } from './direct-writes.js';
 import { HeldState } from './held-state.js';
 import { LastKnown } from './last-known.js';
 import { LeaseCache } from './lease-cache.js';
@@ -107,6 +108,7 @@ export class VolumeClient {
   #held: HeldState;
   readonly #acknowledgements: Acknowledgements;
   readonly #localReads: LocalReads;
+  readonly #direct: DirectWrites<Pending>;
   readonly #pending = new Map<number, Pending>();
   readonly #pings = new Map<number, number>();
   #spec: VolumeSpec | undefined;
@@ -144,6 +146,7 @@ export class VolumeClient {
     this.#acknowledgements = new Acknowledgements(env.clock.now() + (options.holdAcknowledgedMs ?? 0));
     this.cache = new LeaseCache(() => env.clock.now());
     this.#localReads = new LocalReads(options.openLocalCopy, this.cache, () => env.clock.now());
+    this.#direct = this.#newDirect();
     this.fops = Object.fromEntries(OP_NAMES.map((op) => [op, (args: never, requestNumber?: number) => this.call(op, args, requestNumber)])) as unknown as Fops;
     this.#armTick();
   }
@@ -155,6 +158,11 @@ export class VolumeClient {
 
   get view(): View {
     return this.#view;
+  }
+
+  /** Writes that went to all bricks under an exclusive lease. */
+  get directWrites(): number {
+    return this.#direct.made;
   }
 
   get connected(): boolean {
@@ -306,6 +314,7 @@ export class VolumeClient {
     this.#tick();
     this.#retry();
     this.#localReads.forbid();
+    this.#direct.close();
     this.#channel?.send({ kind: 'bye' });
     this.#channel?.close('the client is closed');
     this.#failAll('the client is closed');
@@ -446,6 +455,12 @@ export class VolumeClient {
       case 'recall':
         this.#recall(channel, message);
         return;
+      case 'exclusive':
+        if (this.#readyEpoch > 0) this.#direct.begin(message);
+        return;
+      case 'yield':
+        this.#direct.yield(message.lease);
+        return;
       case 'reclaimed':
         if (message.id !== this.#view.epoch) return;
         this.#readyEpoch = this.#view.epoch;
@@ -471,6 +486,7 @@ export class VolumeClient {
   }
 
   #replied(message: MessageOf<'reply'>): void {
+    if (message.op === 'write' && this.#direct.answered(this.#view.primary, message)) return;
     this.#localReads.ended(message.id);
     const pending = this.#pending.get(message.id);
     // An answer to a request that was sent twice, or a brick that makes answers up.
@@ -549,12 +565,62 @@ export class VolumeClient {
 
   #send(pending: Pending): void {
     pending.sent = true;
-    pending.everSent = true;
     this.#unsent--;
     if (pending.counts) {
       this.#inFlight++;
       this.#inFlightBytes += pending.bytes;
     }
+    if (pending.requestNumber > 0) this.#direct.send(pending);
+    else this.#sendToPrimary(pending);
+  }
+
+  #newDirect(): DirectWrites<Pending> {
+    const { clock } = this.#env;
+    return new DirectWrites<Pending>({
+      now: () => clock.now(),
+      wall: () => clock.wall(),
+      view: () => this.#view,
+      primary: () => this.#channel,
+      dial: (id, ready) => {
+        const brick = this.#spec?.bricks.find((spec) => spec.id === id);
+        return brick === undefined ? Promise.reject(new LostError(`no brick ${id}`)) : this.#dial(brick, this.#spec as VolumeSpec, ready);
+      },
+      acknowledged: () => this.#acknowledgements.upTo(clock.now()),
+      attr: (gfid) => this.cache.attr(gfid),
+      sendToPrimary: (pending) => {
+        if (this.#pending.get(pending.id) === pending) this.#sendToPrimary(pending);
+      },
+      done: (pending, attr) => this.#writtenDirectly(pending, attr),
+      again: (pending) => this.#rename(pending),
+      learnView: (view) => this.#learnView(view),
+    });
+  }
+
+  #writtenDirectly(pending: Pending, attr: Attr | undefined): void {
+    this.#localReads.ended(pending.id);
+    if (this.#pending.get(pending.id) !== pending) return;
+    this.#leave(pending);
+    this.#acknowledgements.settled(pending.requestNumber);
+    const args = pending.args as Args<'write'>;
+    const result = { offset: args.offset, attr };
+    if (attr !== undefined) this.cache.learn('write', args, 0, result, true);
+    pending.resolve(result);
+    if (this.#unsent > 0 && this.#readyEpoch > 0) this.#sendAll();
+  }
+
+  /** Answers to its present id are nobody's any more. */
+  #rename(pending: Pending): boolean {
+    if (this.#pending.get(pending.id) !== pending) return false;
+    this.#pending.delete(pending.id);
+    this.#localReads.ended(pending.id);
+    pending.id = this.#nextId++;
+    this.#pending.set(pending.id, pending);
+    this.#localReads.began(pending.id, pending.op, pending.args);
+    return true;
+  }
+
+  #sendToPrimary(pending: Pending): void {
+    pending.everSent = true;
     const { id, op, args, requestNumber } = pending;
     this.#channel?.send({ kind: 'request', id, epoch: this.#readyEpoch, requestNumber, acknowledged: this.#acknowledgements.upTo(this.#env.clock.now()), op, args } as Message);
   }
@@ -576,6 +642,7 @@ export class VolumeClient {
 
   #unsend(pending: Pending): void {
     pending.sent = false;
+    if (pending.requestNumber > 0) this.#direct.left(pending);
     this.#unsent++;
     if (!pending.counts) return;
     this.#inFlight--;
@@ -583,6 +650,7 @@ export class VolumeClient {
   }
 
   #unsendAll(): void {
+    this.#direct.clear();
     for (const pending of this.#pending.values()) if (pending.sent) this.#unsend(pending);
   }
 
@@ -615,6 +683,7 @@ export class VolumeClient {
         const silence_ms = this.#pingTimeoutMs();
         if (now - this.#lastHeard > silence_ms) this.#drop(`nothing heard for ${silence_ms} ms`);
       } else if (this.#dialing === 0 && this.#readyEpoch === 0 && this.#retryMs >= RETRY_MS_MAX) this.#connect();
+      this.#direct.tick();
       this.#expire(now);
       if (this.#ticks++ % TICKS_PER_NOTICE === 0) this.#noticeWaiting(now);
     });

@@ -215,6 +215,13 @@ export const OPTIONS: readonly OptionSpec[] = [
     ACTS,
   ),
   option(
+    'client.direct-writes',
+    'boolean',
+    'on',
+    'The only user of a file writes to all bricks itself, under an exclusive lease; off: all writes go through the primary.',
+    ACTS,
+  ),
+  option(
     'cluster.read-hash-mode',
     'integer',
     '1',

@@ -29,6 +29,8 @@ import type { Message } from '../wire/messages.js';
 
 const DIAL_MS = 2000;
 const PRESENCE_MS = 1000;
+/** Small writes of one client to a file, one after the other, before it gets an exclusive lease on it. */
+const DIRECT_AFTER = 16;
 const FLUSH_MS = 1000;
 const FLUSH_TIMES_MAX = 2000;
 const STOP_SYNC_MS = 20_000;
@@ -187,6 +189,7 @@ class BrickProcess {
       dial: (sibling) => this.#dial(sibling),
       pingTimeoutMs: () => pingTimeoutMs(this.#config as BrickConfig),
       healThrottle: () => this.#config?.spec.options['cluster.heal-throttle'] !== 'off',
+      directAfter: () => (this.#config?.spec.options['client.direct-writes'] === 'off' ? 0 : DIRECT_AFTER),
       giveBack: (data) => this.#buffers.give(data),
       copyOf: (data) => this.#buffers.copy(data),
     });

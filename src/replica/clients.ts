@@ -105,6 +105,7 @@ export class Clients {
   async reclaim(session: Session, channel: Channel<Message>, message: MessageOf<'reclaim'>): Promise<void> {
     const { host, log } = this.#primary;
     const { sessions } = host.copy;
+    this.#primary.exclusives.endOf(session.id);
     if (!sessions.has(session.id)) {
       if (!message.begins || this.#revoking.has(session.id)) {
         this.refuse(channel);
@@ -230,6 +231,7 @@ export class Clients {
     const { host, lockRequests, orphans } = this.#primary;
     const everywhere = await this.#set(id, SessionState.ended);
     this.#revoking.delete(id);
+    this.#primary.exclusives.endOf(id);
     if (!everywhere) return false;
     const session = host.sessions.get(id);
     if (session?.channel !== undefined) this.refuse(session.channel);

@@ -6,6 +6,7 @@ import { Errno, errnoOf, FsError } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
 import type { Time } from '../base/time.js';
 import { OPS, type Args, type OpName, type Result } from '../fops/ops.js';
+import { DirectLeases } from './direct-leases.js';
 import { FileLocks } from './file-locks.js';
 import type { Journal } from './journal.js';
 import { parseKey, type Key } from './keys.js';
@@ -39,6 +40,7 @@ export class Copy {
   readonly journal: Journal;
   readonly fileLocks = new FileLocks();
   readonly results = new Results();
+  readonly direct = new DirectLeases();
   readonly sessions: SessionTable;
   /** The table of locks has all that clients hold; false from the start of the process until a primary told so, or every client has claimed its own. */
   locksKnown = false;
@@ -134,9 +136,20 @@ export class Copy {
     return answer;
   }
 
+  /** What these requests did is undone. */
+  forgetAnswers(session: string, numbers: readonly number[]): void {
+    for (const number of numbers) {
+      this.results.forget(session, number);
+      this.journal.noteAnswer(voidRecord(session, number));
+    }
+    this.journal.flushAnswers();
+  }
+
   /** Begins a new generation of the journal. */
   rotate(number: number): void {
     this.journal.rotate(number, [...lockRecords(this.fileLocks), ...this.results.records()]);
+    // No order between the bricks says to which generation these belong.
+    this.journal.note(this.direct.keys());
   }
 
   noteDoubt(sequence: number, keys: Key[]): void {
@@ -154,11 +167,13 @@ export class Copy {
   doubtKeys(): Set<Key> {
     const keys = new Set<Key>();
     for (const doubt of this.#doubt) for (const key of doubt.keys) keys.add(key);
+    for (const key of this.direct.keys()) keys.add(key);
     return keys;
   }
 
   clearDoubt(): void {
     this.#doubt = [];
+    this.direct.clear();
   }
 
   /** Takes note of what became of a session, durable on return. What it held goes with its end. Throws FsError when the disk refuses. */

@@ -190,6 +190,7 @@ export class Followers {
     const { link } = follower;
     const run = async (): Promise<void> => {
       if (!inSync) await primary.fullDisks.untilSpace(follower);
+      if (primary.exclusives.size > 0) await primary.exclusives.recallAll();
       if (follower.link !== link) return;
       follower.catchUp = new CatchUp(primary, follower, inSync);
       await follower.catchUp.run();

@@ -27,6 +27,10 @@ export interface Lock {
   /** Byte range [start, end) of DataRead and Write. */
   start: number;
   end: number;
+  /** Session on whose behalf it is held or asked for, where that matters: see `wanted`. */
+  of?: string;
+  /** An exclusive lease (exclusives.ts): no obstacle to its own session. Called whenever somebody else begins to wait for it. */
+  wanted?: () => void;
 }
 
 export interface Ticket {
@@ -54,10 +58,16 @@ export function rangeLock(gfid: Gfid, mode: Mode.DataRead | Mode.Write, start: n
 }
 
 function conflict(a: Lock, b: Lock): boolean {
+  if ((a.wanted !== undefined || b.wanted !== undefined) && a.of !== undefined && a.of === b.of) return false;
   if (a.mode === Mode.Exclusive || b.mode === Mode.Exclusive) return true;
   if (a.mode !== Mode.Write && b.mode !== Mode.Write) return false;
   if (a.mode === Mode.Read || b.mode === Mode.Read) return true;
   return a.start < b.end && b.start < a.end;
+}
+
+/** Marks locks as asked for by a session. */
+export function onBehalf(session: string, locks: readonly Lock[]): void {
+  for (const lock of locks) lock.of = session;
 }
 
 export class InodeLocks {
@@ -83,7 +93,14 @@ export class InodeLocks {
     }
     ticket.run = run;
     for (const gfid of new Set(locks.map((lock) => lock.gfid))) this.#inode(gfid).queue.push(ticket);
+    this.#callIn(locks);
     return ticket;
+  }
+
+  #callIn(locks: readonly Lock[]): void {
+    for (const lock of locks) {
+      for (const held of this.#inodes.get(lock.gfid)?.holders ?? []) if (held.wanted !== undefined && conflict(held, lock)) held.wanted();
+    }
   }
 
   /** Gives the locks back, or withdraws a request that waits. Grants what became possible. */

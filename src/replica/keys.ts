@@ -65,3 +65,10 @@ export function addRegionKeys(keys: Key[], gfid: Gfid, offset: number, end: numb
   }
   for (let index = first; index <= last; index++) keys.push(regionKey(gfid, index));
 }
+
+/** Keys of a data write: computed alike on every brick, so they need not travel. */
+export function writeKeys(gfid: Gfid, offset: number, length: number): Key[] {
+  const keys: Key[] = [inodeKey(gfid)];
+  addRegionKeys(keys, gfid, Math.floor(offset / REGION_BYTES) * REGION_BYTES, offset + length);
+  return keys;
+}

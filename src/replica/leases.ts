@@ -94,6 +94,11 @@ export class Leases {
     return held instanceof Set ? held.has(session) : held === session;
   }
 
+  heldByAnother(gfid: Gfid, session: Session): boolean {
+    const held = this.#holders.get(gfid);
+    return held instanceof Set ? held.size > (held.has(session) ? 1 : 0) : held !== undefined && held !== session;
+  }
+
   grant(gfid: Gfid, session: Session): void {
     const held = this.#holders.get(gfid);
     if (held === undefined) this.#holders.set(gfid, session);

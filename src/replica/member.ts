@@ -15,8 +15,8 @@ import { definiteErrno, type Copy } from './copy.js';
 import { spareBytes } from './space.js';
 import { isSessionState } from './session-table.js';
 import { Standing } from './standing.js';
-import { addRegionKeys, inodeKey, nameKey, type Key } from './keys.js';
-import { REGION_BYTES, type Args } from '../fops/ops.js';
+import { addRegionKeys, inodeKey, nameKey, writeKeys, type Key } from './keys.js';
+import { REGION_BYTES } from '../fops/ops.js';
 import { Soundness, SUM_BLOCK_BYTES, type Examined } from './soundness.js';
 import type { Store } from './store.js';
 
@@ -117,7 +117,7 @@ export class Member {
     this.#confirm();
     this.#copy.committed(message.committed);
     this.#sequence = message.sequence;
-    const keys = message.op === 'write' ? writeKeys(message.args as Args<'write'>) : message.keys;
+    const keys = message.op === 'write' ? writeKeys(message.args.gfid, message.args.offset, message.args.data.byteLength) : message.keys;
     const { op, args, session, requestNumber, acknowledged, time, newGfid, purge } = message;
     const outcome = this.#copy.applyFromPrimary({ op, args, session, requestNumber, acknowledged, time, newGfid, purge, keys }, message.sequence);
     if (op === 'write') this.#host.giveBack(args.data);
@@ -174,6 +174,7 @@ export class Member {
       this.#check = 0;
     }
     this.#epoch = view.epoch;
+    this.#copy.direct.endAll();
     const { checkpoint, base, incomplete } = this.#copy.journal.meta;
     return { standing, doubt: [...this.#copy.doubtKeys()].slice(0, 65_536), checkpoint, base, incomplete };
   }
@@ -340,6 +341,25 @@ export class Member {
       case 'locksKnown':
         this.#copy.locksKnown = true;
         return {};
+      case 'grantLease': {
+        const { lease, gfid, session } = args as PeerArgs<'grantLease'>;
+        this.#copy.direct.grant(lease, gfid, session);
+        return {};
+      }
+      case 'endLease': {
+        // It is made equal as a whole.
+        if (journal.meta.halfWritten === true) throw new FsError(Errno.EIO, op, 'the disk made a part of a write');
+        const writes = this.#copy.direct.end((args as PeerArgs<'endLease'>).lease);
+        return { writes: writes.map(({ requestNumber, offset, length }) => [requestNumber, offset, length]) };
+      }
+      case 'dropLease':
+        this.#copy.direct.drop((args as PeerArgs<'dropLease'>).lease);
+        return {};
+      case 'forgetAnswers': {
+        const { session, numbers } = args as PeerArgs<'forgetAnswers'>;
+        this.#copy.forgetAnswers(session, numbers);
+        return {};
+      }
       case 'seal':
         throw new FsError(Errno.EPROTO, op);
     }
@@ -369,12 +389,4 @@ export class Member {
 async function unchecked(store: Store, gfid: Gfid, offset: number, length: number): Promise<Examined> {
   const data = await store.read(gfid, offset, Math.min(length, REGION_BYTES));
   return { data, blocks: new Uint8Array(Math.ceil(data.byteLength / SUM_BLOCK_BYTES)).fill(Soundness.Unknown) };
-}
-
-/** Keys of a data write: computed alike on every brick, so they need not travel. */
-export function writeKeys(args: { gfid: Gfid; offset: number; data: Uint8Array }): Key[] {
-  const keys: Key[] = [inodeKey(args.gfid)];
-  const first = Math.floor(args.offset / REGION_BYTES);
-  addRegionKeys(keys, args.gfid, first * REGION_BYTES, args.offset + args.data.byteLength);
-  return keys;
 }

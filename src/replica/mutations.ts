@@ -12,7 +12,7 @@ import type { Attr } from '../fops/fields.js';
 import { isRegular, type Args, type OpName } from '../fops/ops.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import { definiteErrno, type Change } from './copy.js';
-import { Mode, readLock, type Lock, type Ticket } from './inode-locks.js';
+import { Mode, onBehalf, readLock, type Lock, type Ticket } from './inode-locks.js';
 import { inodeKey } from './keys.js';
 import { asResultOf, dataAccess, isAnswerTo, openedBy, OPENING, ownArgs, parentLocks, unlocks, type Mutation } from './mutation.js';
 import { planMutation, sameLocks, type Plan } from './plan.js';
@@ -27,6 +27,9 @@ const CERTAIN_BYTES_MAX = 2 ** 43;
 const OPENS_MAX = 65_536;
 /** Mutations of one session, over all its connections. */
 const UNDER_WAY_MAX = 65_536;
+
+/** What a client orders itself against its own direct writes to the inode. */
+const NAMED_BY_INODE = new Set<OpName>(['write', 'setattr', 'setxattr', 'removexattr', 'fallocate', 'copyFileRange', 'open', 'link']);
 
 const UNREADABLE_MS = 200;
 
@@ -136,6 +139,7 @@ export class Mutations {
       else this.finish(mutation, errno, undefined);
       return;
     }
+    if (NAMED_BY_INODE.has(mutation.op)) onBehalf(mutation.sessionId, plan.locks);
     const ticket = locks.acquire(plan.locks, () => {
       this.#granted(mutation, plan, ticket);
     });
@@ -252,7 +256,7 @@ export class Mutations {
     if (plan.creates) keys = [...keys, inodeKey(newGfid)];
     const change: Change = {
       op, args, session: mutation.sessionId, requestNumber: mutation.requestNumber, acknowledged: mutation.acknowledged,
-      time: this.#nextTime(), newGfid, purge: plan.unlinks !== '' && orphans.mayPurge(plan.unlinks), keys,
+      time: this.nextTime(), newGfid, purge: plan.unlinks !== '' && orphans.mayPurge(plan.unlinks), keys,
     };
     let result: unknown;
     let ahead = 0;
@@ -386,11 +390,16 @@ export class Mutations {
   /** True when what is said of this inode now holds until a recall. */
   #grantable(session: Session, gfid: Gfid): boolean {
     const { leases, locks } = this.#primary;
-    return leases.eligible(session) && !leases.withheld(gfid) && locks.free(readLock(gfid));
+    return leases.eligible(session) && !leases.withheld(gfid) && locks.free({ ...readLock(gfid), of: session.id });
+  }
+
+  /** A change was made with this time: later ones get later ones. */
+  sawTime(time: Time): void {
+    if (compareTime(time, this.#lastTime) > 0) this.#lastTime = time;
   }
 
   /** The primary's time, never the same twice and never backwards. */
-  #nextTime(): Time {
+  nextTime(): Time {
     let time = this.#primary.host.clock.wall();
     if (compareTime(time, this.#lastTime) <= 0) {
       const { sec, nsec } = this.#lastTime;

@@ -6,8 +6,7 @@ import { Errno, FsError } from '../base/errno.js';
 import type { Gfid, Name } from '../base/ids.js';
 import { isDirectory, RENAME_EXCHANGE, S_IFDIR, type Args, type OpName } from '../fops/ops.js';
 import { exclusiveLock, Mode, rangeLock, readLock, type Lock } from './inode-locks.js';
-import { addRegionKeys, inodeKey, nameKey, type Key } from './keys.js';
-import { writeKeys } from './member.js';
+import { addRegionKeys, inodeKey, nameKey, type Key, writeKeys } from './keys.js';
 import type { Child, Store } from './store.js';
 
 export interface Plan {
@@ -92,7 +91,7 @@ function planRename(store: Store, args: Args<'rename'>): Plan {
 
 function planWrite(args: Args<'write'>): Plan {
   if (args.append) return plan([rangeLock(args.gfid, Mode.Write, 0, Number.MAX_SAFE_INTEGER)], []);
-  return plan([rangeLock(args.gfid, Mode.Write, args.offset, args.offset + args.data.byteLength)], writeKeys(args));
+  return plan([rangeLock(args.gfid, Mode.Write, args.offset, args.offset + args.data.byteLength)], writeKeys(args.gfid, args.offset, args.data.byteLength));
 }
 
 function planCopy(store: Store, args: Args<'copyFileRange'>): Plan {

@@ -21,6 +21,7 @@ import type { Authority } from './authority.js';
 import { Clients } from './clients.js';
 import type { Copy } from './copy.js';
 import { Durability } from './durability.js';
+import { Exclusives } from './exclusives.js';
 import { Followers, type Follower } from './followers.js';
 import { FullDisks } from './full-disks.js';
 import { Gate } from './gate.js';
@@ -61,6 +62,8 @@ export interface PrimaryHost {
   pingTimeoutMs(): number;
   /** Healing gives way to clients. */
   readonly healThrottle: () => boolean;
+  /** Writes of one session to a file, one after the other, before it gets an exclusive lease; 0: never. */
+  readonly directAfter: () => number;
   /** Memory of a large payload that is not needed any more. */
   giveBack(data: Uint8Array): void;
   /** A copy of what may be overwritten when this returns; `giveBack` takes it. */
@@ -94,6 +97,7 @@ export class Primary {
   readonly stream = new Stream(this);
   readonly durability = new Durability(this);
   readonly refusals = new Refusals(this);
+  readonly exclusives = new Exclusives(this);
   readonly clients = new Clients(this);
   readonly slowness = new Slowness(this);
   readonly mender = new Mender(this);
@@ -200,6 +204,7 @@ export class Primary {
     // What is under way here is never answered from here; clients ask the next primary, which may be this brick again.
     for (const session of this.host.sessions.all()) session.underWay.clear();
     this.leases.clear();
+    this.exclusives.stop();
     this.stream.wakeDrained();
   }
 
@@ -210,6 +215,7 @@ export class Primary {
     if (!this.serving) return;
     this.followers.connectAll();
     this.updateGate();
+    this.exclusives.viewChanged();
     this.stream.commit();
   }
 

@@ -8,7 +8,7 @@ import type { Channel } from '../env/channel.js';
 import { OPS, SEEK_DATA, type Args, type OpName, type Result } from '../fops/ops.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import { definiteErrno } from './copy.js';
-import { Mode, rangeLock, readLock, type Lock } from './inode-locks.js';
+import { Mode, onBehalf, rangeLock, readLock, type Lock } from './inode-locks.js';
 import { addRegionKeys, type Key } from './keys.js';
 import { fileLockLock } from './plan.js';
 import type { Leases } from './leases.js';
@@ -69,7 +69,7 @@ function compute(primary: Primary, session: Session, message: ReadRequest): unkn
       const { gfid, after, limit, attributes } = args as Args<'readdir'>;
       const listing = store.readdir(gfid, after, Math.min(limit, LISTING_MAX), attributes);
       // Attributes that a change under way may alter are left out: the client asks for them alone.
-      for (const entry of attributes ? listing.entries : []) if (!primary.locks.free(readLock(entry.gfid))) entry.attr = undefined;
+      for (const entry of attributes ? listing.entries : []) if (!primary.locks.free({ ...readLock(entry.gfid), of: session.id })) entry.attr = undefined;
       return listing;
     }
     case 'statfs': {
@@ -180,6 +180,7 @@ export function answerRead(primary: Primary, session: Session, channel: Channel<
   let result: unknown;
   try {
     const locks = locksOf(primary.host.copy.store, message);
+    onBehalf(session.id, locks);
     if (!primary.locks.free(...locks)) {
       const ticket = primary.locks.acquire(locks, () => {
         primary.locks.release(ticket);

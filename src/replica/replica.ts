@@ -13,6 +13,7 @@ import { EMPTY_VIEW, type BrickId, type View } from '../fops/view.js';
 import { OPENS_MAX, type Message, type MessageOf } from '../wire/messages.js';
 import type { Authority, ReplicaStatus } from './authority.js';
 import { Copy } from './copy.js';
+import { DirectWriter } from './direct-writer.js';
 import { Journal } from './journal.js';
 import { LEASE_MS } from './leases.js';
 import { Member } from './member.js';
@@ -38,12 +39,15 @@ export interface ReplicaEnv {
   pingTimeoutMs(): number;
   /** Healing gives way to clients (the default). */
   healThrottle?(): boolean;
+  /** Writes of one client to a file, one after the other, before it may write to all bricks itself (16); 0: never. */
+  directAfter?(): number;
   /** Memory of a large payload that is not needed any more. */
   giveBack(data: Uint8Array): void;
   /** A copy of what may be overwritten when this returns; `giveBack` takes it. */
   copyOf(this: void, data: Uint8Array): Uint8Array;
 }
 
+const DIRECT_AFTER = 16;
 const RETURN_PAUSE_MS = 1000;
 const TICK_MS = 1000;
 
@@ -52,6 +56,7 @@ export class Replica {
   readonly #env: ReplicaEnv;
   readonly #copy: Copy;
   readonly #member: Member;
+  readonly #direct: DirectWriter;
   readonly #sessions = new Sessions();
   readonly #clients = new Set<Channel<Message>>();
   readonly #log: Log;
@@ -94,6 +99,8 @@ export class Replica {
       this.#copy,
       this.#log,
     );
+    const { clock, brick } = env;
+    this.#direct = new DirectWriter({ brick, clock, view: () => this.#view, giveBack: (data) => env.giveBack(data), sawTime: (time) => this.#primary?.mutations.sawTime(time) }, this.#copy);
     this.#armTick();
   }
 
@@ -111,6 +118,7 @@ export class Replica {
     if (this.#stopped || view.epoch <= this.#view.epoch || view.epoch < journal.meta.sealedEpoch) return;
     const before = this.#view;
     this.#view = view;
+    this.#copy.direct.endAll();
     try {
       journal.promise(view.epoch);
     } catch (error) {
@@ -254,6 +262,7 @@ export class Replica {
       leaseLive: () => env.clock.now() < this.#leaseUntil,
       pingTimeoutMs: () => env.pingTimeoutMs(),
       healThrottle: () => env.healThrottle?.() ?? true,
+      directAfter: () => env.directAfter?.() ?? DIRECT_AFTER,
       standing: () => this.standing,
       giveBack: (data) => env.giveBack(data),
       copyOf: env.copyOf,
@@ -283,6 +292,15 @@ export class Replica {
         return;
       case 'recalled':
         this.#primary?.clients.recalled(session, message.id);
+        return;
+      case 'direct':
+        this.#direct.take(session, channel, message);
+        return;
+      case 'directComplete':
+        this.#copy.direct.complete(message.lease, session.id, message.complete);
+        return;
+      case 'yielded':
+        this.#primary?.exclusives.yielded(session, message.lease, message.clean);
         return;
       case 'opens':
         for (const gfid of session.told(message.whole, message.held, message.closed)) this.#primary?.orphans.purge(gfid);

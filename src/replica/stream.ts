@@ -36,6 +36,8 @@ export class Stream {
   #flights: Flight[] = [];
   #flightsHead = 0;
   #drained: (() => void)[] = [];
+  /** In the order of their numbers. */
+  #awaited: { sequence: number; run: () => void }[] = [];
   #noticePending = false;
   /** Number of a change that the members may have and this brick could not make, 0 for none: it is never committed here. */
   #refused = 0;
@@ -158,14 +160,22 @@ export class Stream {
       this.#flights = this.#flights.slice(this.#flightsHead);
       this.#flightsHead = 0;
     }
+    while (this.#awaited.length > 0 && (this.#awaited[0] as { sequence: number }).sequence <= upTo) this.#awaited.shift()?.run();
     this.#checkDrained();
     this.#notice();
+  }
+
+  /** Runs when every in-sync brick has everything up to this number; not at all when the role ends before. */
+  whenCommitted(sequence: number, run: () => void): void {
+    if (sequence <= this.#committed) run();
+    else this.#awaited.push({ sequence, run });
   }
 
   #complete(flight: Flight): void {
     const { locks, followers, host, mutations, durability } = this.#primary;
     locks.release(flight.ticket);
     const { request, result } = flight;
+    if (request.op === 'write' && request.requestNumber > 0) this.#primary.exclusives.wrote(request.session, request.args as Args<'write'>);
     // Every member has it; a brick that catches up may still be sent it.
     if (request.op === 'write' && followers.allReady) host.giveBack((request.args as Args<'write'>).data);
     if (request.op === 'write' && (request.args as Args<'write'>).sync) durability.syncThenFinish(request, (request.args as Args<'write'>).gfid, true, result);

@@ -112,6 +112,19 @@ export const MESSAGES = {
   opens: message(21, { whole: f.flag, held: gfids, closed: gfids }),
   /** The session was revoked: nothing of it that was not answered takes effect from now on, nor anything sent later. The brick closes the connection. */
   fenced: message(22, {}),
+  /** The client may write to this inode by `direct` in this epoch; nobody else has it open. */
+  exclusive: message(23, { gfid: f.gfid, lease: f.size, epoch: f.size }),
+  /** The primary wants the exclusive lease back: `yielded` when what was sent is complete. */
+  yield: message(24, { lease: f.size }),
+  /** The client writes no more under the lease. `clean`: every `direct` was answered with success by every in-sync brick. */
+  yielded: message(25, { lease: f.size, clean: f.flag }),
+  /**
+   * A write under an exclusive lease, to every in-sync brick at the same time; each answers with `reply`, with ESTALE when it does not know the lease (any more).
+   * `order` counts the writes under the lease, up to `complete` every brick has them. `time` is the client's, later than what the inode has.
+   */
+  direct: { ...message(26, { id: f.size, epoch: f.size, lease: f.size, order: f.size, complete: f.size, requestNumber: f.size, acknowledged: f.size, time: f.time }), tail: 'args' },
+  /** As in `direct`, when no other follows to carry it. */
+  directComplete: message(27, { lease: f.size, complete: f.size }),
 
   // --- brick to brick
   /** One mutation in the primary's order. `committed`: every in-sync brick has applied up to this sequence number. */

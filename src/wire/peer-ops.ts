@@ -44,6 +44,14 @@ const damagedRanges: Kind<[string, number, number][]> = {
     Array.isArray(v) && v.length <= DAMAGED_RANGES_MAX && v.every((r) => Array.isArray(r) && r.length === 3 && f.gfid.check(r[0]) && f.size.check(r[1]) && f.size.check(r[2])),
 };
 
+/** Request number, offset, length of each write. */
+const writes: Kind<[number, number, number][]> = {
+  label: 'writes',
+  check: (v) => Array.isArray(v) && v.length <= 65_536 && v.every((w) => Array.isArray(w) && w.length === 3 && w.every((n) => f.size.check(n))),
+};
+
+const numbers: Kind<number[]> = { label: 'numbers', check: (v) => Array.isArray(v) && v.length <= 65_536 && v.every((n) => f.size.check(n)) };
+
 export interface PeerOpSpec<A extends Fields = Fields, R extends Fields = Fields> {
   readonly code: number;
   readonly args: A;
@@ -106,6 +114,14 @@ export const PEER_OPS = {
   asides: op(31, {}, { gfids: keyList }),
   /** After a restart of all bricks: every client has claimed the locks that it holds, and this brick was sent them. */
   locksKnown: op(32, {}, {}),
+  /** This session may write to this inode without the primary (see replica/exclusives.ts), in this epoch. */
+  grantLease: op(33, { lease: f.size, gfid: f.gfid, session: f.token }, {}),
+  /** Nothing more is taken under the lease. `writes`: those that may not be on every brick. */
+  endLease: op(34, { lease: f.size }, { writes }),
+  /** Nothing of the lease is in doubt. */
+  dropLease: op(35, { lease: f.size }, {}),
+  /** What these requests did is about to be undone: they may come again. */
+  forgetAnswers: op(36, { session: f.token, numbers }, {}),
 } satisfies Record<string, PeerOpSpec>;
 
 export type PeerOpName = keyof typeof PEER_OPS;

@@ -51,7 +51,7 @@ if (values.planted !== undefined) {
   });
   const seconds = (performance.now() - began) / 1000;
   const faults = Object.values(summary.faults).reduce((sum, times) => sum + times, 0);
-  console.log(`faults:\n${table(summary.faults)}`);
+  console.log(`faults:\n${table(summary.faults)}\nother ways than through the primary:\n${table(summary.ways)}`);
   console.log(`${summary.seeds} seeds, ${summary.operations} operations, ${faults} faults, ${summary.failed.length} seeds with violations, ${(summary.seeds / seconds).toFixed(1)} seeds a second`);
   if (summary.failed.length > 0) {
     console.log(`failing seeds: ${summary.failed.map(({ seed }) => seed).toSorted((a, b) => a - b).slice(0, FAILING_SHOWN).join(' ')}`);

@@ -16,6 +16,8 @@ export interface Outcome {
   seed: number;
   operations: number;
   faults: Record<string, number>;
+  /** Operations that went another way than through the primary. */
+  ways: Record<string, number>;
   virtualMs: number;
   /** Equal for two runs that went the same way. */
   digest: number;
@@ -133,6 +135,11 @@ class Run implements ActorHost {
     });
   }
 
+  #ways(): Record<string, number> {
+    const { localReads, allClients } = this.cluster;
+    return { 'read of a local brick': localReads, 'direct write': allClients.reduce((sum, { volume }) => sum + volume.directWrites, 0) };
+  }
+
   // ---------------------------------------------------------------- the course of a run
 
   async run(): Promise<Outcome> {
@@ -143,7 +150,7 @@ class Run implements ActorHost {
     }
     for (const histories of [...this.#past, this.histories]) if (this.violations.length === 0) this.violations.push(...histories.check());
     return {
-      seed: this.#seed, operations: this.#operations, faults: Object.fromEntries(this.cluster.faults), virtualMs: this.world.now, digest: this.world.digest,
+      seed: this.#seed, operations: this.#operations, faults: Object.fromEntries(this.cluster.faults), ways: this.#ways(), virtualMs: this.world.now, digest: this.world.digest,
       violations: this.violations,
     };
   }

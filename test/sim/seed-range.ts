@@ -8,6 +8,7 @@ export interface Summary {
   operations: number;
   virtualMs: number;
   faults: Record<string, number>;
+  ways: Record<string, number>;
   failed: Outcome[];
 }
 
@@ -30,7 +31,7 @@ const STACK_FRAMES = 1;
 /** Seeds are independent of each other and of the number of threads. */
 export async function runRange(options: RangeOptions): Promise<Summary> {
   const { start, count, threads, failuresMax = Infinity, untilMs = Infinity } = options;
-  const summary: Summary = { seeds: 0, operations: 0, virtualMs: 0, faults: {}, failed: [] };
+  const summary: Summary = { seeds: 0, operations: 0, virtualMs: 0, faults: {}, ways: {}, failed: [] };
   let next = start;
   const worker = (): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -57,6 +58,7 @@ function add(summary: Summary, outcome: Outcome): void {
   summary.operations += outcome.operations;
   summary.virtualMs += outcome.virtualMs;
   for (const [kind, times] of Object.entries(outcome.faults)) summary.faults[kind] = (summary.faults[kind] ?? 0) + times;
+  for (const [way, times] of Object.entries(outcome.ways)) summary.ways[way] = (summary.ways[way] ?? 0) + times;
   if (outcome.violations.length > 0) summary.failed.push(outcome);
 }
 

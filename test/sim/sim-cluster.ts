@@ -39,6 +39,10 @@ export class SimCluster {
   readonly faults = new Map<string, number>();
   /** Reads that clients tried at the brick of their node. */
   localReads = 0;
+  /** Writes of a client to a file before it gets an exclusive lease. */
+  directAfter = 2;
+  /** Also those that are gone. */
+  readonly allClients: SimClient[] = [];
   clientsMade = 0;
 
   constructor(world: World, count: number, options: ClusterOptions = {}) {
@@ -127,6 +131,7 @@ export class SimClient implements Host {
       openLocalCopy: (_, brick) => (brick.id === this.home ? this.#openLocalCopy(brick.id) : undefined),
     });
     cluster.clients.add(this);
+    cluster.allClients.push(this);
     world.at(1, () => cluster.tell(this));
   }
 
