@@ -16,6 +16,8 @@ const EXPECTED = new Set<number>([Errno.ENOENT, Errno.EEXIST, Errno.ENOTDIR, Err
 const FILE_ENTRIES_MAX = 12;
 const THINK_MS_MAX = 120;
 const AWAKE_CHECK_MS = 5;
+const BURST_MAX = 8;
+const BURST_MS_MAX = 10;
 
 export interface ActorHost {
   readonly world: World;
@@ -101,7 +103,8 @@ export class SharedActor {
     else if (kind < 40) await this.#link();
     else if (kind < 50) await this.#lookup();
     else if (kind < 54) await this.#list();
-    else if (kind < 66) await this.#writeBlock();
+    else if (kind < 62) await this.#writeBlock(random.below(this.#host.tree.offsets.length));
+    else if (kind < 66) await this.#burst();
     else if (kind < 76) await this.#readBlock();
     else if (kind < 82) await this.#append();
     else if (kind < 87) await this.#readFile();
@@ -236,9 +239,23 @@ export class SharedActor {
 
   // ---------------------------------------------------------------- data
 
-  async #writeBlock(): Promise<void> {
+  /** Many writes right after each other, and at the same time: what gets an exclusive lease. */
+  async #burst(): Promise<void> {
     const { world, tree } = this.#host;
-    const index = world.random.below(tree.offsets.length);
+    const { random } = world;
+    for (let rounds = 2 + random.below(BURST_MAX); rounds > 0; rounds--) {
+      const first = random.below(tree.offsets.length);
+      const work = [this.#writeBlock(first)];
+      if (random.chance(0.4)) work.push(this.#writeBlock((first + 1) % tree.offsets.length));
+      if (random.chance(0.1)) work.push(this.#size());
+      if (random.chance(0.15)) work.push(this.#readBlock());
+      await Promise.all(work);
+      await this.#pause(random.skewed(0, BURST_MS_MAX));
+    }
+  }
+
+  async #writeBlock(index: number): Promise<void> {
+    const { world, tree } = this.#host;
     const value = `v${this.#host.nextValue()}`;
     const sync = world.random.chance(0.15);
     const args = { gfid: tree.blocks, offset: tree.offsets[index] as number, append: false, sync, killPriv: false, data: valueBytes(value, BLOCK_BYTES) };

@@ -40,7 +40,7 @@ export class SimCluster {
   /** Reads that clients tried at the brick of their node. */
   localReads = 0;
   /** Writes of a client to a file before it gets an exclusive lease. */
-  directAfter = 2;
+  directAfter: number;
   /** Also those that are gone. */
   readonly allClients: SimClient[] = [];
   clientsMade = 0;
@@ -49,6 +49,7 @@ export class SimCluster {
     this.world = world;
     this.log = options.log ?? silentLog;
     this.network = new SimNetwork(world);
+    this.directAfter = world.random.pick([0, 1, 1, 2, 3]);
     this.network.encodes = options.encodes === true;
     const pingTimeoutS = options.pingTimeoutS ?? PING_TIMEOUT_S;
     this.pingTimeoutMs = pingTimeoutS * 1000;
