@@ -210,6 +210,7 @@ export class Copy {
     this.results.import(state.results);
     // The copy that this one was made equal to has them, and another brick may not.
     this.#doubt = state.doubt ?? [];
+    this.direct.clear();
     this.journal.noteAnswer(FORGET_ANSWERS);
     for (const record of [...lockRecords(this.fileLocks), ...this.results.records()]) this.journal.noteAnswer(record);
     this.journal.flushAnswers();
