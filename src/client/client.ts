@@ -491,6 +491,8 @@ export class VolumeClient {
     const pending = this.#pending.get(message.id);
     // An answer to a request that was sent twice, or a brick that makes answers up.
     if (pending === undefined || pending.op !== message.op) return;
+    const { attr } = (message.result ?? {}) as { attr?: Attr };
+    if (attr !== undefined) this.#direct.saw(attr);
     this.#leave(pending);
     const { op, args, requestNumber } = pending;
     if (requestNumber > 0) this.#acknowledgements.settled(requestNumber);
@@ -586,7 +588,6 @@ export class VolumeClient {
         return brick === undefined ? Promise.reject(new LostError(`no brick ${id}`)) : this.#dial(brick, this.#spec as VolumeSpec, ready);
       },
       acknowledged: () => this.#acknowledgements.upTo(clock.now()),
-      attr: (gfid) => this.cache.attr(gfid),
       sendToPrimary: (pending) => {
         if (this.#pending.get(pending.id) === pending) this.#sendToPrimary(pending);
       },

@@ -34,7 +34,6 @@ export interface DirectHost<R extends DirectRequest> {
   /** Connects to another brick; `ready` is called in the turn in which the connection is made, and rejections are for good. */
   dial(brick: BrickId, ready: (channel: Channel<Message>, view: View) => void): Promise<void>;
   acknowledged(): number;
-  attr(gfid: Gfid): Attr | undefined;
   /** Sends it through the primary. */
   sendToPrimary(request: R): void;
   /** Every in-sync brick has made it; the primary's attributes. */
@@ -192,14 +191,19 @@ export class DirectWrites<R extends DirectRequest> {
   // ---------------------------------------------------------------- leases
 
   /** The primary gave an exclusive lease. */
-  begin({ gfid, lease, epoch }: MessageOf<'exclusive'>): void {
+  begin({ gfid, lease, epoch, time }: MessageOf<'exclusive'>): void {
     const { view } = this.#host;
     if (epoch !== view().epoch) return;
     const bricks = [...view().inSync];
-    const time = this.#host.attr(gfid)?.ctime ?? { sec: 0, nsec: 0 };
     const inode: Inode<R> = { gfid, lease, epoch, bricks, state: 'connecting', flights: new Map(), held: [], order: 0, toldComplete: 0, time, attrOrder: 0 };
     this.#inodes.set(gfid, inode);
     this.#connect();
+  }
+
+  /** What the primary answered: later writes get later times. */
+  saw({ gfid, ctime }: Attr): void {
+    const inode = this.#inodes.get(gfid);
+    if (inode !== undefined && compareTime(ctime, inode.time) > 0) inode.time = ctime;
   }
 
   /** The primary wants it back. */

@@ -49,6 +49,8 @@ interface Exclusive {
   /** Resolves when no brick takes a write under it any more, and what was in doubt is in the stream. */
   readonly ended: Promise<void>;
   settle: () => void;
+  /** Requests of its session that came while it was ending. */
+  readonly waiting: (() => void)[];
 }
 
 interface Count {
@@ -122,7 +124,7 @@ export class Exclusives {
     if (!locks.free(lock)) return;
     let settle: () => void = () => undefined;
     const ended = new Promise<void>((resolve) => (settle = resolve));
-    const exclusive: Exclusive = { lease, gfid, session, lock, ticket: undefined, state: 'asking', wanted: false, cancel: () => undefined, ended, settle };
+    const exclusive: Exclusive = { lease, gfid, session, lock, ticket: undefined, state: 'asking', wanted: false, cancel: () => undefined, ended, settle, waiting: [] };
     exclusive.ticket = locks.acquire([lock], () => undefined);
     this.#byGfid.set(gfid, exclusive);
     host.copy.direct.grant(lease, gfid, session.id);
@@ -138,10 +140,10 @@ export class Exclusives {
       return;
     }
     exclusive.state = 'held';
-    const { view, leases } = this.#primary;
+    const { view, leases, mutations } = this.#primary;
     session.changed(gfid);
     leases.grant(gfid, session);
-    session.channel?.send({ kind: 'exclusive', gfid, lease, epoch: view.epoch });
+    session.channel?.send({ kind: 'exclusive', gfid, lease, epoch: view.epoch, time: mutations.lastTime });
   }
 
   #mayStillHave({ session, gfid }: Exclusive): boolean {
@@ -213,6 +215,18 @@ export class Exclusives {
     void this.#everywhere('dropLease', { lease });
     exclusive.settle();
     if (ticket !== undefined) this.#primary.locks.release(ticket);
+    for (const run of exclusive.waiting) run();
+  }
+
+  /**
+   * True when a lease of this session on the inode is ending: `run` is called when it is not. What this brick made of its direct writes has an answer already, which
+   * must not be given before every brick has it.
+   */
+  holdsBack(session: string, gfid: Gfid | undefined, run: () => void): boolean {
+    const exclusive = gfid === undefined ? undefined : this.#byGfid.get(gfid);
+    if (exclusive?.state !== 'ending' || exclusive.session.id !== session) return false;
+    exclusive.waiting.push(run);
+    return true;
   }
 
   #end(exclusive: Exclusive): void {

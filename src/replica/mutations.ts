@@ -14,7 +14,7 @@ import type { Message, MessageOf } from '../wire/messages.js';
 import { definiteErrno, type Change } from './copy.js';
 import { Mode, onBehalf, readLock, type Lock, type Ticket } from './inode-locks.js';
 import { inodeKey } from './keys.js';
-import { asResultOf, dataAccess, isAnswerTo, openedBy, OPENING, ownArgs, parentLocks, unlocks, type Mutation } from './mutation.js';
+import { asResultOf, dataAccess, isAnswerTo, openedBy, OPENING, own, ownArgs, parentLocks, unlocks, type Mutation } from './mutation.js';
 import { planMutation, sameLocks, type Plan } from './plan.js';
 import type { Primary } from './primary.js';
 import { makeAnswer, resultOf, type Answer } from './results.js';
@@ -43,7 +43,18 @@ export class Mutations {
 
   begin(session: Session, message: MessageOf<'request'>): void {
     const { id, requestNumber, op } = message;
-    const { results } = this.#primary.host.copy;
+    const { host, exclusives } = this.#primary;
+    const { results } = host.copy;
+    if (exclusives.size > 0 && op === 'write') {
+      let kept = message;
+      const again = (): void => {
+        if (!this.#primary.stopped) this.begin(session, kept);
+      };
+      if (exclusives.holdsBack(session.id, message.args.gfid, again)) {
+        kept = own(message, host.copyOf);
+        return;
+      }
+    }
     // Before the answers: an answer is there as soon as it is applied here, but is given when every member has it.
     if (session.underWay.has(requestNumber)) {
       session.underWay.set(requestNumber, id);
@@ -391,6 +402,11 @@ export class Mutations {
   #grantable(session: Session, gfid: Gfid): boolean {
     const { leases, locks } = this.#primary;
     return leases.eligible(session) && !leases.withheld(gfid) && locks.free({ ...readLock(gfid), of: session.id });
+  }
+
+  /** Of the latest change. */
+  get lastTime(): Time {
+    return this.#lastTime;
   }
 
   /** A change was made with this time: later ones get later ones. */

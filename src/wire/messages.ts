@@ -112,8 +112,8 @@ export const MESSAGES = {
   opens: message(21, { whole: f.flag, held: gfids, closed: gfids }),
   /** The session was revoked: nothing of it that was not answered takes effect from now on, nor anything sent later. The brick closes the connection. */
   fenced: message(22, {}),
-  /** The client may write to this inode by `direct` in this epoch; nobody else has it open. */
-  exclusive: message(23, { gfid: f.gfid, lease: f.size, epoch: f.size }),
+  /** The client may write to this inode by `direct` in this epoch, with later times than this; nobody else has it open. */
+  exclusive: message(23, { gfid: f.gfid, lease: f.size, epoch: f.size, time: f.time }),
   /** The primary wants the exclusive lease back: `yielded` when what was sent is complete. */
   yield: message(24, { lease: f.size }),
   /** The client writes no more under the lease. `clean`: every `direct` was answered with success by every in-sync brick. */
