@@ -46,7 +46,7 @@ export class Mutations {
     const { host, exclusives } = this.#primary;
     const { results } = host.copy;
     if (exclusives.size > 0 && op === 'write') {
-      let kept = message;
+      let kept: MessageOf<'request'> = message;
       const again = (): void => {
         if (!this.#primary.stopped) this.begin(session, kept);
       };
