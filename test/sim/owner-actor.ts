@@ -43,8 +43,11 @@ export class OwnerActor {
   }
 
   async run(): Promise<void> {
-    const made = await this.client.call('mkdir', { parent: ROOT_GFID, name: this.#name, mode: 0o755, uid: 1, gid: 2 });
-    this.#folder = made.attr.gfid;
+    const begin = async (): Promise<void> => {
+      const made = await this.client.call('mkdir', { parent: ROOT_GFID, name: this.#name, mode: 0o755, uid: 1, gid: 2 });
+      this.#folder = made.attr.gfid;
+    };
+    if (await this.#revokedDuring(begin)) return;
     while (!this.#ending()) {
       if (await this.#revokedDuring(() => this.#step())) return;
       this.operations++;
