@@ -91,8 +91,8 @@ interface LocalBrick {
 const TICK_MS = 200;
 /** No serving lease is longer. */
 export const LEASE_MS_MAX = 10_000;
-/** A brick that was not heard for this long gets no lease; heartbeats come every 500 ms. */
-const LEASE_SILENCE_MS = 2_000;
+/** A brick that was not heard for this long gets no lease; heartbeats come every 500 ms. One that hangs keeps the others waiting for so much longer. */
+const LEASE_SILENCE_MS = 1_200;
 const HANG_FRACTION = 0.5;
 const PING_TIMEOUT_S = 10;
 const ATTACH_MS = 20_000;
