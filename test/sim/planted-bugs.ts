@@ -164,4 +164,42 @@ export const PLANTED_BUGS: PlantedBug[] = [
     ],
     from: 8,
   },
+  {
+    name: 'a direct write counts as done when one brick has it',
+    patches: [['client/direct-writes.js', 'if (flight.waits.size === 0)', 'if (true)']],
+    from: 1,
+  },
+  {
+    name: 'a direct write that only the primary has is answered when it comes again',
+    patches: [['replica/exclusives.js', "if (exclusive?.state !== 'ending' || exclusive.session.id !== session)", 'if (true)']],
+    from: 1,
+  },
+  {
+    name: 'what is in doubt when an exclusive lease ends is left as it is',
+    patches: [['replica/exclusives.js', 'for (const replay of replays)', 'for (const replay of [])']],
+    from: 1,
+  },
+  {
+    name: 'a brick takes direct writes under a lease that is over',
+    patches: [['replica/direct-leases.js', 'found.over || ', '']],
+    from: 1,
+  },
+  {
+    name: 'an exclusive lease is no obstacle to others',
+    patches: [['replica/inode-locks.js', 'a.of !== undefined && a.of === b.of', 'true']],
+    from: 1,
+  },
+  {
+    name: 'a brick of this node is read while a write of this client to the same bytes is under way',
+    patches: [
+      ['client/local-reads.js', 'if (this.#isChanging(gfid, offset, offset + wanted))', 'if (false)'],
+      ['client/local-reads.js', ' && !this.#isChanging(attr.gfid, start, end)', ''],
+    ],
+    from: 1,
+  },
+  {
+    name: 'bytes that a brick of this node gave are believed though the lease was recalled meanwhile',
+    patches: [['client/local-reads.js', 'return this.#copy === copy && this.#cache.attr(attr.gfid) === attr && ', 'return ']],
+    from: 1,
+  },
 ];

@@ -248,7 +248,7 @@ export class SharedActor {
       const work = [this.#writeBlock(first)];
       if (random.chance(0.4)) work.push(this.#writeBlock((first + 1) % tree.offsets.length));
       if (random.chance(0.1)) work.push(this.#size());
-      if (random.chance(0.15)) work.push(this.#readBlock());
+      if (random.chance(0.25)) work.push(this.#readBlock(random.chance(0.7) ? first : random.below(tree.offsets.length)));
       await Promise.all(work);
       await this.#pause(random.skewed(0, BURST_MS_MAX));
     }
@@ -264,9 +264,8 @@ export class SharedActor {
     if (sync && written !== undefined) this.#histories.syncs.push({ object: blockName(index), call: call + 2, return: this.#histories.instants.next() });
   }
 
-  async #readBlock(): Promise<void> {
-    const { world, tree } = this.#host;
-    const index = world.random.below(tree.offsets.length);
+  async #readBlock(index = this.#host.world.random.below(this.#host.tree.offsets.length)): Promise<void> {
+    const { tree } = this.#host;
     await this.#ask(this.#histories.blocks, { block: blockName(index), read: true }, () => readBlock(this.client.volume, tree, index), (value) => value, () => undefined);
   }
 

@@ -153,7 +153,7 @@ export class SimClient implements Host {
       read: (gfid, offset, size) => {
         this.#cluster.localReads++;
         if (random.chance(0.5)) return read(gfid, offset, size);
-        return new Promise((resolve) => void this.#cluster.world.at(random.skewed(0.1, 20), () => resolve(read(gfid, offset, size))));
+        return new Promise((resolve) => void this.#cluster.world.at(random.skewed(0.1, 60), () => resolve(read(gfid, offset, size))));
       },
       close: () => {
         closed = true;
