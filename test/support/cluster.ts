@@ -135,8 +135,13 @@ export class Cluster {
       for (const found of this.processes()) signal(found.pid, 'SIGTERM');
       await waitFor('every process of the cluster to end after SIGTERM', STOP_MS, quiet);
     } catch {
-      for (const found of this.processes()) signal(found.pid, 'SIGKILL');
-      await waitFor('every process of the cluster to end after SIGKILL', 10_000, quiet);
+      // Again and again: one that was just being started is not on the first list.
+      await waitFor('every process of the cluster to end after SIGKILL', 20_000, () => {
+        const left = this.processes();
+        for (const found of left) signal(found.pid, 'SIGKILL');
+        if (left.length > 0) throw new Error(JSON.stringify(left));
+        return true;
+      });
     }
     await this.unmountBelowRoot();
     await this.detachLoops();
