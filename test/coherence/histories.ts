@@ -12,7 +12,7 @@ import { quantile, type CoherenceClaims, type CoherenceFixture } from './suite.j
 const STEPS_MAX = 4_000_000;
 const AROUND_NS = 15e6;
 /** Of each program; fewer prove nothing: then something else is wrong, such as programs that wait for each other most of the time. */
-const OPERATIONS_MIN = 150;
+const OPERATIONS_MIN = 120;
 
 export function merged<I, O>(outcomes: readonly Outcome[]): Operation<I, O>[] {
   return outcomes.flatMap((outcome) => outcome.operations) as Operation<I, O>[];
@@ -77,7 +77,7 @@ async function names(t: CoherenceFixture, directories: boolean): Promise<void> {
 
 async function locks(t: CoherenceFixture, way: LockWay): Promise<void> {
   await t.file('f');
-  const outcomes = await t.run({ kind: 'locks', file: 'f', way }, { ...bounds, seconds: amount(0.7, 5) });
+  const outcomes = await t.run({ kind: 'locks', file: 'f', way }, { ...bounds, seconds: amount(0.4, 5) });
   enough(t, outcomes);
   assert.equal(problem('the lock', lockModel, merged<LockInput, LockOutput>(outcomes)), '');
 }

@@ -5,7 +5,7 @@ import { amount } from '../support/size.js';
 import type { LockWay, Outcome, Work } from './jobs.js';
 import { quantile, type CoherenceClaims, type CoherenceFixture } from './suite.js';
 
-const COUNT = amount(40, 400);
+const COUNT = amount(30, 400);
 const CLIENTS = ['A', 'B', 'C'];
 
 type How = (Work & { kind: 'claims' })['how'];
@@ -30,7 +30,7 @@ function oneEach(t: CoherenceFixture, outcomes: readonly Outcome[]): void {
 const nothing = (): Promise<void> => Promise.resolve();
 
 async function counts(t: CoherenceFixture, way: LockWay, access: 'buffered' | 'direct'): Promise<void> {
-  const each = amount(30, 500);
+  const each = amount(20, 500);
   await t.file('counter');
   await t.a.truncate('counter', 4096);
   const outcomes = await t.run({ kind: 'counter', file: 'counter', way, count: each, access }, { seconds: 30 });
@@ -87,7 +87,7 @@ export const RACES: CoherenceClaims = {
     await t.a.pwrite(a, 'first', 0);
     await t.a.utimens('f', [5, 0], [5, 0]);
     const b = await t.b.open('f', O.RDWR);
-    for (let round = 10; round < 30; round++) {
+    for (let round = 10; round < 10 + amount(12, 50); round++) {
       assert.equal((await t.a.pread(a, 5, 0)).length, 5);
       await t.b.pwrite(b, `re ${round}`, 0);
       await t.b.utimens('f', [5, 0], [5, 0]);
@@ -99,7 +99,7 @@ export const RACES: CoherenceClaims = {
     const a = await t.a.open('f', NEW);
     await t.a.pwrite(a, 'first', 0);
     const b = await t.b.open('f', O.RDWR);
-    for (let round = 10; round < 30; round++) {
+    for (let round = 10; round < 10 + amount(12, 50); round++) {
       assert.equal((await t.a.pread(a, 5, 0)).length, 5);
       await t.b.pwrite(b, `re ${round}`, 0);
       if (round % 3 === 0) await t.a.chmod('f', 0o600 + (round % 7));

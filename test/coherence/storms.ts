@@ -12,7 +12,7 @@ const RATE_MIN = 500;
 const PART_MIN = 0.35;
 /** Others may use the machine for a second. */
 const ATTEMPTS = 4;
-const SECONDS = amount(1, 5);
+const SECONDS = amount(0.6, 5);
 
 type Storm = Omit<Work & { kind: 'storm' }, 'kind' | 'file' | 'append'>;
 
@@ -45,7 +45,7 @@ async function storm(t: CoherenceFixture, storms: readonly Storm[], append = fal
 }
 
 /** Files for which one recall each is measured. */
-const RECALLS = amount(100, 400);
+const RECALLS = amount(60, 400);
 const NAMES_OVER_MS = 200;
 const RECALL_US_MAX = 2000;
 

@@ -33,7 +33,7 @@ export class CoherenceFixture extends PosixFixture {
   }
 
   /** Runs one program of this kind on each mount, or these on the mounts in turn. */
-  run(work: Work | readonly Work[], { seconds = amount(1.5, 10), operationsMin = 0, operationsMax = 4000 }: Bounds = {}): Promise<Outcome[]> {
+  run(work: Work | readonly Work[], { seconds = amount(0.8, 10), operationsMin = 0, operationsMax = 4000 }: Bounds = {}): Promise<Outcome[]> {
     const works = Array.isArray(work) ? (work as readonly Work[]) : this.mounts.map(() => work as Work);
     const jobs = works.map((one, i): Job => {
       const client = LETTERS[i] ?? 'Z';
