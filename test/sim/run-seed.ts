@@ -266,6 +266,9 @@ class Run implements ActorHost {
     if (!(await this.#within(HEAL_MS, () => `all bricks are in sync: ${cluster.bricks.map((brick) => `${brick.name} ${brick.replica?.status().role} ${brick.replica?.status().continuous}`).join()}`, whole))) return;
     await this.#compareReading();
     if (this.violations.length > 0) return;
+    // One that has no connection could not say goodbye, and what it had open would stay for long.
+    const heard = Promise.allSettled([...cluster.clients].map((client) => client.call('statfs', { gfid: this.tree.lock })));
+    if ((await this.#settles(LIMIT_MS, 'every client is heard', heard)) === undefined) return;
     for (const client of [...cluster.clients]) client.close();
     if (await this.#marksGo()) this.#compareBricks();
   }
