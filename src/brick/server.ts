@@ -9,6 +9,7 @@ import type { BrickId, View } from '../fops/view.js';
 import { answerHandshake, type Caller } from '../wire/handshake.js';
 import type { Message } from '../wire/messages.js';
 import type { Replica } from '../replica/replica.js';
+import { join } from './relay.js';
 
 /** Connections that have not proved themselves yet. When one more comes, the oldest goes: an honest caller needs milliseconds. */
 const STRANGERS_MAX = 256;
@@ -36,6 +37,8 @@ export interface BrickServerOptions {
   log: Log;
   view(): View;
   replica(): Replica | undefined;
+  /** A connection to a sibling brick, for a client that cannot reach it: nothing was said on it yet. Rejects with LostError. */
+  connect?(brick: BrickId): Promise<Channel<Message>>;
   /** False for a client address that the volume's options refuse. */
   admits(remote: string): boolean;
 }
@@ -126,6 +129,36 @@ export class BrickServer {
       if (caller.role === 'client') this.#count(channel, -1);
       onClose(reason);
     };
+    if (caller.role !== 'client') return;
+    const { onMessage } = channel;
+    channel.onMessage = (message) => {
+      if (message.kind === 'relay') this.#relay(channel, message.brick);
+      else onMessage(message);
+    };
+  }
+
+  /** It is no client of this brick, but counts as one for the limits. */
+  #relay(channel: Channel<Message>, brick: BrickId): void {
+    const { connect, bricks, brick: own } = this.#options;
+    channel.onClose('it wants another brick');
+    this.#channels.add(channel);
+    this.#count(channel, 1);
+    let over = false;
+    const ended = (): void => {
+      over = true;
+      this.#channels.delete(channel);
+      this.#count(channel, -1);
+    };
+    channel.onMessage = () => channel.close('it spoke before it was connected');
+    channel.onClose = ended;
+    if (connect === undefined || brick === own || !bricks().includes(brick)) {
+      channel.close('no brick to pass on to');
+      return;
+    }
+    connect(brick).then(
+      (far) => (over ? far.close('not needed any more') : join(channel, far, ended)),
+      (error: unknown) => channel.close(String(error)),
+    );
   }
 }
 

@@ -17,7 +17,7 @@ import type { Attr, Fields, Kind } from '../fops/fields.js';
 import { OP_NAMES, OPS, type Args, type Fops, type OpName, type Result } from '../fops/ops.js';
 import { EMPTY_VIEW, type View } from '../fops/view.js';
 import type { BrickSpec, VolumeSpec } from '../fops/volume.js';
-import { dialBrick } from '../wire/dial.js';
+import { dialBrick, dialThrough } from '../wire/dial.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import { Acknowledgements } from './acknowledgements.js';
 import { DirectWrites } from './direct-writes.js';
@@ -61,6 +61,14 @@ export interface ClientOptions {
 }
 
 const DIAL_MS = 2000;
+/** Nothing heard for this part of the ping timeout: another way is looked for, while the session is not silent for the primary yet. */
+const SILENCE_PART = 0.4;
+/** So many attempts in a row to reach the primary failed before it is tried through other bricks. */
+const DIRECT_ATTEMPTS = 3;
+/** How often the way without another brick is looked for. */
+const PROBE_MS = 5000;
+/** One that took so long was not refused, but got no answer. */
+const UNANSWERED_MS = 1000;
 const RETRY_MS_MIN = 10;
 const RETRY_MS_MAX = 500;
 const PING_MS = 125;
@@ -120,6 +128,9 @@ export class VolumeClient {
   #dialing = 0;
   #dials = 0;
   #retryMs = RETRY_MS_MIN;
+  #failures = 0;
+  /** When it was connected through another brick, or last tried without; undefined while it is connected without. */
+  #relayedSince: number | undefined;
   #retry: Cancel = () => undefined;
   #nextId = 1;
   #nextNumber = 1;
@@ -348,20 +359,62 @@ export class VolumeClient {
     if (this.#closed || brick === undefined || this.#spec === undefined || (brick.port === 0 && brick.socket === undefined)) return;
     const attempt = (this.#dialing = ++this.#dials);
     const spec = this.#spec;
-    const ready = (channel: Channel<Message>, view: View): void => {
+    const ready = (channel: Channel<Message>, view: View, relayed: boolean): void => {
       if (attempt !== this.#dialing || this.#closed) {
         channel.close('not needed any more');
         return;
       }
       this.#dialing = 0;
+      this.#failures = 0;
+      this.#relayedSince = relayed ? this.#env.clock.now() : undefined;
       this.#retryMs = RETRY_MS_MIN;
       this.#attach(channel, view);
     };
-    this.#dial(brick, spec, ready).catch((error: unknown) => {
-      if (attempt !== this.#dialing) return;
-      this.#log.debug('the primary cannot be reached', { brick: brick.id, error: String(error) });
-      this.#again();
-    });
+    const began = this.#env.clock.now();
+    this.#dial(brick, spec, (channel, view) => ready(channel, view, false))
+      .catch(async (error: unknown) => {
+        if (attempt !== this.#dialing) return;
+        this.#log.debug('the primary cannot be reached', { brick: brick.id, error: String(error) });
+        if (this.#env.clock.now() - began >= UNANSWERED_MS) this.#failures = DIRECT_ATTEMPTS;
+        if (++this.#failures >= DIRECT_ATTEMPTS) await this.#dialThroughOthers(brick, spec, (channel, view) => ready(channel, view, true));
+        else throw error;
+      })
+      .catch(() => {
+        if (attempt === this.#dialing) this.#again();
+      });
+  }
+
+  /** By way of a brick that can reach the primary where this client cannot. */
+  async #dialThroughOthers(primary: BrickSpec, spec: VolumeSpec, ready: (channel: Channel<Message>, view: View) => void): Promise<void> {
+    const options = { role: 'client' as const, id: this.#session, brick: primary.id, volume: spec.id, secret: spec.secret };
+    const others = spec.bricks.filter(({ id }) => id !== primary.id && this.#view.inSync.includes(id));
+    let last: unknown = new LostError('no other brick');
+    for (const other of others) {
+      const address: Address = other.socket === undefined ? { host: other.host, port: other.port } : { path: other.socket };
+      try {
+        await dialThrough(this.#env, address, other.id, DIAL_MS, options, (channel, view) => {
+          this.#log.info('the primary is reached through another brick', { brick: primary.id, through: other.id });
+          ready(channel, view);
+        });
+        return;
+      } catch (error) {
+        last = error;
+      }
+    }
+    throw last;
+  }
+
+  /** Connected through another brick: as soon as the primary can be reached without, it is. */
+  #lookForDirectWay(now: number): void {
+    const brick = this.#primary();
+    if (this.#relayedSince === undefined || now - this.#relayedSince < PROBE_MS || brick === undefined || this.#spec === undefined) return;
+    this.#relayedSince = now;
+    const id = hex(this.#env.random.bytes(16));
+    const found = (probe: Channel<Message>): void => {
+      probe.close('it can be reached');
+      if (this.#relayedSince !== undefined) this.#drop('the primary can be reached without another brick');
+    };
+    this.#dial(brick, this.#spec, found, id).catch(() => undefined);
   }
 
   #again(): void {
@@ -371,8 +424,8 @@ export class VolumeClient {
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_MAX);
   }
 
-  async #dial(brick: BrickSpec, spec: VolumeSpec, ready: (channel: Channel<Message>, view: View) => void): Promise<void> {
-    const options = { role: 'client' as const, id: this.#session, brick: brick.id, volume: spec.id, secret: spec.secret };
+  async #dial(brick: BrickSpec, spec: VolumeSpec, ready: (channel: Channel<Message>, view: View) => void, id = this.#session): Promise<void> {
+    const options = { role: 'client' as const, id, brick: brick.id, volume: spec.id, secret: spec.secret };
     const addresses: Address[] = [];
     if (brick.socket !== undefined) addresses.push({ path: brick.socket });
     if (brick.port !== 0) addresses.push({ host: brick.host, port: brick.port });
@@ -681,10 +734,11 @@ export class VolumeClient {
       const now = this.#env.clock.now();
       if (this.#channel !== undefined) {
         if (this.#readyEpoch > 0) this.#ping();
-        const silence_ms = this.#pingTimeoutMs();
+        const silence_ms = SILENCE_PART * this.#pingTimeoutMs();
         if (now - this.#lastHeard > silence_ms) this.#drop(`nothing heard for ${silence_ms} ms`);
       } else if (this.#dialing === 0 && this.#readyEpoch === 0 && this.#retryMs >= RETRY_MS_MAX) this.#connect();
       this.#direct.tick();
+      if (this.#channel !== undefined) this.#lookForDirectWay(now);
       this.#expire(now);
       if (this.#ticks++ % TICKS_PER_NOTICE === 0) this.#noticeWaiting(now);
     });

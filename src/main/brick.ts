@@ -166,6 +166,7 @@ class BrickProcess {
       view: () => this.#replica?.view ?? { epoch: 0, primary: '', inSync: [], catchingUp: [] },
       replica: () => this.#replica,
       admits: (remote) => admits(this.#config as BrickConfig, remote),
+      connect: (sibling) => this.#connect(sibling),
     });
     const server = this.#server;
     const accept = (channel: Channel<Message>): void => server.accept(channel);
@@ -215,13 +216,21 @@ class BrickProcess {
     }
   }
 
+  #placeOf(sibling: BrickId): Address {
+    const spec = this.#config?.spec.bricks.find((candidate) => candidate.id === sibling);
+    if (spec === undefined || spec.port === 0) throw new LostError(`brick ${sibling}: its port is not known yet`);
+    return { host: spec.host, port: spec.port };
+  }
+
+  async #connect(sibling: BrickId): Promise<Channel<Message>> {
+    return await this.#network.connect(this.#placeOf(sibling), DIAL_MS);
+  }
+
   async #dial(sibling: BrickId): Promise<Channel<Message>> {
     const config = this.#config as BrickConfig;
-    const spec = config.spec.bricks.find((candidate) => candidate.id === sibling);
-    if (spec === undefined || spec.port === 0) throw new LostError(`brick ${sibling}: its port is not known yet`);
     const { brick, volume } = this.#args;
     const env = { network: this.#network, clock: this.#clock, random: this.#random };
-    return await dialBrick(env, { host: spec.host, port: spec.port }, DIAL_MS, {
+    return await dialBrick(env, this.#placeOf(sibling), DIAL_MS, {
       role: 'brick',
       id: brick,
       brick: sibling,

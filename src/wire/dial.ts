@@ -2,6 +2,8 @@
 import type { Address, Channel, Network } from '../env/channel.js';
 import type { View } from '../fops/view.js';
 import { callHandshake, type CallOptions, type HandshakeEnv } from './handshake.js';
+import { LostError } from '../base/errno.js';
+import type { BrickId } from '../fops/view.js';
 import type { Message } from './messages.js';
 
 /**
@@ -27,5 +29,42 @@ export async function dialBrick(
       },
       reject,
     );
+  });
+}
+
+const ID_BYTES = 16;
+
+/** As `dialBrick`, through another brick of the volume that can reach it. */
+export async function dialThrough(
+  env: HandshakeEnv & { network: Network<Message> },
+  via: Address,
+  viaBrick: BrickId,
+  timeoutMs: number,
+  options: CallOptions,
+  onReady: (channel: Channel<Message>, view: View) => void,
+): Promise<void> {
+  const outer = { ...options, id: Buffer.from(env.random.bytes(ID_BYTES)).toString('hex'), brick: viaBrick };
+  await new Promise<void>((resolve, reject) => {
+    const begin = (channel: Channel<Message>): void => {
+      const cancel = env.clock.after(timeoutMs, () => channel.close(`no connection to brick ${options.brick} within ${timeoutMs} ms`));
+      channel.onClose = (reason) => {
+        cancel();
+        reject(new LostError(`brick ${options.brick} through ${channel.remote}: ${reason}`));
+      };
+      channel.onMessage = (message) => {
+        if (message.kind === 'newView') return;
+        cancel();
+        if (message.kind !== 'relayed') channel.close(`sent ${message.kind} where relayed belongs`);
+        else {
+          const ready = (view: View): void => {
+            onReady(channel, view);
+            resolve();
+          };
+          callHandshake(env, channel, options, ready, reject);
+        }
+      };
+      channel.send({ kind: 'relay', brick: options.brick });
+    };
+    dialBrick(env, via, timeoutMs, outer, begin).catch(reject);
   });
 }

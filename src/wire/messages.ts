@@ -125,6 +125,12 @@ export const MESSAGES = {
   direct: { ...message(26, { id: f.size, epoch: f.size, lease: f.size, order: f.size, complete: f.size, requestNumber: f.size, acknowledged: f.size, time: f.time }), tail: 'args' },
   /** As in `direct`, when no other follows to carry it. */
   directComplete: message(27, { lease: f.size, complete: f.size }),
+  /**
+   * The first message of a client that cannot reach another brick: this one connects to it and answers `relayed`, or closes the connection. From then on it passes every
+   * message on, both ways; the client begins with a handshake.
+   */
+  relay: message(28, { brick: f.gfid }),
+  relayed: message(29, {}),
 
   // --- brick to brick
   /** One mutation in the primary's order. `committed`: every in-sync brick has applied up to this sequence number. */

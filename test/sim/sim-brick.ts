@@ -114,6 +114,7 @@ export class SimBrick implements Host {
     this.replica = replica;
     const server = new BrickServer({
       brick: id, bricks: () => cluster.brickIds, volume: spec.id, secret, clock, random, log: mine, view: () => replica.view, replica: () => replica, admits: () => true,
+      connect: (brick) => net.connect({ host: cluster.brick(brick).name, port: 1 }, DIAL_MS),
     });
     void net.listen({ host: this.name, port: 1 }, (channel) => server.accept(channel));
     cluster.authority.brickStarted(this);
