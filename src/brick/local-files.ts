@@ -6,6 +6,8 @@ import { check } from './store/check.js';
 import { Descriptors, type Descriptor } from './store/descriptors.js';
 import { BrickError, openIdentified } from './store/identity.js';
 import { handleDirectoryName } from './store/layout.js';
+import { readMeta } from './store/meta.js';
+import { isWhole } from '../replica/store.js';
 
 const DESCRIPTORS_MAX = 512;
 /** Larger reads go to the thread pool also when the page cache has them: copying so much takes longer than changing threads. */
@@ -23,11 +25,19 @@ export class LocalFiles {
     this.#files = new Descriptors(disk, DESCRIPTORS_MAX);
   }
 
-  /** Undefined, with a reason for the log, when the directory is not that brick. */
-  static open(disk: Disk, path: string, volumeId: string, brickId: string, refused: (reason: string) => void): LocalFiles | undefined {
+  /**
+   * Undefined, with a reason for the log, when the directory is not that brick, or holds a copy that cannot be equal: its machine lost power, and the primary that said so
+   * has not heard of it yet.
+   */
+  static open(disk: Disk, path: string, volumeId: string, brickId: string, bootId: string, refused: (reason: string) => void): LocalFiles | undefined {
     try {
       const { rootFd, privateFd } = openIdentified(disk, path, volumeId, brickId);
       try {
+        const meta = readMeta(disk, privateFd);
+        if (meta === undefined || meta.bootId !== bootId || !isWhole(meta)) {
+          refused('its copy is not whole since this machine was started');
+          return undefined;
+        }
         return new LocalFiles(disk, check(disk.openDirectory(privateFd, 'handles'), 'open handles'));
       } finally {
         disk.close(privateFd);

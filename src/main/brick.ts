@@ -3,7 +3,7 @@
  *
  * Exit status: 0 stopped on request, 2 wrong arguments, 3 the directory is not the brick (the reason was told to gluond), 70 a bug.
  */
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { matchesAddress } from '../base/address-pattern.js';
@@ -16,6 +16,7 @@ import { openBrick, type OpenBrick } from '../brick/store/identity.js';
 import type { Address, Channel } from '../env/channel.js';
 import type { Log } from '../env/log.js';
 import type { BrickId, View } from '../fops/view.js';
+import { bootId } from '../platform/boot-id.js';
 import { BrickControl, type BrickConfig } from '../platform/brick-control.js';
 import { RealClock, RealRandom } from '../platform/clock.js';
 import { BrickBitrot } from './brick-bitrot.js';
@@ -254,10 +255,6 @@ class BrickProcess {
       if (!this.#ending) callback();
     }, ms);
   }
-}
-
-function bootId(): string {
-  return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
 }
 
 /** The option network.ping-timeout in milliseconds. */

@@ -7,6 +7,7 @@ import { VolumeClient } from '../client/client.js';
 import type { View } from '../fops/view.js';
 import type { VolumeSpec } from '../fops/volume.js';
 import { leaseCaching } from '../fuse/caching.js';
+import { bootId } from '../platform/boot-id.js';
 import { RealRandom } from '../platform/clock.js';
 import { LibcDisk } from '../platform/libc.js';
 import { formatHostPort, GLUOND_PORT } from '../platform/target.js';
@@ -85,7 +86,7 @@ class MountedVolume implements OpenVolume {
         openLocalCopy: (volume, { id, path, socket }) =>
           socket === undefined
             ? undefined
-            : LocalFiles.open(this.#disk, path, volume.id, id, (reason) =>
+            : LocalFiles.open(this.#disk, path, volume.id, id, bootId(), (reason) =>
                 log.info('the brick of this node cannot be read directly', { reason }),
               ),
       },

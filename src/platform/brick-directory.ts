@@ -7,11 +7,8 @@ import { PRIVATE_NAME, XATTR_GFID, XATTR_VOLUME } from '../brick/store/layout.js
 import type { BrickPlace } from '../cluster/node-service.js';
 import { Refused } from '../cluster/refused.js';
 import type { BrickDiskMessage } from '../wire/management.js';
+import { bootId } from './boot-id.js';
 import { LibcDisk } from './libc.js';
-
-function bootId(): string {
-  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-}
 
 /** A directory within a brick of another volume, or with one below its parents, is not seen by comparing names alone. */
 function brickAbove(path: string): string | undefined {

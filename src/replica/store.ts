@@ -135,6 +135,11 @@ export interface BrickMeta {
   halfWritten?: boolean;
 }
 
+/** False for a copy that may lack or hold what one in sync does not. */
+export function isWhole({ incomplete, unsettled, halfWritten }: BrickMeta): boolean {
+  return !incomplete && !unsettled && halfWritten !== true;
+}
+
 /** The change journal's files, the brick's meta file and its table of sessions. */
 export interface JournalDisk {
   /** Durable on return (fsync of file and directory). */

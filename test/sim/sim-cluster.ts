@@ -7,6 +7,7 @@ import type { Args, OpName, Result } from '../../src/fops/ops.js';
 import type { BrickId, View } from '../../src/fops/view.js';
 import type { VolumeSpec } from '../../src/fops/volume.js';
 import { Standing } from '../../src/replica/standing.js';
+import { isWhole } from '../../src/replica/store.js';
 import { majority } from '../../src/replica/view.js';
 import { SimAuthority } from './sim-authority.js';
 import { SimBrick } from './sim-brick.js';
@@ -142,6 +143,8 @@ export class SimClient implements Host {
   #openLocalCopy(id: BrickId): LocalCopy | undefined {
     const brick = this.#cluster.brick(id);
     const { bootId } = brick;
+    const meta = brick.disk.readMeta();
+    if (meta.bootId !== bootId || !isWhole(meta)) return undefined;
     let closed = false;
     const read = (gfid: Gfid, offset: number, size: number): Uint8Array | undefined => {
       if (closed || brick.bootId !== bootId || brick.fails('read')) return undefined;

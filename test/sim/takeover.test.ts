@@ -124,6 +124,33 @@ void describe('a new primary', () => {
     }
   });
 
+  void it('is believed by a client of a brick whose machine lost power, but not that this copy is equal', async () => {
+    for (let seed = 10; seed < 20; seed++) {
+      const scene = await Takeover.begin(seed);
+      const { cluster, client } = scene;
+      const [primary, member] = scene.bricks();
+      const near = new SimClient(cluster, 'near');
+      assert.equal(near.home, member.id);
+      const { attr } = await scene.settle(client.call('create', { parent: ROOT_GFID, name: 'file', mode: 0o644, exclusive: true, truncate: false, uid: 0, gid: 0 }));
+      const write = (text: string): Promise<unknown> =>
+        scene.settle(client.call('write', { gfid: attr.gfid, offset: 0, append: false, sync: false, killPriv: false, data: Buffer.from(text.repeat(4096)) }));
+      await write('a');
+      await scene.settle(client.call('fsync', { gfid: attr.gfid, dataOnly: false }));
+      await write('b');
+      await scene.pass(1500);
+      // The primary does not hear of it, and goes on saying that the member is equal.
+      scene.part([primary.name], [member.name]);
+      member.crash(true);
+      member.start();
+      for (const channel of [...cluster.network.channels]) if (channel.owner === near) channel.reset();
+      for (let i = 0; i < 20; i++) {
+        await scene.pass(50);
+        const { data } = await scene.settle(near.call('read', { gfid: attr.gfid, offset: 0, size: 4096 }));
+        assert.ok(Buffer.from(data).equals(Buffer.alloc(4096, 'b')), `what was before, with seed ${seed}`);
+      }
+    }
+  });
+
   void it('makes a member equal again that was lost while another one was made equal', async () => {
     const scene = await Takeover.begin(5, 4);
     const { cluster } = scene;
