@@ -109,4 +109,18 @@ void describe('a read of the brick on this node', () => {
     await scene.settle(scene.write(scene.old, 'after it'));
     assert.equal(await scene.content(), 'after it');
   });
+
+  void it('is not answered here while a write of its own to the same bytes is under way', async () => {
+    const scene = await Scene.begin(41);
+    const { other, cluster, gfid } = scene;
+    cluster.directAfter = 0;
+    await scene.settle(other.call('getattr', { gfid }));
+    await scene.pass(300);
+    const write = scene.write(other, 'its own');
+    const before = cluster.localReads;
+    const read = other.call('read', { gfid, offset: 0, size: 100 });
+    assert.equal(cluster.localReads, before, 'not read here');
+    await scene.settle(Promise.all([write, read]));
+    assert.equal(await scene.content(), 'its own');
+  });
 });

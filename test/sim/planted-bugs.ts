@@ -29,7 +29,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
       ['replica/stream.js', 'upTo = Math.min(upTo, follower.acknowledged);', ''],
       ['replica/stream.js', 'if (!waits)', 'if (true)'],
     ],
-    from: 1,
+    from: 285,
   },
   {
     name: 'serves before every member is sealed',
@@ -171,6 +171,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   },
   {
     name: 'a direct write that only the primary has is answered when it comes again',
+    directed: 'exclusive.test.js',
     patches: [['replica/exclusives.js', "if (exclusive?.state !== 'ending' || exclusive.session.id !== session)", 'if (true)']],
     from: 1,
   },
@@ -181,7 +182,11 @@ export const PLANTED_BUGS: PlantedBug[] = [
   },
   {
     name: 'a brick takes direct writes under a lease that is over',
-    patches: [['replica/direct-leases.js', 'found.over || ', '']],
+    directed: 'exclusive.test.js',
+    patches: [
+      ['replica/direct-leases.js', 'found.over = true;', ''],
+      ['replica/direct-leases.js', 'this.#leases.delete(lease);', ''],
+    ],
     from: 1,
   },
   {
@@ -191,15 +196,11 @@ export const PLANTED_BUGS: PlantedBug[] = [
   },
   {
     name: 'a brick of this node is read while a write of this client to the same bytes is under way',
+    directed: 'exclusive.test.js',
     patches: [
       ['client/local-reads.js', 'if (this.#isChanging(gfid, offset, offset + wanted))', 'if (false)'],
       ['client/local-reads.js', ' && !this.#isChanging(attr.gfid, start, end)', ''],
     ],
-    from: 1,
-  },
-  {
-    name: 'bytes that a brick of this node gave are believed though the lease was recalled meanwhile',
-    patches: [['client/local-reads.js', 'return this.#copy === copy && this.#cache.attr(attr.gfid) === attr && ', 'return ']],
     from: 1,
   },
 ];
