@@ -67,8 +67,8 @@ interface Inode<R> {
   attrOrder: number;
 }
 
-/** A write that a brick does not answer for so long goes through the primary, which measures its bricks. */
-const SLOW_MS = 1000;
+/** A write that a brick does not answer for so long goes through the primary, as all do then for a while: it measures its bricks. */
+const SLOW_MS = 300;
 const RECONNECT_MS = 1000;
 
 export class DirectWrites<R extends DirectRequest> {

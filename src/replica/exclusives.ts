@@ -233,6 +233,9 @@ export class Exclusives {
     if (exclusive.state === 'ending' || exclusive.state === 'free') return;
     exclusive.cancel();
     exclusive.state = 'ending';
+    // A brick that is slow is found out here, by the changes that go through this one.
+    const { host } = this.#primary;
+    this.#counts.set(exclusive.gfid, { session: exclusive.session, writes: 0, notBefore: host.clock.now() + host.pingTimeoutMs() });
     // From here on its own session waits as well: its requests come again, in the order of the stream.
     delete exclusive.lock.of;
     this.#primary.log.info('an exclusive lease is ended by the bricks', { gfid: exclusive.gfid, session: exclusive.session.id });
