@@ -3,7 +3,7 @@
  * libvirt has them. Nova's settings; nothing of the machine's own libvirt is touched.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { appendFileSync, copyFileSync, existsSync, mkdirSync, openSync, closeSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, existsSync, mkdirSync, openSync, closeSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import type { Node } from '../support/cluster.js';
@@ -61,12 +61,14 @@ export class Libvirt {
     writeFileSync(join(at, 'resolv.conf'), '');
     const binds = [...Object.entries(FOLDERS), ...['passwd', 'group', 'hosts', 'resolv.conf'].map((file) => [`/etc/${file}`, file] as const)];
     for (const [target, name] of binds) {
-      if (!existsSync(target)) stage.madeFolder(target);
+      stage.madeFolder(target);
       await stage.on(node, ['mount', '--bind', join(at, name), target]);
     }
     const output = openSync(join(at, 'libvirtd.out'), 'a');
-    const script = 'hostname "$1"; exec python3 "$2" libvirtd --listen --pid-file /run/libvirt/libvirtd.pid';
-    const [command = '', ...rest] = onHost(node.network, ['unshare', '--uts', 'sh', '-c', script, 'libvirtd', hostName(node.index), join(PACKAGE_ROOT, 'test', 'migration', 'reaper.py')]);
+    // Later mounts of the node appear for libvirt and its guests too.
+    await stage.on(node, ['mount', '--make-rshared', '/']);
+    const here = join(PACKAGE_ROOT, 'test', 'migration');
+    const [command = '', ...rest] = onHost(node.network, ['unshare', '--mount', '--uts', '--propagation', 'slave', join(here, 'start-libvirtd.sh'), hostName(node.index), at, join(here, 'reaper.py')]);
     const child = spawn(command, rest, { stdio: ['ignore', output, output], detached: true, env: { ...process.env, ...stage.bed.cluster.environment(node) } });
     closeSync(output);
     child.on('error', () => undefined);
@@ -74,6 +76,8 @@ export class Libvirt {
     try {
       const answers = await waitFor(`libvirtd of node ${node.index + 1} to answer`, START_MS, async () => (!isAlive(child.pid ?? 0) ? 'ended' : (await libvirt.virsh(['version'])).status === 0 && 'answers'));
       if (answers === 'ended') throw new Error(`libvirtd of node ${node.index + 1} ended`);
+      await libvirt.must(['domcapabilities', '--virttype', 'qemu', '--machine', 'pc']);
+      rmSync(`/proc/${child.pid}/root/dev/kvm`);
     } catch (error) {
       await libvirt.stop();
       throw new Error(`${String(error)}\n${libvirt.log}`, { cause: error });

@@ -3,7 +3,7 @@
  *
  * Exit status: 0 nothing was found, 1 a violation, 2 wrong arguments.
  */
-import { cpSync, mkdirSync } from 'node:fs';
+import { cpSync, lstatSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { diceOf } from '../faults/dice.js';
@@ -119,7 +119,7 @@ class Runner {
 
 function keepEvidence({ bed }: Stage, into: string): void {
   mkdirSync(into, { recursive: true });
-  const small = (path: string): boolean => !/\.(?:img|raw)$|\/(?:mnt|disk|sys|instances|local)$|\.(?:q|in)$/.test(path);
+  const small = (path: string): boolean => !/\.(?:img|raw)$|\/(?:mnt|disk|sys|instances|local|boot)$/.test(path) && !lstatSync(path).isSocket();
   cpSync(bed.cluster.root, into, { recursive: true, filter: small });
   for (const node of bed.cluster.nodes) {
     const state = `/proc/${node.network.mountsOf}/root${node.stateDirectory}/log`;

@@ -3,7 +3,7 @@
  *
  *   n1, n2, n3    gluond, etcd, brick, mount; `<root>/instances` is the mount, on each node its own
  */
-import { chmodSync, mkdirSync, rmdirSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Bed } from '../faults/bed.js';
 import type { Node } from '../support/cluster.js';
@@ -59,17 +59,20 @@ export class Stage {
   /** On the first two nodes; they start when they are first wanted. */
   async libvirts(): Promise<[Libvirt, Libvirt]> {
     if (this.daemons === undefined) {
-      const first = await Libvirt.start(this, this.node(0));
-      this.daemons = [first, await Libvirt.start(this, this.node(1)).catch(async (error: unknown) => {
-        await first.stop();
-        throw error;
-      })];
+      const starts = await Promise.allSettled([Libvirt.start(this, this.node(0)), Libvirt.start(this, this.node(1))]);
+      const [first, second] = starts.map((start) => (start.status === 'fulfilled' ? start.value : undefined));
+      if (first === undefined || second === undefined) {
+        await Promise.all([first?.stop(), second?.stop()]);
+        throw starts.find((start) => start.status === 'rejected')?.reason;
+      }
+      this.daemons = [first, second];
     }
     return this.daemons;
   }
 
   /** Makes a folder of the machine that only a node's own mounts fill; it goes with the stage. */
   madeFolder(path: string): void {
+    if (existsSync(path)) return;
     mkdirSync(path);
     this.folders.push(path);
   }
