@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { Node } from '../support/cluster.js';
 import { onHost } from '../support/network.js';
-import { isAlive, killAndWait } from '../support/processes.js';
+import { killChild } from '../support/processes.js';
 import { waitFor } from '../support/wait.js';
 import { Console, type Progress } from './console.js';
 import type { GuestDisk } from './guest-disk.js';
@@ -58,7 +58,7 @@ export class Qemu {
     try {
       return new Qemu(node, child, log, await Qmp.connect(socket, LISTEN_MS, () => child.exitCode === null && child.signalCode === null), input);
     } catch (error) {
-      if (child.pid !== undefined && child.exitCode === null) await killAndWait(child.pid);
+      await killChild(child);
       throw new Error(`${String(error)}: ${existsSync(log) ? readFileSync(log, 'utf8').trim() : ''}`, { cause: error });
     }
   }
@@ -77,7 +77,7 @@ export class Qemu {
 
   async kill(): Promise<void> {
     this.qmp.close();
-    if (!this.ended && isAlive(this.pid)) await killAndWait(this.pid, 20_000);
+    await killChild(this.child);
   }
 }
 

@@ -6,9 +6,8 @@
 import { cpSync, lstatSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { diceOf } from '../faults/dice.js';
 import { resultTable, type Row } from './report.js';
-import type { Outcome, Scenario } from './scenario.js';
+import { failure, runScenario, type Outcome, type Scenario } from './scenario.js';
 import { SCENARIOS, SHORT_ROUNDS } from './scenarios.js';
 import { Stage } from './stage.js';
 
@@ -86,21 +85,14 @@ class Runner {
   }
 
   private async once(scenario: Scenario): Promise<Outcome> {
-    const undos: (() => void | Promise<void>)[] = [];
-    const rounds = this.options.rounds(scenario);
-    // Each scenario has numbers of its own: --only finds the same ones as the whole run.
-    const dice = diceOf(this.options.seed * 1_000_003 + [...scenario.name].reduce((sum, char) => Math.imul(sum, 31) + (char.codePointAt(0) ?? 0), 7));
-    const note = (text: string): void => say(`  ${text}`);
+    const { seed, rounds } = this.options;
+    say(`${scenario.name}: ${scenario.what}`);
     let outcome: Outcome;
     try {
       this.stage ??= await Stage.start(PING_TIMEOUT_S);
-      await this.stage.bed.cluster.waitUntilHealed();
-      say(`${scenario.name}: ${scenario.what}`);
-      outcome = await scenario.run({ stage: this.stage, rounds, dice, pingTimeoutMs: PING_TIMEOUT_S * 1000, note, atEnd: (undo) => void undos.push(undo) });
+      outcome = await runScenario(this.stage, scenario, { rounds: rounds(scenario), seed, pingTimeoutS: PING_TIMEOUT_S, note: (text) => say(`  ${text}`) });
     } catch (error) {
-      outcome = { migrations: [], guestErrors: [], verified: 0, bricks: '', violations: [error instanceof Error ? (error.stack ?? error.message) : String(error)] };
-    } finally {
-      for (const undo of undos.reverse()) await undo();
+      outcome = failure(error);
     }
     for (const violation of outcome.violations.slice(0, 20)) say(`  VIOLATION ${scenario.name}: ${violation}`);
     if (outcome.violations.length > 0) await this.failed(scenario.name);

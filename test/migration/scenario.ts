@@ -1,4 +1,5 @@
 /** What a scenario is, and what is common to all: a guest at work is moved about, then it ends, and everything is looked at. */
+import { diceOf } from '../faults/dice.js';
 import type { Dice } from '../faults/fault.js';
 import { diskProblems, makeDisk, type DiskKind } from './guest-disk.js';
 import type { Console } from './console.js';
@@ -86,4 +87,36 @@ function verifiedBy(console: Console): number {
 export function folderName(dice: Dice): string {
   const digits = Array.from({ length: 32 }, () => Math.floor(dice.next() * 16).toString(16)).join('');
   return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
+
+export interface RunOptions {
+  rounds: number;
+  seed: number;
+  pingTimeoutS: number;
+  note(text: string): void;
+}
+
+/** Whatever happens, what the scenario started is gone afterwards, and what went wrong is among the violations. */
+export async function runScenario(stage: Stage, scenario: Scenario, { rounds, seed, pingTimeoutS, note }: RunOptions): Promise<Outcome> {
+  const undos: (() => void | Promise<void>)[] = [];
+  // Each scenario has numbers of its own: --only finds the same ones as the whole run.
+  const dice = diceOf(seed * 1_000_003 + [...scenario.name].reduce((sum, char) => Math.imul(sum, 31) + (char.codePointAt(0) ?? 0), 7));
+  let outcome: Outcome;
+  try {
+    await stage.bed.cluster.waitUntilHealed();
+    outcome = await scenario.run({ stage, rounds, dice, pingTimeoutMs: pingTimeoutS * 1000, note, atEnd: (undo) => void undos.push(undo) });
+  } catch (error) {
+    outcome = failure(error);
+  }
+  for (const undo of undos.reverse())
+    try {
+      await undo();
+    } catch (error) {
+      outcome.violations.push(`at the end: ${String(error)}`);
+    }
+  return outcome;
+}
+
+export function failure(error: unknown): Outcome {
+  return { migrations: [], guestErrors: [], verified: 0, bricks: '', violations: [error instanceof Error ? (error.stack ?? error.message) : String(error)] };
 }

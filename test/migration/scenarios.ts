@@ -9,5 +9,7 @@ export const SCENARIOS: readonly Scenario[] = [CONTROL, ...HEALTHY, ...LIBVIRT, 
 
 /** Scenarios of the short form, and their rounds there. */
 export const SHORT_ROUNDS: ReadonlyMap<string, number> = new Map([
-  ['qcow2-none-native', 3],
+  ['libvirt-qcow2-none', 2],
+  ['evacuated', 1],
+  ['contract', 1],
 ]);

@@ -1,4 +1,5 @@
 /** Processes as the kernel shows them in /proc: found by a mark in their environment, never by name. */
+import type { ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { waitFor } from './wait.js';
 
@@ -75,4 +76,10 @@ export function signal(pid: number, name: NodeJS.Signals): void {
 export async function killAndWait(pid: number, boundMs = 5000): Promise<void> {
   signal(pid, 'SIGKILL');
   await waitFor(`process ${pid} to be gone after SIGKILL`, boundMs, () => !isAlive(pid), 20);
+}
+
+/** A child of this process. Its files are closed when this resolves; /proc shows a process as gone a moment before they are. */
+export async function killChild(child: ChildProcess, boundMs = 20_000): Promise<void> {
+  child.kill('SIGKILL');
+  await waitFor(`process ${child.pid} to be reaped after SIGKILL`, boundMs, () => child.pid === undefined || child.exitCode !== null || child.signalCode !== null, 5);
 }

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface, type Interface } from 'node:readline';
 import type { Node } from '../../support/cluster.js';
 import { onHost } from '../../support/network.js';
-import { killAndWait } from '../../support/processes.js';
+import { killChild } from '../../support/processes.js';
 import { within } from '../../support/wait.js';
 import type { Stage } from '../stage.js';
 
@@ -63,7 +63,7 @@ export class Python {
   }
 
   /** kill -9. */
-  async kill(): Promise<void> {
-    if (this.child.pid !== undefined && this.child.exitCode === null && this.child.signalCode === null) await killAndWait(this.child.pid);
+  kill(): Promise<void> {
+    return killChild(this.child);
   }
 }
