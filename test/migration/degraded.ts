@@ -156,7 +156,9 @@ async function evacuated(scene: Circumstances, kind: DiskKind): Promise<Outcome>
   } catch (error) {
     outcome.violations.push(error instanceof Error ? error.message : String(error));
   }
-  for (const guest of guests) await guest.kill();
+  // A program of a host that is cut off does not end while it waits for the volume.
+  for (const node of stage.nodes) await cluster.setLink(node, true);
+  for (const guest of guests) await guest.kill().catch((error: unknown) => outcome.violations.push(String(error)));
   // What a guest sees that lost its disk is its own matter: only the last one must not see an error, and none may have seen foreign bytes while it had it.
   await judge(stage, [machine], outcome);
   return outcome;
