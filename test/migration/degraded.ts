@@ -137,8 +137,10 @@ async function evacuated(scene: Circumstances, kind: DiskKind): Promise<Outcome>
       earlier = [earlier, toldBy(lost, round)].filter((word) => word !== '').join(',');
       machine = await bootElsewhere(scene, refuge, lost, earlier);
       guests.push(machine);
+      const booted = performance.now();
       await machine.ready();
       await machine.progress();
+      note(`it found what was synced and goes on, ${((performance.now() - booted) / 1000).toFixed(1)} s later`);
       await cluster.setLink(node, true);
       note(`n${node.index + 1} is back, its guest still runs`);
       const until = performance.now() + TOGETHER_MS;

@@ -203,7 +203,7 @@ static void *write_files(void *argument) {
 
 /* What an earlier boot left: each block must hold a step at least as new as what was told to be synced. */
 static void find(int fd) {
-  unsigned char *buffer = aligned_alloc(BLOCK, BLOCK);
+  unsigned char *buffer = aligned_alloc(BLOCK, RUN_MAX * BLOCK);
   static uint64_t least[WRITERS][AREA_BLOCKS];
   for (int writer = 0; writer < WRITERS; writer++)
     for (int boot = 0; boot < boot_count; boot++)
@@ -214,8 +214,9 @@ static void find(int fd) {
       }
   for (int writer = 0; writer < WRITERS; writer++)
     for (int block = 0; block < AREA_BLOCKS; block++) {
-      if (pread(fd, buffer, BLOCK, place(writer, block)) != BLOCK) { fail("read of block %d: %s", block, strerror(errno)); return; }
-      uint64_t step = step_in(buffer, writer, block);
+      unsigned char *data = buffer + (size_t)(block % RUN_MAX) * BLOCK;
+      if (data == buffer && pread(fd, buffer, RUN_MAX * BLOCK, place(writer, block)) != RUN_MAX * BLOCK) { fail("read of block %d: %s", block, strerror(errno)); return; }
+      uint64_t step = step_in(data, writer, block);
       if (step < least[writer][block]) fail("block %d of writer %d is back at step %llu, step %llu was synced", block, writer, (unsigned long long)step, (unsigned long long)least[writer][block]);
       content[writer][block] = step;
     }
@@ -249,7 +250,10 @@ static int read_parameters(void) {
         if (*at != 0) at++;
       }
     }
-  for (int writer = 0; writer < WRITERS; writer++) first_step[writer] = synced[writer] = (uint64_t)boot_count * BOOT_STEPS + 1;
+  for (int writer = 0; writer < WRITERS; writer++) {
+    synced[writer] = (uint64_t)boot_count * BOOT_STEPS;
+    first_step[writer] = synced[writer] + 1;
+  }
   return parameter(line, "idle=", word, sizeof word);
 }
 
