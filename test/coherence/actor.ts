@@ -8,7 +8,7 @@ import { CallError } from '../conformance/posix/calls.js';
 import type { Job } from './jobs.js';
 import { Recorder } from './recorder.js';
 import { blocks, records, storm } from './work-data.js';
-import { counter, locks } from './work-locks.js';
+import { counter, greedy, locks } from './work-locks.js';
 import { attributes, claims, names } from './work-names.js';
 
 function carryOut(recorder: Recorder, { work }: Job): void {
@@ -25,6 +25,8 @@ function carryOut(recorder: Recorder, { work }: Job): void {
       return counter(recorder, work);
     case 'locks':
       return locks(recorder, work);
+    case 'greedy':
+      return greedy(recorder, work);
     case 'storm':
       return storm(recorder, work);
     case 'claims':

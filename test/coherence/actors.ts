@@ -11,11 +11,14 @@ const READY_MS = 20_000;
 /** How much longer than its time a program may take: its last operations, and the way of its answer. */
 const LATE_MS = 30_000;
 
+const NO_ANSWER = '{"broken":"it ended without an answer"}';
+
 class Actor {
   readonly job: Job;
   readonly #child: ChildProcess;
   readonly #lines: Interface;
   readonly #waiting: ((line: string) => void)[] = [];
+  #ended = false;
 
   constructor(job: Job) {
     this.job = job;
@@ -25,11 +28,14 @@ class Actor {
     this.#child.stdin?.on('error', () => undefined);
     this.#lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream });
     this.#lines.on('line', (line) => this.#waiting.shift()?.(line));
-    this.#lines.on('close', () => this.#waiting.shift()?.('{"broken":"it ended without an answer"}'));
+    this.#lines.on('close', () => {
+      this.#ended = true;
+      for (const waiting of this.#waiting.splice(0)) waiting(NO_ANSWER);
+    });
   }
 
   line(): Promise<string> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    return this.#ended ? Promise.resolve(NO_ANSWER) : new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   go(): void {

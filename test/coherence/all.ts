@@ -2,15 +2,17 @@
 import type { TestContext } from 'node:test';
 import type { Cluster } from '../support/cluster.js';
 import { run } from '../support/exec.js';
+import { SHORT } from '../support/size.js';
+import { GREED } from './greed.js';
 import { HISTORIES } from './histories.js';
 import { STORMS } from './storms.js';
 import { DEAD_CLIENTS } from './dead-clients.js';
 import { RACES } from './races.js';
 import { CoherenceFixture, type CoherenceClaims } from './suite.js';
 
-export const COHERENCE: Record<string, CoherenceClaims> = { race: RACES, history: HISTORIES, storm: STORMS, 'dead client': DEAD_CLIENTS };
+export const COHERENCE: Record<string, CoherenceClaims> = { race: RACES, history: HISTORIES, storm: STORMS, 'dead client': DEAD_CLIENTS, ...(SHORT ? {} : { greed: GREED }) };
 
-const CLAIM_MS_MAX = 120_000;
+const CLAIM_MS_MAX = 200_000;
 
 /** `GLUON_COHERENCE_ONLY` narrows it to claims that contain the text. */
 export async function coherenceOver(t: TestContext, cluster: Cluster, only = process.env['GLUON_COHERENCE_ONLY'] ?? ''): Promise<void> {

@@ -49,12 +49,12 @@ export const MANY = 24;
 
 const bounds = { operationsMin: OPERATIONS_MIN };
 
-async function blocks(t: CoherenceFixture, files: number, accesses: readonly Access[]): Promise<void> {
+async function blocks(t: CoherenceFixture, files: number, accesses: readonly Access[], bursts = false): Promise<void> {
   for (let i = 0; i < files; i++) {
     await t.file(`f${i}`);
     await t.a.truncate(`f${i}`, BLOCKS * BLOCK_BYTES);
   }
-  const outcomes = await t.run(accesses.map((access) => ({ kind: 'blocks', files, blocks: files > 1 ? 1 : BLOCKS, access })), bounds);
+  const outcomes = await t.run(accesses.map((access) => ({ kind: 'blocks', files, blocks: files > 1 && !bursts ? 1 : BLOCKS, access, bursts })), bounds);
   enough(t, outcomes);
   assert.deepEqual(blockProblems(merged(outcomes)), []);
 }
@@ -103,6 +103,8 @@ export const HISTORIES: CoherenceClaims = {
 
   'blocks of many files that all read under leases, through page caches': (t) => blocks(t, MANY, ['buffered', 'buffered', 'buffered']),
   'blocks of many files that all read under leases, with and without O_DIRECT': (t) => blocks(t, MANY, ['direct', 'both', 'buffered', 'direct']),
+  'blocks of files that one mount after the other writes in bursts, with O_DIRECT': (t) => blocks(t, 4, ['direct', 'direct', 'direct'], true),
+  'blocks of files that one mount after the other writes in bursts, through page caches': (t) => blocks(t, 4, ['buffered', 'buffered', 'both'], true),
   'records that are appended, read and truncated through page caches': (t) => records(t, 'buffered'),
   'records that are appended, read and truncated with O_DIRECT': (t) => records(t, 'direct'),
   'files that are created, renamed, removed, looked up and listed': (t) => names(t, false),

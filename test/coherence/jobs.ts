@@ -8,9 +8,9 @@ export type LockWay = 'fcntl' | 'OFD' | 'flock';
 export type Work =
   /**
    * Reads and writes whole blocks of 4 KiB of files f0, f1 and so on. One file is fought for all the time, and gets no leases; of many files, each is used by all
-   * under leases, which are recalled now and then.
+   * under leases, which are recalled now and then. `bursts`: a program writes one file many times before it turns to another, so that it becomes its only user.
    */
-  | { kind: 'blocks'; files: number; blocks: number; access: Access }
+  | { kind: 'blocks'; files: number; blocks: number; access: Access; bursts: boolean }
   /** Appends records, reads the whole file, asks for its size, truncates it. */
   | { kind: 'records'; file: string; truncates: boolean; access: Access }
   /** Exclusive creation, removal, renames, stat of what is there and what is not, listings; of files, or of directories. */
@@ -23,6 +23,8 @@ export type Work =
   | { kind: 'storm'; file: string; what: 'write' | 'read' | 'stat' | 'write and stat'; access: Access; append: boolean }
   /** Tries to lock one file, and unlocks it. */
   | { kind: 'locks'; file: string; way: LockWay }
+  /** Takes so many locks on one file, or opens it so many times, until it is refused: `count` tells how many it got, `refused` the errno. */
+  | { kind: 'greedy'; file: string; what: 'locks' | 'opens'; count: number }
   /** Claims names that others claim at the same time: which of them this process got. Client A of 'fill' removes directories in which the others create. */
   | { kind: 'claims'; directory: string; count: number; how: 'create' | 'mkdir' | 'rename' | 'take' | 'rmdir' | 'link' | 'fill' };
 
@@ -46,4 +48,6 @@ export interface Outcome {
   latencies_us: number[];
   /** Of claims: the numbers that were won. */
   won: number[];
+  /** Of a greedy program. */
+  refused: string;
 }

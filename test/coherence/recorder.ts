@@ -29,7 +29,7 @@ export class Dice {
 export class Recorder {
   readonly dice: Dice;
   readonly client: string;
-  readonly outcome: Outcome = { operations: [], count: 0, latencies_us: [], won: [] };
+  readonly outcome: Outcome = { operations: [], count: 0, latencies_us: [], won: [], refused: '' };
   readonly #end: number;
   readonly #latestEnd: number;
   readonly #operationsMin: number;

@@ -12,6 +12,7 @@ interface Bounds {
   seconds?: number;
   operationsMin?: number;
   operationsMax?: number;
+  meanwhile?: () => Promise<void>;
 }
 
 const LETTERS = 'ABCDEFGH';
@@ -33,13 +34,13 @@ export class CoherenceFixture extends PosixFixture {
   }
 
   /** Runs one program of this kind on each mount, or these on the mounts in turn. */
-  run(work: Work | readonly Work[], { seconds = amount(0.8, 10), operationsMin = 0, operationsMax = 4000 }: Bounds = {}): Promise<Outcome[]> {
+  run(work: Work | readonly Work[], { seconds = amount(0.8, 10), operationsMin = 0, operationsMax = 4000, meanwhile }: Bounds = {}): Promise<Outcome[]> {
     const works = Array.isArray(work) ? (work as readonly Work[]) : this.mounts.map(() => work as Work);
     const jobs = works.map((one, i): Job => {
       const client = LETTERS[i] ?? 'Z';
       return { client, directory: `${this.mounts[i % this.mounts.length]}/${this.name}`, seed: i + 1, seconds, operationsMin, operationsMax, work: one };
     });
-    return runActors(jobs);
+    return runActors(jobs, meanwhile);
   }
 
   /** A line in the report of the tests. */

@@ -59,16 +59,17 @@ export function valueOf(block: Buffer, bytes: number): string {
   return first === '\0'.repeat(CELL_BYTES) ? '' : first.trimEnd();
 }
 
+/** Writes of one burst. */
+const BURST = 60;
+
 export function blocks(recorder: Recorder, work: Work & { kind: 'blocks' }): void {
   const files = Array.from({ length: work.files }, (_, i) => new OpenFile(`f${i}`, work.access));
   const buffer = aligned(BLOCK_BYTES);
-  // Of many files most are read most of the time, so that leases are held.
-  const sides = work.files > 1 ? 8 : 3;
-  while (!recorder.over) {
-    const [which, at] = [recorder.dice.roll(work.files), recorder.dice.roll(work.blocks)];
+  const one = (which: number, writes: boolean): void => {
+    const at = recorder.dice.roll(work.blocks);
     const fd = (files[which] as OpenFile).fd(recorder);
     const block = `${which}/${at}`;
-    if (recorder.dice.roll(sides) === 0) {
+    if (writes) {
       const value = recorder.value();
       fill(buffer, value);
       recorder.note<BlockInput, string>({ block, write: value }, () => {
@@ -76,6 +77,14 @@ export function blocks(recorder: Recorder, work: Work & { kind: 'blocks' }): voi
         return '';
       });
     } else recorder.note<BlockInput, string>({ block, read: true }, () => valueOf(buffer, c.pread(fd, buffer, BLOCK_BYTES, at * BLOCK_BYTES)));
+  };
+  // Of many files most are read most of the time, so that leases are held.
+  const sides = work.bursts ? BURST / 2 : work.files > 1 ? 8 : 3;
+  while (!recorder.over) {
+    const which = recorder.dice.roll(work.files);
+    const writes = recorder.dice.roll(sides) === 0;
+    const times = writes && work.bursts ? recorder.dice.roll(2 * BURST) : 1;
+    for (let i = 0; i < times && !recorder.over; i++) one(which, writes && (times === 1 || recorder.dice.roll(8) > 0));
   }
   for (const file of files) file.close();
 }

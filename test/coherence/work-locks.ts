@@ -60,3 +60,18 @@ export function locks(recorder: Recorder, work: Work & { kind: 'locks' }): void 
   }
   calls.close(fd);
 }
+
+export function greedy(recorder: Recorder, work: Work & { kind: 'greedy' }): void {
+  const { outcome } = recorder;
+  const fd = calls.open(work.file, O.RDWR);
+  try {
+    for (; outcome.count < work.count; outcome.count++) {
+      // Apart from each other, so that they are not joined.
+      if (work.what === 'locks') calls.fcntlLock(fd, F.SETLK, LOCK.WRITE, 2 * outcome.count, 1);
+      else calls.open(work.file, O.RDONLY);
+    }
+  } catch (error) {
+    if (!(error instanceof CallError)) throw error;
+    outcome.refused = errnoName(error.errno);
+  }
+}
