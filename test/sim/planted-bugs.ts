@@ -87,7 +87,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'a checkpoint drops generations while a brick is absent',
     faults: 'kill,checkpoint',
     patches: [
-      ['replica/durability.js', 'if (!whole || this.#primary.stopped)', 'if (this.#primary.stopped)'],
+      ['replica/durability.js', 'if (!whole || this.#primary.stopped || ', 'if (this.#primary.stopped || '],
       ['replica/journal.js', 'this.updateMeta({ base: number, torn: false });', ''],
     ],
     from: 2,
