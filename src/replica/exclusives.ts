@@ -103,8 +103,8 @@ export class Exclusives {
 
   /** Nobody else uses the file, and every brick is there to be told. */
   #mayHave(session: Session, gfid: Gfid): boolean {
-    const { host, leases, followers, gate, serving } = this.#primary;
-    if (!serving || gate.closed || !followers.allInSync || this.#byGfid.size >= LEASES_MAX) return false;
+    const { host, leases, followers, gate, serving, spare } = this.#primary;
+    if (!serving || gate.closed || !followers.allInSync || this.#byGfid.size >= LEASES_MAX || !spare.ample) return false;
     if (session.channel === undefined || !leases.eligible(session) || leases.heldByAnother(gfid, session)) return false;
     if (host.copy.sessions.anySilent) return false;
     for (const other of host.sessions.all()) if (other !== session && other.mayHaveOpen(gfid)) return false;

@@ -343,7 +343,9 @@ export class Primary {
   #tick(): void {
     this.#noticeWaiting();
     if (!this.serving) return;
-    void this.spare.refresh();
+    void this.spare.refresh().then(() => {
+      if (!this.spare.ample) void this.exclusives.recallAll();
+    });
     this.orphans.sweep();
     void this.mender.sweep();
   }

@@ -64,6 +64,9 @@ const LEAVE_BYTES = 16 << 20;
 /** A brick that was full returns with so much, or with nearly as much as the others have: it does not leave again at once. */
 const RETURN_BYTES = 32 << 20;
 
+/** Clients may write without asking while every brick has so much: it lasts until the bricks are asked again. */
+const AMPLE_BYTES = 64 << 20;
+
 /** What one brick can give away. */
 export interface Spare {
   brick: BrickId;
@@ -100,6 +103,11 @@ export class SpareSpace {
   /** What a brick must have that wants to be of the set: none where the others have so little that it need not have left. */
   get toJoin(): number {
     return Math.max(0, Math.min(RETURN_BYTES, (this.#least ?? Infinity) - this.#spent - LEAVE_BYTES));
+  }
+
+  /** False when changes must be looked at one by one, or nothing is known yet. */
+  get ample(): boolean {
+    return (this.#least ?? 0) - this.#spent >= AMPLE_BYTES;
   }
 
   /** True when there is surely enough everywhere; it counts as spent. */

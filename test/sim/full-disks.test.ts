@@ -74,6 +74,30 @@ void describe('a brick whose disk is full', () => {
     await scene.inSync(3);
   });
 
+  void it('is not written to without the primary, and leaves', async () => {
+    const scene = await Scene.begin(45);
+    const { old, other, gfid, cluster } = scene;
+    cluster.directAfter = 2;
+    await scene.settle(other.call('release', { gfid }));
+    for (let n = 0; old.volume.directWrites === 0; n++) {
+      assert.ok(n < 1000, 'no exclusive lease');
+      await scene.settle(scene.write(old, `early ${n}`));
+      await scene.pass(5);
+    }
+    for (const brick of cluster.bricks) brick.spare = RESERVE + TEN_MIB;
+    await scene.pass(ASKED_MS);
+    const direct = old.volume.directWrites;
+    for (let n = 0; n < 20; n++) await scene.settle(scene.write(old, `late ${n}`));
+    assert.equal(old.volume.directWrites, direct);
+    const sick = scene.member();
+    for (const brick of cluster.bricks) brick.spare = brick === sick ? RESERVE : 1;
+    await scene.pass(ASKED_MS);
+    await scene.settle(grow(scene, 'more'));
+    assert.ok(!cluster.view.inSync.includes(sick.id));
+    sick.spare = 1;
+    await assertWholeAndEqual(scene);
+  });
+
   void it('loses what the others removed, and has space by that', async () => {
     const scene = await Scene.begin(44);
     const sick = scene.member();

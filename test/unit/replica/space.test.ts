@@ -31,6 +31,12 @@ void describe('the spare space of a set of three', () => {
     assert.equal(new SpareSpace(() => Promise.resolve([])).bytes(2), Infinity);
   });
 
+  void it('is ample while no brick is about to be full', async () => {
+    assert.ok((await known(70, 100, 100)).ample);
+    assert.ok(!(await known(60, 100, 100)).ample);
+    assert.ok(!new SpareSpace(() => Promise.resolve([])).ample);
+  });
+
   void it('is spent by what is taken from it', async () => {
     const space = await known(20, 20, 20);
     assert.ok(space.take(MIB));
