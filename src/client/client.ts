@@ -626,7 +626,7 @@ export class VolumeClient {
       this.#inFlightBytes += pending.bytes;
     }
     if (pending.requestNumber > 0) this.#direct.send(pending);
-    else this.#sendToPrimary(pending);
+    else if (!this.#direct.holdsRead(pending)) this.#sendToPrimary(pending);
   }
 
   #newDirect(): DirectWrites<Pending> {
@@ -696,7 +696,7 @@ export class VolumeClient {
 
   #unsend(pending: Pending): void {
     pending.sent = false;
-    if (pending.requestNumber > 0) this.#direct.left(pending);
+    this.#direct.left(pending);
     this.#unsent++;
     if (!pending.counts) return;
     this.#inFlight--;

@@ -60,6 +60,8 @@ interface Inode<R> {
   /** By the id of the request. */
   readonly flights: Map<number, Flight<R>>;
   held: R[];
+  /** Reads of bytes that are being written: a brick may have a part of a write that its disk refused. */
+  reads: R[];
   order: number;
   toldComplete: number;
   time: Time;
@@ -99,8 +101,17 @@ export class DirectWrites<R extends DirectRequest> {
     }
   }
 
+  /** True for a read that waits for direct writes to the same bytes; it is sent when they are through. */
+  holdsRead(request: R): boolean {
+    const inode = request.op === 'read' ? this.#inodes.get((request.args as Args<'read'>).gfid) : undefined;
+    if (inode === undefined || !overlaps(inode, request)) return false;
+    inode.reads.push(request);
+    return true;
+  }
+
   /** It was answered, or is not waited for any more. */
   left(request: R): void {
+    for (const inode of this.#inodes.values()) if (inode.reads.includes(request)) inode.reads = inode.reads.filter((read) => read !== request);
     for (const inode of this.#inodes.values()) if (inode.held.includes(request)) inode.held = inode.held.filter((held) => held !== request);
     if (!this.#viaPrimary.delete(request.id)) return;
     for (const gfid of namedBy(request)) {
@@ -183,6 +194,10 @@ export class DirectWrites<R extends DirectRequest> {
     const newest = flight.order > inode.attrOrder;
     if (newest) inode.attrOrder = flight.order;
     this.#host.done(flight.request, newest ? flight.attr : undefined);
+    for (const read of inode.reads.splice(0)) {
+      if (overlaps(inode, read)) inode.reads.push(read);
+      else this.#host.sendToPrimary(read);
+    }
     if (inode.state === 'draining') this.#yieldWhenDrained(inode);
     // A copy from one file to another waits for both.
     for (const waiting of [...this.#inodes.values()]) if (waiting.held.length > 0) this.#advance(waiting);
@@ -195,7 +210,7 @@ export class DirectWrites<R extends DirectRequest> {
     const { view } = this.#host;
     if (epoch !== view().epoch) return;
     const bricks = [...view().inSync];
-    const inode: Inode<R> = { gfid, lease, epoch, bricks, state: 'connecting', flights: new Map(), held: [], order: 0, toldComplete: 0, time, attrOrder: 0 };
+    const inode: Inode<R> = { gfid, lease, epoch, bricks, state: 'connecting', flights: new Map(), held: [], reads: [], order: 0, toldComplete: 0, time, attrOrder: 0 };
     this.#inodes.set(gfid, inode);
     this.#connect();
   }
@@ -232,6 +247,7 @@ export class DirectWrites<R extends DirectRequest> {
     this.#host.primary()?.send({ kind: 'yielded', lease: inode.lease, clean });
     for (const { request } of inode.flights.values()) if (this.#host.again(request)) this.#toPrimary(request);
     for (const request of inode.held) this.#toPrimary(request);
+    for (const request of inode.reads) this.#host.sendToPrimary(request);
   }
 
   /** Another view, or no connection to the primary: everything is asked for anew. */
@@ -321,6 +337,16 @@ export class DirectWrites<R extends DirectRequest> {
     this.#failedAt.set(brick, this.#host.now());
     for (const inode of [...this.#inodes.values()]) if (inode.state !== 'connecting' && inode.bricks.includes(brick)) this.#fail(inode);
   }
+}
+
+/** True when bytes of the read are being written by all bricks. */
+function overlaps<R extends DirectRequest>({ flights }: Inode<R>, { args }: R): boolean {
+  const { offset, size } = args as Args<'read'>;
+  for (const { request } of flights.values()) {
+    const write = request.args as Args<'write'>;
+    if (write.offset < offset + size && offset < write.offset + write.data.byteLength) return true;
+  }
+  return false;
 }
 
 /** Written to all bricks; anything else that changes the inode goes through the primary. */
