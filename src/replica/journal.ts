@@ -83,6 +83,8 @@ function sum(a: Count, b: Count): Count {
 export class Journal {
   readonly #disk: JournalDisk;
   #meta: BrickMeta;
+  /** The disk has an older one. */
+  #unwritten = false;
   /** Of `sealedEpoch`, what is on the disk. */
   #promised: number;
   #generation: number;
@@ -182,9 +184,22 @@ export class Journal {
     this.#promised = epoch;
   }
 
+  /** Counts in this process also when the disk refuses, and it throws FsError. */
   updateMeta(change: Partial<BrickMeta>): void {
     this.#meta = { ...this.#meta, ...change };
+    this.#unwritten = true;
     this.#disk.writeMeta(this.#meta);
+    this.#unwritten = false;
+  }
+
+  /** What the disk refused to write down is tried again. */
+  writeAgain(): void {
+    if (!this.#unwritten) return;
+    try {
+      this.updateMeta({});
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error;
+    }
   }
 
   /** Announces that these keys are about to be touched. On return the keys survive the end of this process. */

@@ -50,6 +50,7 @@ export interface ReplicaEnv {
 const DIRECT_AFTER = 16;
 const RETURN_PAUSE_MS = 1000;
 const TICK_MS = 1000;
+const WRITE_AGAIN_MS = 100;
 
 
 export class Replica {
@@ -73,6 +74,7 @@ export class Replica {
   /** A comparison of the whole copy was asked for and has not begun. */
   #wholeWanted = false;
   #tick: Cancel = () => undefined;
+  #writing: Cancel = () => undefined;
 
   constructor(env: ReplicaEnv) {
     this.#env = env;
@@ -102,6 +104,7 @@ export class Replica {
     const { clock, brick } = env;
     this.#direct = new DirectWriter({ brick, clock, view: () => this.#view, giveBack: (data) => env.giveBack(data), sawTime: (time) => this.#primary?.mutations.sawTime(time) }, this.#copy);
     this.#armTick();
+    this.#armWriting();
   }
 
   get view(): View {
@@ -216,6 +219,7 @@ export class Replica {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#tick();
+    this.#writing();
     this.#primary?.stop('the brick stops');
     for (const channel of this.#clients) channel.close('the brick stops');
   }
@@ -364,6 +368,14 @@ export class Replica {
     this.#tick = this.#env.clock.after(TICK_MS, () => {
       this.#armTick();
       this.#forgetStrangers();
+    });
+  }
+
+  /** A copy that holds half of a write must be known as one after a restart: the disk that refused to write that down is asked again soon. */
+  #armWriting(): void {
+    this.#writing = this.#env.clock.after(WRITE_AGAIN_MS, () => {
+      this.#armWriting();
+      this.#copy.journal.writeAgain();
     });
   }
 

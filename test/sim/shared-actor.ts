@@ -136,7 +136,10 @@ export class SharedActor {
   }
 
   #failed<I, O>(history: History<I, O>, operation: Operation<I, O>, error: FsError, output: O | undefined): void {
-    if (output !== undefined) history.end(operation, output);
+    const { create, mkdir } = operation.input as { create?: Place; mkdir?: Place };
+    // Made before, told again after a restart, and gone since: nobody can say what was made.
+    if (error.errno === Errno.ESTALE && (create ?? mkdir) !== undefined) operation.return = this.#histories.instants.next();
+    else if (output !== undefined) history.end(operation, output);
     else if (error.errno === Errno.ENOSPC && this.#host.fullAllowed) this.#refusedForSpace(history, operation);
     else this.#host.violation(`${this.client.name}: ${JSON.stringify(operation.input)} failed: ${error.message}`);
   }
