@@ -59,6 +59,7 @@ async function idle(scene: Circumstances): Promise<Outcome> {
       into.push(await machine.migrate(stage.node((machine.node.index + 1) % stage.nodes.length)));
       await machine.progress();
     }
+    note(`downtime ${outcome.migrations.at(-1)?.downtimeMs.toFixed(0)} ms on the volume, ${local.at(-1)?.downtimeMs.toFixed(0)} ms on the local directory`);
   }
   const [here, there] = [median(outcome.migrations.map(({ downtimeMs }) => downtimeMs)), median(local.map(({ downtimeMs }) => downtimeMs))];
   outcome.remark = `idle guest: ${here.toFixed(0)} ms on the volume, ${there.toFixed(0)} ms on a local directory (medians of ${rounds})`;
