@@ -131,7 +131,11 @@ export const QEMU: readonly Check[] = [
       const disks = stage.nodes.map((node) => bed.disksOf(node).brick);
       await Promise.all(disks.map((brick) => brick.fill()));
       try {
-        const paused = await machine.qemu.qmp.event('STOP', 0, PAUSE_MS);
+        const before = machine.console.progress?.synced;
+        const paused = await machine.qemu.qmp.event('STOP', 0, PAUSE_MS).catch(async (error: unknown) => {
+          const room = await Promise.all(stage.nodes.map(async (node) => (await stage.on(node, ['df', '--output=avail,target', '-B1', bed.disksOf(node).brick.at])).stdout.trim().split('\n').at(-1)));
+          throw new Error(`${String(error)}; the guest had synced ${before?.join(' and ')}, then ${machine.console.progress?.synced.join(' and ')}; free: ${room.join(', ')}`, { cause: error });
+        });
         const [error] = machine.qemu.qmp.events.filter(({ event }) => event === 'BLOCK_IO_ERROR');
         assert.equal(error?.data['nospace'], true, `${JSON.stringify(error)} before ${JSON.stringify(paused)}`);
       } finally {
