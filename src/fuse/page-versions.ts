@@ -7,8 +7,9 @@
  *   SETATTR: its reply is taken as it is, without a look at the pages                                  ─▶ `disbelieved`: the reply carries an mtime that is not true,
  *                                                                                                         so the next GETATTR brings another one
  *   GETATTR, while other requests of the file are under way: its attributes are ignored                ─▶ `mayBeIgnored`: the pages are dropped first
- *   GETATTR, while its attributes are taken back (INVAL_INODE): they are ignored too, and the size     ─▶ `recalled`: attributes that are not valid are not taken back,
- *   stays what it was before                                                                              a size that was just told is taken back a moment later
+ *   GETATTR, while its attributes are taken back (INVAL_INODE): they are ignored too, and pages and    ─▶ `deceives` where the size is the same; `recalled`: attributes
+ *   size stay what they were before                                                                       that are not valid are not taken back, those with a size that
+ *                                                                                                         was just told are taken back a moment later
  *
  * Dropping pages is a notification too, so the size that comes with the third is ignored: several processes of one machine that use a file whose
  * size another machine changes at that instant may see the size of before.
@@ -83,11 +84,14 @@ export class PageVersions {
     return false;
   }
 
-  /** These attributes are about to be told. True when the kernel would go on trusting pages that may be of another state. */
+  /**
+   * These attributes are about to be told. True when the kernel may go on with pages of another state: it cannot tell, or a recall that comes right behind the answer
+   * would have it ignored. That needs the size to be the one that it has; another size it must take, and a recall waits for that.
+   */
   deceives({ gfid, ctime, mtime, size }: Attr): boolean {
     const version = this.#versions.get(gfid);
     if (version === undefined || compareTime(version.ctime, ctime) === 0) return false;
-    return version.size === size && compareTime(version.mtime, mtime) === 0;
+    return version.size === size && (version.sizeCertain || compareTime(version.mtime, mtime) === 0);
   }
 
   /** The kernel is told these attributes now, for so many milliseconds, and has no older pages once it took them. */

@@ -64,6 +64,9 @@ export const STORMS: CoherenceClaims = {
     const [held, other]: [number[], number[]] = [[], []];
     for (const name of names) held.push(await one.sys.open(name, NEW));
     for (const name of names) other.push(await two.sys.open(name, O.RDWR));
+    // The size stays the same: one that was just told is taken back a moment later.
+    for (const fd of other) await two.sys.pwrite(fd, 'x', 0);
+    for (const fd of held) await one.sys.fstat(fd);
     await sleep(NAMES_OVER_MS);
     const [alone, recalling]: [number[], number[]] = [[], []];
     for (let i = 0; i < RECALLS; i++) {
@@ -71,6 +74,7 @@ export const STORMS: CoherenceClaims = {
       await two.sys.pwrite(other[i] as number, 'x', 0);
       await two.sys.pwrite(other[i] as number, 'x', 0);
       alone.push(two.took_us);
+      await one.sys.fstat(held[i] as number);
       await one.sys.fstat(held[i] as number);
       await two.sys.pwrite(other[i] as number, 'y', 0);
       recalling.push(two.took_us);
