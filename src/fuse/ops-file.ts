@@ -107,9 +107,11 @@ export const tmpfile = operation('TMPFILE', { body: CreateIn, changes: true }, (
 export const read = operation('READ', { body: ReadIn }, (session, request, message) => {
   const offset = message.u64(ReadIn.at.offset);
   const size = Math.min(message.u32(ReadIn.at.size), DATA_BYTES_MAX);
-  session.settle(request, session.fops.read({ gfid: session.gfid, offset, size }), (r) =>
-    session.sendData(request, r.data),
-  );
+  const { gfid } = session;
+  session.settle(request, session.fops.read({ gfid, offset, size }), (r) => {
+    if (r.data.byteLength < size) session.pages.endedAt(gfid, offset + r.data.byteLength);
+    session.sendData(request, r.data);
+  });
 });
 
 /** Carries out one write. The data stays where it is until the operation settled, whether or not somebody still waits for it. */

@@ -162,6 +162,12 @@ export class PageVersions {
     version.sizeCertain = false;
   }
 
+  /** A read ended at `end`, before what was asked for: where that is less than the size, the kernel takes it for the size. */
+  endedAt(gfid: Gfid, end: number): void {
+    const version = this.#versions.get(gfid);
+    if (version !== undefined && version.size !== end) version.sizeCertain = false;
+  }
+
   /** True when the kernel may ignore the answer to this GETATTR, and go on with pages that nobody guards. */
   mayBeIgnored({ version, ended, crowded }: Asking): boolean {
     return version.unguarded && (crowded || version.ended !== ended || version.underWay > 1);

@@ -69,6 +69,10 @@ void describe('the kernel goes on with old pages', () => {
     assert.equal(pages.deceives(attr(2)), true);
     assert.equal(pages.deceives(attr(1)), false);
     assert.equal(pages.deceives(attr(2, 5)), false, 'a recall waits until it is taken');
+    pages.endedAt(A, 1);
+    assert.equal(pages.deceives(attr(2)), true, 'a read that ended at the size');
+    pages.endedAt(A, 0);
+    assert.equal(pages.deceives(attr(2)), false, 'the kernel believes that the file is empty');
   });
 
   void it('after SETATTR, so it is told a time of which the next one differs', () => {
