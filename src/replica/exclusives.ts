@@ -255,6 +255,11 @@ export class Exclusives {
       } catch (error) {
         if (this.#primary.stopped) return;
         if (!(error instanceof FsError)) throw error;
+        // No other brick has more room than this one: the lease would not have been given.
+        if (error.errno === Errno.ENOSPC) {
+          await this.#primary.sleep(AGAIN_MS);
+          continue;
+        }
         reason = error.message;
       }
       await refusals.stepDown(reason);

@@ -4,6 +4,7 @@
  *   .gluon/brick.json           identity and small state, see BrickMeta
  *   .gluon/sessions             clients that may change the volume, see replica/session-table.ts
  *   .gluon/lock                 held by the brick process
+ *   .gluon/ballast              room for the brick's own files on a disk that is full
  *   .gluon/handles/ab/<gfid>    hard link to every file; for a directory a symbolic link with the text "<parent gfid>/<name>"
  *   .gluon/handles/ab/<gfid>.next   where a directory that is being moved will be
  *   .gluon/orphans/<gfid>       marks an inode that lost its last name and is kept
@@ -25,6 +26,8 @@ export const SUMS_NAME = 'sums';
 export const SCRUB_NAME = 'scrub.json';
 export const META_NAME = 'brick.json';
 export const SESSIONS_NAME = 'sessions';
+/** See ballast.ts. */
+export const BALLAST_NAME = 'ballast';
 export const LOCK_NAME = 'lock';
 export const HANDLE_DIRECTORIES = 256;
 

@@ -2,6 +2,7 @@
 import { Errno, FsError } from '../../base/errno.js';
 import type { BrickMeta, JournalDisk } from '../../replica/store.js';
 import { DiskStat, O_CREAT, O_RDONLY, O_RDWR, type Disk } from '../disk.js';
+import { Ballast } from './ballast.js';
 import { META_NAME, SESSIONS_NAME } from './layout.js';
 import { check } from './check.js';
 
@@ -86,6 +87,7 @@ export class DirectoryJournal implements JournalDisk {
   readonly #disk: Disk;
   readonly #privateFd: number;
   readonly #dir: number;
+  readonly #ballast: Ballast;
   /** The generation that is open for appending, usually the newest. */
   #open: { generation: number; fd: number; size: number } | undefined;
 
@@ -94,6 +96,7 @@ export class DirectoryJournal implements JournalDisk {
     this.#disk = disk;
     this.#privateFd = privateFd;
     this.#dir = check(disk.openDirectory(privateFd, 'journal'), 'open journal');
+    this.#ballast = new Ballast(disk, privateFd);
   }
 
   close(): void {
@@ -102,7 +105,8 @@ export class DirectoryJournal implements JournalDisk {
   }
 
   writeMeta(meta: BrickMeta): void {
-    writeMeta(this.#disk, this.#privateFd, meta);
+    this.#ballast.with(() => writeMeta(this.#disk, this.#privateFd, meta));
+    this.#ballast.take();
   }
 
   readMeta(): BrickMeta {
@@ -112,7 +116,7 @@ export class DirectoryJournal implements JournalDisk {
   }
 
   writeSessions(table: Uint8Array): void {
-    replaceFile(this.#disk, this.#privateFd, SESSIONS_NAME, table, 'write sessions');
+    this.#ballast.with(() => replaceFile(this.#disk, this.#privateFd, SESSIONS_NAME, table, 'write sessions'));
   }
 
   readSessions(): Uint8Array {
@@ -132,6 +136,10 @@ export class DirectoryJournal implements JournalDisk {
   }
 
   append(generation: number, record: Uint8Array): void {
+    this.#ballast.with(() => this.#append(generation, record));
+  }
+
+  #append(generation: number, record: Uint8Array): void {
     const open = this.#opened(generation);
     const result = this.#disk.append(open.fd, record);
     if (result === record.byteLength) {
