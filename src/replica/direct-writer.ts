@@ -3,20 +3,14 @@ import { Errno, FsError } from '../base/errno.js';
 import type { Channel } from '../env/channel.js';
 import type { Time } from '../base/time.js';
 import type { Clock } from '../env/clock.js';
-import type { Args } from '../fops/ops.js';
 import type { BrickId, View } from '../fops/view.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import type { Change, Copy } from './copy.js';
 import { writeKeys } from './keys.js';
 import type { Session } from './sessions.js';
-import { overwrites, spareBytes } from './space.js';
 
 /** A client whose clock is further ahead writes through the primary: it would make the times of files run ahead. */
 const AHEAD_S_MAX = 2;
-/** The disk is asked for its space at most so often. */
-const SPACE_MS = 20;
-/** What is written may take more than its size. */
-const OVERHEAD = 2;
 
 export interface DirectHost {
   readonly brick: BrickId;
@@ -30,8 +24,6 @@ export interface DirectHost {
 export class DirectWriter {
   readonly #host: DirectHost;
   readonly #copy: Copy;
-  #spare = 0;
-  #spareAt = -SPACE_MS;
   /** Of this turn: they leave when the answers are in the journal. */
   #replies: { channel: Channel<Message>; reply: Message }[] = [];
 
@@ -77,7 +69,7 @@ export class DirectWriter {
       throw new FsError(Errno.ESTALE, 'write', 'no such lease');
     held.complete(complete);
     // A disk that is full would make a part of it: the primary looks at the space of all.
-    if (!this.#hasRoom(args)) throw new FsError(Errno.ESTALE, 'write', 'no space for it here');
+    if (!this.#copy.hasRoom(args)) throw new FsError(Errno.ESTALE, 'write', 'no space for it here');
     const change: Change = {
       op: 'write', args, session: session.id, requestNumber, acknowledged, time, newGfid: '', purge: false,
       keys: writeKeys(args.gfid, args.offset, args.data.byteLength),
@@ -89,15 +81,5 @@ export class DirectWriter {
     this.#copy.remember(change, result);
     session.bytesWritten += args.data.byteLength;
     return result;
-  }
-
-  #hasRoom(args: Args<'write'>): boolean {
-    const now = this.#host.clock.now();
-    if (now - this.#spareAt >= SPACE_MS) {
-      this.#spareAt = now;
-      this.#spare = spareBytes(this.#copy.store.statfs());
-    }
-    this.#spare -= OVERHEAD * args.data.byteLength;
-    return this.#spare > 0 || overwrites(this.#copy.store, 'write', args);
   }
 }

@@ -17,9 +17,12 @@ const OVERHEAD = 2;
 
 /** Bytes that a brick can give away on top of its reserve. Negative when the reserve is touched. */
 export function spareBytes(space: Result<'statfs'>): number {
-  const total = space.blocks * space.blockSize;
-  const reserve = Math.min(RESERVE_BYTES_MAX, Math.max(RESERVE_BYTES_MIN, total * RESERVE_SHARE));
-  return space.blocksAvailable * space.blockSize - reserve;
+  return space.blocksAvailable * space.blockSize - reserveBytes(space);
+}
+
+/** What a brick of that size keeps for itself. */
+export function reserveBytes({ blocks, blockSize }: Result<'statfs'>): number {
+  return Math.min(RESERVE_BYTES_MAX, Math.max(RESERVE_BYTES_MIN, blocks * blockSize * RESERVE_SHARE));
 }
 
 /** Bytes that a change may need, 0 when it needs none worth speaking of. */
