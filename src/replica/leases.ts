@@ -56,6 +56,8 @@ export class Leases {
 
   /** A ping came: true when a pong may leave for this session now. */
   extend(session: Session): boolean {
+    // Who owes an answer keeps what it has for its time, and no longer: each of its leases would hold a change up again.
+    if (session.unansweredRecalls.size > 0) return false;
     const now = this.#clock.now();
     if (this.#holders.size >= LEASES_MAX) {
       if (this.#runOutAt === 0) this.#runOutAt = now + LEASE_MS + MARGIN_MS;

@@ -118,6 +118,7 @@ void describe('read leases', () => {
     leases.extend(reader);
     await later(LEASE_MS / 2 + 60);
     assert.ok(reader.leaseUntil > 0 && !leases.eligible(reader), 'it is alive and owes an answer');
+    assert.equal(leases.extend(reader), false, 'what else it has runs out too');
     leases.recalled(reader, 1);
     assert.equal(leases.eligible(reader), true);
   });
