@@ -130,7 +130,7 @@ function writeData(session: Session, request: Request, message: Message, data: U
   };
   const size = data.byteLength;
   const asking = session.pages.begin(args.gfid, request.pid);
-  if (asking !== undefined) session.pages.written(asking);
+  if (asking !== undefined) session.pages.written(asking, args.append ? Infinity : args.offset + size);
   session.fops.write(args, request.mutation(0)).then(
     () => {
       done();

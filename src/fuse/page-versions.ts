@@ -157,9 +157,9 @@ export class PageVersions {
     version.endedBy = thread;
   }
 
-  /** Data of the file was written through the page cache: the kernel has a size and pages of its own making. */
-  written({ version }: Asking): void {
-    version.sizeCertain = false;
+  /** Data was written up to `end`; Infinity where that is not known. Beyond the size, the kernel makes itself a size of its own. */
+  written({ version }: Asking, end: number): void {
+    if (end > version.size) version.sizeCertain = false;
   }
 
   /** A read ended at `end`, before what was asked for: where that is less than the size, the kernel takes it for the size. */

@@ -48,10 +48,13 @@ void describe('a recall', () => {
     later(100);
     const write = pages.begin(A, 1);
     assert.ok(write !== undefined);
-    pages.written(write);
-    pages.end(write);
+    pages.written(write, 2);
     pages.told(attr(4, 2), 400);
-    assert.equal(pages.recalled(A), 40, 'after a write the kernel may have any size');
+    assert.equal(pages.recalled(A), 0, 'a write within the size');
+    pages.written(write, 3);
+    pages.end(write);
+    pages.told(attr(5, 2), 400);
+    assert.equal(pages.recalled(A), 40, 'after a write beyond it the kernel may have any size');
   });
 });
 
