@@ -192,7 +192,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'an exclusive lease is no obstacle to others',
     patches: [['replica/inode-locks.js', 'a.of !== undefined && a.of === b.of', 'true']],
-    from: 1,
+    from: 255,
   },
   {
     name: 'a brick of this node is read while a write of this client to the same bytes is under way',
