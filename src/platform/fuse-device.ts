@@ -12,6 +12,7 @@ import { Errno, errnoName } from '../base/errno.js';
 import type { DeviceEnd, FuseDevice, RequestBuffer, RequestSink } from '../fuse/device.js';
 import type { Processes } from '../fuse/interrupts.js';
 import { libcFunction } from './libc.js';
+import { turnBegins } from './turn.js';
 
 const read = libcFunction('int64_t read(int, void *, size_t)');
 const write = libcFunction('int64_t write(int, void *, size_t)');
@@ -141,6 +142,7 @@ export class LinuxFuseDevice implements FuseDevice {
   }
 
   #drainSome(): void {
+    turnBegins();
     for (let taken = 0; taken < DRAIN_MAX; taken++) {
       const buffer = this.#take();
       const length = read(this.#drain, buffer.bytes, REQUEST_BYTES_MAX) as number;

@@ -20,6 +20,7 @@ import { decodeMessage, encodeMessage, FRAME_BYTES_MAX, FRAME_PREFIX_BYTES, fram
 import type { Message } from '../wire/messages.js';
 import { PackBuffer } from '../wire/pack.js';
 import { libcFunction } from './libc.js';
+import { presentTurn, turnBegins } from './turn.js';
 
 const RECEIVE_BYTES = 128 << 10;
 /** A frame of at least this size gets a buffer of its own; anything below fits into the receive buffer. */
@@ -77,6 +78,7 @@ class TcpChannel implements Channel<Message> {
   #chunks: Uint8Array[] = [];
   #pendingBytes = 0;
   #sentThisTurn = 0;
+  #sentInTurn = -1;
   #batching = false;
   #turnArmed = false;
   readonly #endTurn = (): void => this.#turnEnded();
@@ -108,6 +110,7 @@ class TcpChannel implements Channel<Message> {
   /** `count` bytes were read into the buffer of `nextBuffer`. */
   readonly received = (count: number): boolean => {
     if (this.closed) return false;
+    turnBegins();
     try {
       if (this.#large !== undefined) {
         this.#largeFilled += count;
@@ -156,9 +159,14 @@ class TcpChannel implements Channel<Message> {
       this.#addPayload(payload);
       if (message.kind === 'reply') this.#released(payload);
     }
+    if (!this.#turnArmed && this.#sentInTurn !== presentTurn()) {
+      this.#sentInTurn = presentTurn();
+      this.#sentThisTurn = 0;
+    }
     this.#sentThisTurn++;
     if (this.#pendingBytes > FLUSH_BYTES || (this.#sentThisTurn === 1 && !this.#batching)) this.#flush();
-    if (!this.#turnArmed) {
+    // A single message is on its way already; only what follows it in the same turn goes together.
+    if (!this.#turnArmed && (this.#sentThisTurn > 1 || this.#pendingBytes > 0)) {
       this.#turnArmed = true;
       setImmediate(this.#endTurn);
     }

@@ -70,7 +70,7 @@ function childOf(store: Store, parent: Gfid, name: Name): Gfid | undefined {
 }
 
 function sizeOf(store: Store, gfid: Gfid): number | undefined {
-  return orUndefined(() => store.getattr(gfid).size);
+  return orUndefined(() => store.size?.(gfid) ?? store.getattr(gfid).size);
 }
 
 function orUndefined<T>(ask: () => T): T | undefined {

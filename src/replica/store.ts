@@ -39,6 +39,8 @@ export interface Store {
   lookup(parent: Gfid, name: Name): Attr;
   /** Also for orphans (nlink 0). */
   getattr(gfid: Gfid): Attr;
+  /** Bytes of a regular file, where that is known without asking the disk. */
+  size?(gfid: Gfid): number | undefined;
   readlink(gfid: Gfid): string;
   /** See OPS.readdir. */
   readdir(gfid: Gfid, after: Name | '', limit: number, attributes: boolean): { entries: DirEntry[]; end: boolean };

@@ -103,6 +103,11 @@ export class DirectoryStore implements Store {
     return this.#tree.refresh(inode).attr();
   }
 
+  size(gfid: Gfid): number | undefined {
+    const inode = this.#tree.find(gfid);
+    return inode?.isRegular === true ? inode.size : undefined;
+  }
+
   getattr(gfid: Gfid): Attr {
     const tree = this.#tree;
     return tree.refresh(tree.inode(gfid, 'getattr')).attr();
