@@ -94,7 +94,7 @@ export class DirectWrites<R extends DirectRequest> {
   /** Sends a request on its way: to all bricks, to the primary, or later. */
   send(request: R): void {
     const inode = this.#inodes.size === 0 ? undefined : this.#inodeOf(request);
-    if (inode === undefined || inode.state === 'connecting') this.#toPrimary(request);
+    if (inode === undefined) this.#toPrimary(request);
     else {
       inode.held.push(request);
       this.#advance(inode);
@@ -126,10 +126,11 @@ export class DirectWrites<R extends DirectRequest> {
     }
   }
 
+  /** One that it names and that is written directly, or about to be. */
   #inodeOf(request: R): Inode<R> | undefined {
     for (const gfid of namedBy(request)) {
       const inode = this.#inodes.get(gfid);
-      if (inode !== undefined) return inode;
+      if (inode !== undefined && inode.state !== 'connecting') return inode;
     }
     return undefined;
   }
@@ -199,7 +200,11 @@ export class DirectWrites<R extends DirectRequest> {
       else this.#host.sendToPrimary(read);
     }
     if (inode.state === 'draining') this.#yieldWhenDrained(inode);
-    // A copy from one file to another waits for both.
+    this.#advanceAll();
+  }
+
+  /** A copy from one file to another waits for both. */
+  #advanceAll(): void {
     for (const waiting of [...this.#inodes.values()]) if (waiting.held.length > 0) this.#advance(waiting);
   }
 
@@ -246,8 +251,10 @@ export class DirectWrites<R extends DirectRequest> {
     this.#inodes.delete(inode.gfid);
     this.#host.primary()?.send({ kind: 'yielded', lease: inode.lease, clean });
     for (const { request } of inode.flights.values()) if (this.#host.again(request)) this.#toPrimary(request);
-    for (const request of inode.held) this.#toPrimary(request);
+    // Each may name another inode that is written directly.
+    for (const request of inode.held) this.send(request);
     for (const request of inode.reads) this.#host.sendToPrimary(request);
+    this.#advanceAll();
   }
 
   /** Another view, or no connection to the primary: everything is asked for anew. */
