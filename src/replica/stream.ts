@@ -247,7 +247,8 @@ export class Stream {
   #outcomeAt(follower: Follower, sequence: number): Promise<number> {
     return new Promise((resolve) => {
       const { link } = follower;
-      if (link === undefined) {
+      // A link that is closed tells it no more: the follower is about to be counted as lost.
+      if (link === undefined || link.closed) {
         resolve(Errno.ENOTCONN);
         return;
       }

@@ -122,6 +122,18 @@ void describe('a replica set', () => {
     await becomesEqual(world, cluster);
   });
 
+  void it('answers each of several writes that every disk refuses, also those that waited for the first to be settled', async () => {
+    const { world, cluster, client } = await formed(6);
+    const gfid = await makeFile(world, client);
+    await becomesEqual(world, cluster);
+    for (const brick of cluster.bricks) brick.fault = WRITES_REFUSED;
+    const writes = [0, 10, 20].map((offset) => write(client, gfid, offset, 'lost').then(() => 0, errnoOf));
+    assert.deepEqual(await value(world, Promise.all(writes)), [Errno.ENOSPC, Errno.ENOSPC, Errno.ENOSPC]);
+    for (const brick of cluster.bricks) brick.fault = undefined;
+    await value(world, write(client, gfid, 1, 'kept'));
+    await becomesEqual(world, cluster);
+  });
+
   void it('does not go on with half of a write that the primary refused and could not hand over', async () => {
     const { world, cluster, client } = await formed(7);
     const gfid = await makeFile(world, client);
