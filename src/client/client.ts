@@ -390,12 +390,12 @@ export class VolumeClient {
     const others = spec.bricks.filter(({ id }) => id !== primary.id && this.#view.inSync.includes(id));
     let last: unknown = new LostError('no other brick');
     for (const other of others) {
-      const address: Address = other.socket === undefined ? { host: other.host, port: other.port } : { path: other.socket };
+      const reached = (channel: Channel<Message>, view: View): void => {
+        this.#log.info('the primary is reached through another brick', { brick: primary.id, through: other.id });
+        ready(channel, view);
+      };
       try {
-        await dialThrough(this.#env, address, other.id, DIAL_MS, options, (channel, view) => {
-          this.#log.info('the primary is reached through another brick', { brick: primary.id, through: other.id });
-          ready(channel, view);
-        });
+        await atFirst(other, (address) => dialThrough(this.#env, address, other.id, DIAL_MS, options, reached));
         return;
       } catch (error) {
         last = error;
@@ -426,19 +426,7 @@ export class VolumeClient {
 
   async #dial(brick: BrickSpec, spec: VolumeSpec, ready: (channel: Channel<Message>, view: View) => void, id = this.#session): Promise<void> {
     const options = { role: 'client' as const, id, brick: brick.id, volume: spec.id, secret: spec.secret };
-    const addresses: Address[] = [];
-    if (brick.socket !== undefined) addresses.push({ path: brick.socket });
-    if (brick.port !== 0) addresses.push({ host: brick.host, port: brick.port });
-    let last: unknown;
-    for (const address of addresses) {
-      try {
-        await dialBrick(this.#env, address, DIAL_MS, options, ready);
-        return;
-      } catch (error) {
-        last = error;
-      }
-    }
-    throw last;
+    await atFirst(brick, (address) => dialBrick(this.#env, address, DIAL_MS, options, ready));
   }
 
   #attach(channel: Channel<Message>, view: View): void {
@@ -778,6 +766,23 @@ export class VolumeClient {
     if (!pending.everSent) this.#localReads.ended(pending.id);
     if (pending.requestNumber > 0) this.#acknowledgements.settled(pending.requestNumber);
   }
+}
+
+/** Tries the brick's addresses, the one on this node first; rejects as the last did. */
+async function atFirst(brick: BrickSpec, dial: (address: Address) => Promise<unknown>): Promise<void> {
+  const addresses: Address[] = [];
+  if (brick.socket !== undefined) addresses.push({ path: brick.socket });
+  if (brick.port !== 0) addresses.push({ host: brick.host, port: brick.port });
+  let last: unknown = new LostError(`brick ${brick.id}: its address is not known`);
+  for (const address of addresses) {
+    try {
+      await dial(address);
+      return;
+    } catch (error) {
+      last = error;
+    }
+  }
+  throw last;
 }
 
 /** A mutation that was sent may have happened or happen still; anything else did not. */

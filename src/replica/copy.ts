@@ -17,7 +17,7 @@ import { intentOf, parseIntent, wasMade } from './intents.js';
 import { resultCheck } from './result-check.js';
 import { FORGET_ANSWERS, makeAnswer, resultRecord, Results, survivesRestart, voidRecord, type Answer } from './results.js';
 import { SessionState, SessionTable, type SessionDisk } from './session-table.js';
-import { overwrites, reserveBytes, spareBytes } from './space.js';
+import { Room } from './space.js';
 import { parseState, type Doubt } from './state-check.js';
 import type { Stamp, Store, StoreOp } from './store.js';
 
@@ -36,28 +36,21 @@ export interface Change {
   intended?: boolean;
 }
 
-/** What is written may take more than its size. */
-const WRITE_OVERHEAD = 2;
-/** The disk is asked for its space after so much: others may use it too. */
-const WRITES_PER_LOOK = 16;
-const BYTES_PER_LOOK = 1 << 20;
-
 export class Copy {
   readonly store: Store;
   readonly journal: Journal;
   readonly fileLocks = new FileLocks();
   readonly results = new Results();
   readonly direct = new DirectLeases();
+  readonly room: Room;
   readonly sessions: SessionTable;
   /** The table of locks has all that clients hold; false from the start of the process until a primary told so, or every client has claimed its own. */
   locksKnown = false;
   #doubt: Doubt[] = [];
-  /** Bytes that may be written, and writes that may be made, before the disk is asked for its space again. */
-  #room = 0;
-  #writes = 0;
 
   constructor(store: Store, journal: Journal, disk: SessionDisk) {
     this.store = store;
+    this.room = new Room(store);
     this.journal = journal;
     this.sessions = new SessionTable(disk);
     const records = journal.answers();
@@ -84,26 +77,10 @@ export class Copy {
     this.fileLocks.keepOnly(known);
   }
 
-  /**
-   * False when this write would take what the brick keeps for its own files, so that it can tell that it is full: it needs room for its journal, its small state and for being made
-   * equal. Only half of the reserve: the primary, which looks at the space of all, stops before (space.ts).
-   */
-  hasRoom(args: Args<'write'>): boolean {
-    const bytes = WRITE_OVERHEAD * args.data.byteLength;
-    if (this.#writes-- <= 0 || this.#room < bytes) {
-      const space = this.store.statfs();
-      this.#room = spareBytes(space) + reserveBytes(space) / 2;
-      this.#writes = WRITES_PER_LOOK;
-      if (this.#room >= bytes) this.#room = Math.min(this.#room, Math.max(bytes, BYTES_PER_LOOK));
-    }
-    this.#room -= bytes;
-    return this.#room >= 0 || overwrites(this.store, 'write', args);
-  }
-
-  /** Announces the keys, then carries out the change. Throws FsError; then nothing was changed but, for a write, bytes of its range. */
-  apply(change: Change): unknown {
+  /** Announces the keys, then carries out the change. `hasRoom`: the disk was looked at already. Throws FsError; then nothing was changed but, for a write, bytes of its range. */
+  apply(change: Change, hasRoom = change.op !== 'write' || this.room.takes(change.args as Args<'write'>)): unknown {
     const { session, requestNumber, keys } = change;
-    if (change.op === 'write' && !this.hasRoom(change.args as Args<'write'>)) throw new FsError(Errno.ENOSPC, 'write', 'the disk of the brick is full');
+    if (!hasRoom) throw new FsError(Errno.ENOSPC, 'write', 'the disk of the brick is full');
     const intent = requestNumber === 0 ? undefined : intentOf(this.store, change);
     if (intent === undefined) {
       if (keys.length > 0) this.journal.note(keys);

@@ -3,6 +3,7 @@ import { Errno, FsError } from '../base/errno.js';
 import type { Channel } from '../env/channel.js';
 import type { Time } from '../base/time.js';
 import type { Clock } from '../env/clock.js';
+import type { Args } from '../fops/ops.js';
 import type { BrickId, View } from '../fops/view.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import type { Change, Copy } from './copy.js';
@@ -41,7 +42,7 @@ export class DirectWriter {
     let errno = 0;
     let result: unknown;
     try {
-      result = this.#make(session, message);
+      result = this.#make(session, message, args);
     } catch (error) {
       if (!(error instanceof FsError)) throw error;
       errno = error.errno;
@@ -58,9 +59,8 @@ export class DirectWriter {
     for (const { channel, reply } of replies) channel.send(reply);
   }
 
-  #make(session: Session, message: MessageOf<'direct'>): unknown {
-    if (message.op !== 'write') throw new FsError(Errno.EPROTO, message.op);
-    const { lease, order, complete, epoch, requestNumber, acknowledged, time, args } = message;
+  #make(session: Session, message: MessageOf<'direct'>, args: Args<'write'>): unknown {
+    const { lease, order, complete, epoch, requestNumber, acknowledged, time } = message;
     const { brick, clock } = this.#host;
     const view = this.#host.view();
     const held = this.#copy.direct.find(lease, args.gfid, session.id);
@@ -69,7 +69,7 @@ export class DirectWriter {
       throw new FsError(Errno.ESTALE, 'write', 'no such lease');
     held.complete(complete);
     // A disk that is full would make a part of it: the primary looks at the space of all.
-    if (!this.#copy.hasRoom(args)) throw new FsError(Errno.ESTALE, 'write', 'no space for it here');
+    if (!this.#copy.room.takes(args)) throw new FsError(Errno.ESTALE, 'write', 'no space for it here');
     const change: Change = {
       op: 'write', args, session: session.id, requestNumber, acknowledged, time, newGfid: '', purge: false,
       keys: writeKeys(args.gfid, args.offset, args.data.byteLength),
@@ -77,7 +77,7 @@ export class DirectWriter {
     // In doubt from here on: a write that fails may have changed bytes.
     held.made({ order, requestNumber, offset: args.offset, length: args.data.byteLength });
     this.#host.sawTime(time);
-    const result = this.#copy.apply(change);
+    const result = this.#copy.apply(change, true);
     this.#copy.remember(change, result);
     session.bytesWritten += args.data.byteLength;
     return result;

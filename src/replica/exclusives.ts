@@ -219,14 +219,17 @@ export class Exclusives {
   }
 
   /**
-   * True when a lease of this session on the inode is ending: `run` is called when it is not. What this brick made of its direct writes has an answer already, which
-   * must not be given before every brick has it.
+   * True while a lease of this session on the inode is ending. What this brick made of its direct writes has an answer already, which must not be given before every brick
+   * has it: see `whenEnded`.
    */
-  holdsBack(session: string, gfid: Gfid | undefined, run: () => void): boolean {
-    const exclusive = gfid === undefined ? undefined : this.#byGfid.get(gfid);
-    if (exclusive?.state !== 'ending' || exclusive.session.id !== session) return false;
-    exclusive.waiting.push(run);
-    return true;
+  isEnding(session: string, gfid: Gfid): boolean {
+    const exclusive = this.#byGfid.get(gfid);
+    return exclusive?.state === 'ending' && exclusive.session.id === session;
+  }
+
+  /** Runs when the lease that is ending has ended; not at all when the role ends before. */
+  whenEnded(gfid: Gfid, run: () => void): void {
+    this.#byGfid.get(gfid)?.waiting.push(run);
   }
 
   #end(exclusive: Exclusive): void {
@@ -284,7 +287,9 @@ export class Exclusives {
     if (undone.size > 0) await this.#everywhere('forgetAnswers', { session: session.id, numbers: [...undone] });
     if (this.#primary.stopped) return;
     await this.#letGo(exclusive.gfid);
-    for (const replay of replays) await this.#prepare(exclusive, replay);
+    if (replays.length > 0 && this.#settleSize(exclusive)) {
+      for (const replay of replays) await this.#prepare(exclusive, replay);
+    }
     if (this.#primary.stopped) return;
     const { stream } = this.#primary;
     const last = stream.sequence;
@@ -299,23 +304,26 @@ export class Exclusives {
     });
   }
 
-  /** Writes a range again as it is here. */
-  async #prepare({ gfid, session }: Exclusive, { requestNumber, offset, length }: Replay): Promise<void> {
-    const { host, stopped } = this.#primary;
-    if (stopped) return;
-    const { store } = host.copy;
-    let data: Uint8Array;
+  /** The file is as long everywhere as it is here; false where it is gone: without a name and closed, no brick keeps it. Its lock is held, so it does not go from here on. */
+  #settleSize({ gfid, session }: Exclusive): boolean {
+    let size: number;
     try {
-      data = await readAtOnce(store, gfid, offset, length);
+      ({ size } = this.#primary.host.copy.store.getattr(gfid));
     } catch (error) {
-      // Without a name and closed: no brick keeps it.
-      if (definiteErrno(error) === Errno.ESTALE) return;
+      if (definiteErrno(error) === Errno.ESTALE) return false;
       throw error;
     }
+    this.#send({ op: 'setattr', args: { gfid, size, atimeNow: false, mtimeNow: true, killPriv: false }, keys: [inodeKey(gfid)] }, session, 0);
+    return true;
+  }
+
+  /** Writes a range again as it is here. */
+  async #prepare({ gfid, session }: Exclusive, { requestNumber, offset, length }: Replay): Promise<void> {
+    const { host } = this.#primary;
     if (this.#primary.stopped) return;
+    const data = await readAtOnce(host.copy.store, gfid, offset, length);
+    if (this.#primary.stopped || data.byteLength === 0) return;
     const number = host.copy.sessions.has(session.id) ? requestNumber : 0;
-    this.#send({ op: 'setattr', args: { gfid, size: store.getattr(gfid).size, atimeNow: false, mtimeNow: true, killPriv: false }, keys: [inodeKey(gfid)] }, session, 0);
-    if (data.byteLength === 0) return;
     const args: Args<'write'> = { gfid, offset, append: false, sync: false, killPriv: false, data };
     this.#send({ op: 'write', args, keys: writeKeys(gfid, offset, data.byteLength) }, session, number);
   }

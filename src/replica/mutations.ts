@@ -45,15 +45,10 @@ export class Mutations {
     const { id, requestNumber, op } = message;
     const { host, exclusives } = this.#primary;
     const { results } = host.copy;
-    if (exclusives.size > 0 && op === 'write') {
-      let kept: MessageOf<'request'> = message;
-      const again = (): void => {
-        if (!this.#primary.stopped) this.begin(session, kept);
-      };
-      if (exclusives.holdsBack(session.id, message.args.gfid, again)) {
-        kept = own(message, host.copyOf);
-        return;
-      }
+    if (op === 'write' && exclusives.isEnding(session.id, message.args.gfid)) {
+      const kept = own(message, host.copyOf);
+      exclusives.whenEnded(message.args.gfid, () => this.begin(session, kept));
+      return;
     }
     // Before the answers: an answer is there as soon as it is applied here, but is given when every member has it.
     if (session.underWay.has(requestNumber)) {

@@ -62,6 +62,37 @@ export function overwrites(store: Store, op: OpName, args: unknown): boolean {
   }
 }
 
+/** The disk is asked for its space after so many writes, or bytes: others may use it too. */
+const WRITES_PER_LOOK = 16;
+const BYTES_PER_LOOK = 1 << 20;
+
+/**
+ * Room that one brick has for data. Half of its reserve is for its own files alone: its journal, its small state and being made equal, so that it can always tell that it is full. The
+ * primary, which looks at the space of all, stops before.
+ */
+export class Room {
+  readonly #store: Store;
+  /** Bytes that may be written, and writes that may be made, before the disk is asked again. */
+  #bytes = 0;
+  #writes = 0;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** True when there is room for this write; it counts as made. */
+  takes(args: Args<'write'>): boolean {
+    const bytes = OVERHEAD * args.data.byteLength;
+    if (this.#writes-- <= 0 || this.#bytes < bytes) {
+      const space = this.#store.statfs();
+      this.#bytes = Math.min(spareBytes(space) + reserveBytes(space) / 2, Math.max(bytes, BYTES_PER_LOOK));
+      this.#writes = WRITES_PER_LOOK;
+    }
+    this.#bytes -= bytes;
+    return this.#bytes >= 0 || overwrites(this.#store, 'write', args);
+  }
+}
+
 /** How much more than a change needs the others must have, for a full brick to leave. Where all run full together, the volume is full. */
 const LEAVE_BYTES = 16 << 20;
 /** A brick that was full returns with so much, or with nearly as much as the others have: it does not leave again at once. */

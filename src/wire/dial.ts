@@ -3,6 +3,7 @@ import type { Address, Channel, Network } from '../env/channel.js';
 import type { View } from '../fops/view.js';
 import { callHandshake, type CallOptions, type HandshakeEnv } from './handshake.js';
 import { LostError } from '../base/errno.js';
+import { hex } from '../base/ids.js';
 import type { BrickId } from '../fops/view.js';
 import type { Message } from './messages.js';
 
@@ -43,7 +44,7 @@ export async function dialThrough(
   options: CallOptions,
   onReady: (channel: Channel<Message>, view: View) => void,
 ): Promise<void> {
-  const outer = { ...options, id: Buffer.from(env.random.bytes(ID_BYTES)).toString('hex'), brick: viaBrick };
+  const outer = { ...options, id: hex(env.random.bytes(ID_BYTES)), brick: viaBrick };
   await new Promise<void>((resolve, reject) => {
     const begin = (channel: Channel<Message>): void => {
       const cancel = env.clock.after(timeoutMs, () => channel.close(`no connection to brick ${options.brick} within ${timeoutMs} ms`));

@@ -7,14 +7,7 @@ import type { SimBrick } from './sim-cluster.js';
 /** The writer is the only one who has the file open, and has written until its writes went to all bricks. */
 async function writing(seed: number): Promise<Scene> {
   const scene = await Scene.begin(seed);
-  const { old, other, gfid, cluster } = scene;
-  cluster.directAfter = 2;
-  await scene.settle(other.call('release', { gfid }));
-  for (let n = 0; old.volume.directWrites === 0; n++) {
-    assert.ok(n < 1000, 'no exclusive lease');
-    await scene.settle(scene.write(old, `early ${n}`));
-    await scene.pass(5);
-  }
+  await scene.writeDirectly();
   return scene;
 }
 

@@ -76,14 +76,8 @@ void describe('a brick whose disk is full', () => {
 
   void it('is not written to without the primary, and leaves', async () => {
     const scene = await Scene.begin(45);
-    const { old, other, gfid, cluster } = scene;
-    cluster.directAfter = 2;
-    await scene.settle(other.call('release', { gfid }));
-    for (let n = 0; old.volume.directWrites === 0; n++) {
-      assert.ok(n < 1000, 'no exclusive lease');
-      await scene.settle(scene.write(old, `early ${n}`));
-      await scene.pass(5);
-    }
+    const { old, cluster } = scene;
+    await scene.writeDirectly();
     for (const brick of cluster.bricks) brick.spare = RESERVE + TEN_MIB;
     await scene.pass(ASKED_MS);
     const direct = old.volume.directWrites;

@@ -172,7 +172,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'a direct write that only the primary has is answered when it comes again',
     directed: 'exclusive.test.js',
-    patches: [['replica/exclusives.js', "if (exclusive?.state !== 'ending' || exclusive.session.id !== session)", 'if (true)']],
+    patches: [['replica/exclusives.js', "return exclusive?.state === 'ending' && exclusive.session.id === session;", 'return false;']],
     from: 1,
   },
   {

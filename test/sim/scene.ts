@@ -37,6 +37,18 @@ export class Scene {
     return client.call('write', { gfid: this.gfid, offset: 0, append: false, sync: false, killPriv: false, data: Buffer.from(text) });
   }
 
+  /** The old client becomes the only one who has the file open, and writes until its writes go to all bricks. */
+  async writeDirectly(): Promise<void> {
+    const { old, other, gfid, cluster } = this;
+    cluster.directAfter = 2;
+    await this.settle(other.call('release', { gfid }));
+    for (let n = 0; old.volume.directWrites === 0; n++) {
+      assert.ok(n < 1000, 'no exclusive lease');
+      await this.settle(this.write(old, `early ${n}`));
+      await this.pass(5);
+    }
+  }
+
   lock(client: SimClient, wait: boolean): Promise<unknown> {
     return client.call('setLock', { gfid: this.gfid, owner: 'qemu', kind: 0, type: 1, start: 0, end: LOCK_END_MAX, pid: 1, wait });
   }
