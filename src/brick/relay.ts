@@ -1,5 +1,5 @@
 /** Passes messages on between a client and a brick that it cannot reach. Who speaks to whom is proved by the handshake that they make through it. */
-import { OWN_PAYLOAD_BYTES, type Channel } from '../env/channel.js';
+import { keepPayload, type Channel } from '../env/channel.js';
 import type { Message } from '../wire/messages.js';
 
 /** From now on every message of the one goes to the other, and the end of the one is the end of the other. */
@@ -24,6 +24,6 @@ function kept(message: Message): Message {
 
 function keptBytes(values: Record<string, unknown>): Record<string, unknown> {
   const own: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(values)) own[key] = value instanceof Uint8Array && value.byteLength < OWN_PAYLOAD_BYTES ? Buffer.from(value) : value;
+  for (const [key, value] of Object.entries(values)) own[key] = value instanceof Uint8Array ? keepPayload(value) : value;
   return own;
 }

@@ -11,6 +11,7 @@ import { diceOf } from './dice.js';
 import { EXERCISES, type Exercise } from './exercises.js';
 import { resultTable, type Row } from './report.js';
 import { settle, type RoundResult } from './round.js';
+import { say, stopWhenTold, UsageError, wholeNumber } from '../support/command.js';
 
 const USAGE = `usage: npm run test:faults -- [--short] [--only NAME]... [--rounds N] [--seed N] [--keep DIRECTORY] [--list]
   --short    a representative set with short pauses (network.ping-timeout 6 s), for every build
@@ -33,18 +34,11 @@ interface Options {
   keep: string | undefined;
 }
 
-class UsageError extends Error {}
-
 function parse(argv: string[]): Options | undefined {
   const string = { type: 'string' } as const;
   const boolean = { type: 'boolean' } as const;
   const { values } = parseArgs({ args: argv, options: { short: boolean, only: { ...string, multiple: true }, rounds: string, seed: string, keep: string, list: boolean } });
   if (values.list === true) return undefined;
-  const number = (text: string | undefined, name: string, least: number): number => {
-    const value = Number(text ?? 1);
-    if (!Number.isSafeInteger(value) || value < least) throw new UsageError(`--${name} ${text}: give a whole number from ${least} on`);
-    return value;
-  };
   const short = values.short === true;
   const named = values.only?.map((name) => {
     const exercise = EXERCISES.find((candidate) => candidate.name === name);
@@ -52,13 +46,7 @@ function parse(argv: string[]): Options | undefined {
     return exercise;
   });
   const exercises = named ?? EXERCISES.filter((exercise) => !short || exercise.short);
-  return { short, exercises, rounds: number(values.rounds, 'rounds', 1), seed: number(values.seed, 'seed', 0), keep: values.keep };
-}
-
-const began = performance.now();
-
-function say(text: string): void {
-  process.stdout.write(`[${((performance.now() - began) / 1000).toFixed(1).padStart(6)} s] ${text}\n`);
+  return { short, exercises, rounds: wholeNumber(values.rounds ?? '1', 'rounds', 1), seed: wholeNumber(values.seed ?? '1', 'seed', 0), keep: values.keep };
 }
 
 class Runner {
@@ -152,19 +140,7 @@ async function main(): Promise<number> {
     return 0;
   }
   const runner = new Runner(options);
-  // The script that started this one ends, or is killed: its end of the pipe closes.
-  process.stdin.on('end', () => process.kill(process.pid, 'SIGTERM')).resume();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.once(signal, () => {
-      say(`${signal}: cleaning up`);
-      runner.stop().then(
-        () => process.exit(130),
-        (error: unknown) => {
-          process.stderr.write(`${String(error)}\n`);
-          process.exit(130);
-        },
-      );
-    });
+  stopWhenTold(() => runner.stop());
   const rows = await runner.run();
   await runner.stop().catch((error: unknown) => say(`VIOLATION at the end: ${String(error)}`));
   const failed = rows.reduce((sum, row) => sum + row.failed, 0);

@@ -10,6 +10,7 @@ import { resultTable, type Row } from './report.js';
 import { failure, runScenario, type Outcome, type Scenario } from './scenario.js';
 import { SCENARIOS, SHORT_ROUNDS } from './scenarios.js';
 import { Stage } from './stage.js';
+import { say, stopWhenTold, UsageError, wholeNumber } from '../support/command.js';
 
 const USAGE = `usage: npm run test:migration -- [--short] [--only NAME]... [--rounds N] [--seed N] [--keep DIRECTORY] [--list]
   --short    a few scenarios with few rounds, for every build
@@ -28,37 +29,24 @@ interface Options {
   keep: string | undefined;
 }
 
-class UsageError extends Error {}
-
 function parse(argv: string[]): Options | undefined {
   const string = { type: 'string' } as const;
   const boolean = { type: 'boolean' } as const;
   const { values } = parseArgs({ args: argv, options: { short: boolean, only: { ...string, multiple: true }, rounds: string, seed: string, keep: string, list: boolean } });
   if (values.list === true) return undefined;
-  const number = (text: string, name: string, least: number): number => {
-    const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < least) throw new UsageError(`--${name} ${text}: give a whole number from ${least} on`);
-    return value;
-  };
   const short = values.short === true;
   const named = values.only?.map((name) => {
     const scenario = SCENARIOS.find((candidate) => candidate.name === name);
     if (scenario === undefined) throw new UsageError(`--only ${name}: there is no such scenario; --list names them`);
     return scenario;
   });
-  const rounds = values.rounds === undefined ? undefined : number(values.rounds, 'rounds', 1);
+  const rounds = values.rounds === undefined ? undefined : wholeNumber(values.rounds, 'rounds', 1);
   return {
     scenarios: named ?? SCENARIOS.filter(({ name }) => !short || SHORT_ROUNDS.has(name)),
     rounds: (scenario) => rounds ?? (short ? (SHORT_ROUNDS.get(scenario.name) ?? 1) : scenario.rounds),
-    seed: number(values.seed ?? '1', 'seed', 0),
+    seed: wholeNumber(values.seed ?? '1', 'seed', 0),
     keep: values.keep,
   };
-}
-
-const began = performance.now();
-
-function say(text: string): void {
-  process.stdout.write(`[${((performance.now() - began) / 1000).toFixed(1).padStart(6)} s] ${text}\n`);
 }
 
 class Runner {
@@ -133,19 +121,7 @@ async function main(): Promise<number> {
     return 0;
   }
   const runner = new Runner(options);
-  // The script that started this one ends, or is killed: its end of the pipe closes.
-  process.stdin.on('end', () => process.kill(process.pid, 'SIGTERM')).resume();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.once(signal, () => {
-      say(`${signal}: cleaning up`);
-      runner.stop().then(
-        () => process.exit(130),
-        (error: unknown) => {
-          process.stderr.write(`${String(error)}\n`);
-          process.exit(130);
-        },
-      );
-    });
+  stopWhenTold(() => runner.stop());
   const rows = await runner.run();
   await runner.stop().catch((error: unknown) => say(`VIOLATION at the end: ${String(error)}`));
   const failed = rows.filter(({ outcome }) => outcome.violations.length > 0).length;
