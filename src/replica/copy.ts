@@ -205,7 +205,7 @@ export class Copy {
     return Buffer.from(JSON.stringify({ sessions: this.sessions.export(), locks: this.fileLocks.export(), locksKnown: this.locksKnown, results: this.results.export(), doubt }), 'latin1');
   }
 
-  /** Takes over what `exportState` of another copy gave; FsError EPROTO when it is not that, and then nothing was. */
+  /** Takes over what `exportState` of another copy gave, durable on return. FsError EPROTO when it is not that, and then nothing was; that of the disk when it refuses. */
   importState(bytes: Buffer): void {
     const state = parseState(bytes.toString('latin1'));
     this.sessions.import(state.sessions);
@@ -217,7 +217,8 @@ export class Copy {
     this.direct.clear();
     this.journal.noteAnswer(FORGET_ANSWERS);
     for (const record of [...lockRecords(this.fileLocks), ...this.results.records()]) this.journal.noteAnswer(record);
-    this.journal.flushAnswers();
+    // Once it is in sync, this may be the copy that all others are made equal to.
+    this.journal.writeAnswers();
   }
 
   #carryOutWhole(change: Change): unknown {

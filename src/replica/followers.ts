@@ -8,6 +8,7 @@ import type { Key } from './keys.js';
 import { PeerLink, PeerRefusedError } from './peer-link.js';
 import type { Primary } from './primary.js';
 import { spareBytes, type Spare } from './space.js';
+import { Standing } from './standing.js';
 
 /** A sibling brick as the primary sees it. */
 export interface Follower {
@@ -188,6 +189,12 @@ export class Followers {
     const inSync = primary.view.inSync.includes(follower.brick);
     if (inSync) primary.updateGate();
     const { link } = follower;
+    // It returned while this disk refuses to make good what it made half of. All that was acknowledged is there too.
+    if (inSync && primary.host.copy.journal.meta.halfWritten === true && (follower.seal?.standing ?? 0) > Standing.HalfWritten) {
+      const again = (): void => link?.close('it could not take the role');
+      void primary.refusals.stepDown('this copy holds half of a write', follower.brick).then(() => primary.sleep(INTERRUPTED_MS)).then(again);
+      return;
+    }
     const run = async (): Promise<void> => {
       if (!inSync) await primary.fullDisks.untilSpace(follower);
       if (primary.exclusives.size > 0) await primary.exclusives.recallAll();

@@ -149,14 +149,19 @@ export class Journal {
    * written, only a restart of the whole set at once could make a repeated request happen twice.
    */
   flushAnswers(): void {
-    if (this.#answers.length === 0) return;
     try {
-      this.#disk.append(this.#generation, encodeRecords(this.#answers));
-      this.#answers = [];
+      this.writeAnswers();
     } catch (error) {
       if (!(error instanceof FsError)) throw error;
       if (this.#answers.length > ANSWERS_WAITING_MAX) this.#answers = this.#answers.slice(-ANSWERS_WAITING_MAX);
     }
+  }
+
+  /** The same where nothing may go on without them: throws FsError when the disk refuses. */
+  writeAnswers(): void {
+    if (this.#answers.length === 0) return;
+    this.#disk.append(this.#generation, encodeRecords(this.#answers));
+    this.#answers = [];
   }
 
   get meta(): Readonly<BrickMeta> {
@@ -233,12 +238,13 @@ export class Journal {
   rotate(number: number, answers: readonly string[]): void {
     if (number <= this.#generation) return;
     this.#compact();
-    this.#answers = [];
     if (this.#older !== undefined) this.#older = sum(this.#older, count(this.#current));
     this.#generation = number;
     this.#current = new Set();
     this.#dirty = false;
-    this.#disk.append(number, encodeRecords(answers));
+    // Where the disk refuses they wait: the older generations may be without them.
+    this.#answers = [...answers];
+    this.writeAnswers();
   }
 
   /** The disk holds everything from before the rotation to checkpoint `number`. */

@@ -1,18 +1,24 @@
 /** A brick that refuses, differs or is slow leaves the set and returns when it can; programs notice a pause at most. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Errno, type FsError } from '../../src/base/errno.js';
+import { Errno, FsError } from '../../src/base/errno.js';
 import { ROOT_GFID } from '../../src/base/ids.js';
 import { Scene } from './scene.js';
 import { STORE } from './sim-authority.js';
 import type { SimBrick } from './sim-brick.js';
 
 const PING_TIMEOUT_MS = 10_000;
+/** The journal record with which a copy forgets its own answers for those of another. */
+const TAKES_OVER_ANSWERS = Buffer.from([1, 0, 'x'.charCodeAt(0)]);
 
 /** Every change with one of these labels fails at the brick until the returned function is called. */
 function refuse(brick: SimBrick, errno: number, labels: readonly string[]): () => void {
   brick.fault = { errno, calls: new Set(labels), chance: 1 };
   return () => (brick.fault = undefined);
+}
+
+function isHalf(text: string): boolean {
+  return text.startsWith('+') && text.endsWith('-');
 }
 
 async function assertWholeAndEqual(scene: Scene): Promise<void> {
@@ -84,6 +90,50 @@ void describe('a brick', () => {
     assert.equal(Buffer.from(data).toString(), 'before');
     assert.notEqual(scene.primary(), sick);
     heal();
+    await assertWholeAndEqual(scene);
+  });
+
+  void it('that made half of a write, which its client will never repeat, hands the role to a member that returns whole', async () => {
+    const scene = await Scene.begin(27);
+    const { cluster, old } = scene;
+    const [sick, second, third] = [scene.primary(), ...cluster.bricks.filter(({ id }) => id !== cluster.view.primary)] as [SimBrick, SimBrick, SimBrick];
+    await scene.settle(scene.write(old, '-'.repeat(100)));
+    third.crash(false);
+    await scene.inSync(2);
+    // Its process will end without a note of it, too.
+    refuse(sick, Errno.EIO, ['write', 'meta']);
+    cluster.network.cuts.add(`${sick.name}>${second.name}`);
+    void scene.write(old, '+'.repeat(100)).catch(() => undefined);
+    await scene.until(() => isHalf(Buffer.from(sick.store.peek(scene.gfid, 0, 100) ?? []).toString()));
+    second.crash(false);
+    cluster.network.cuts.clear();
+    await scene.pass(500);
+    old.crash();
+    second.start();
+    await scene.until(() => second.disk.readMeta().unsettled || cluster.view.primary === second.id);
+    sick.crash(false);
+    sick.fault = undefined;
+    sick.start();
+    third.start();
+    await assertWholeAndEqual(scene);
+    assert.ok(!isHalf(await scene.content()));
+  });
+
+  void it('that cannot write down the answers of the others is not in sync', async () => {
+    const scene = await Scene.begin(28);
+    const sick = scene.primary();
+    const { disk } = sick;
+    const append = disk.append.bind(disk);
+    disk.append = (generation, bytes) => {
+      if (Buffer.from(bytes).includes(TAKES_OVER_ANSWERS)) throw new FsError(Errno.EIO, 'journal');
+      append(generation, bytes);
+    };
+    const heal = refuse(sick, Errno.EIO, ['mkdir']);
+    await scene.settle(scene.old.call('mkdir', { parent: ROOT_GFID, name: 'once', mode: 0o755, uid: 0, gid: 0 }));
+    heal();
+    await scene.pass(3000);
+    assert.ok(!scene.cluster.view.inSync.includes(sick.id), 'it cannot return yet');
+    disk.append = append;
     await assertWholeAndEqual(scene);
   });
 
