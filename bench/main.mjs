@@ -11,12 +11,14 @@ import { median, numberText, resultTable, standing } from './table.mjs';
 import { DiskSystem } from './systems/disk.mjs';
 import { GlusterSystem } from './systems/gluster.mjs';
 import { GluonSystem } from './systems/gluon.mjs';
+import { MooseSystem } from './systems/moosefs.mjs';
 
 const HELP = `usage: npm run bench -- [option…]
 
   --only ROW,…        only these rows: ${ROWS.map(({ row }) => row).join(', ')}
-  --systems NAME,…    of: disk, glusterfs-default, glusterfs-virt, gluon, gluon-bitrot (the same volume with features.bitrot on, switched
-                      off afterwards); default: all but the last, GlusterFS when its Debian package is installed
+  --systems NAME,…    of: disk, glusterfs-default, glusterfs-virt, moosefs (three copies; its fsync reaches no disk), gluon, gluon-bitrot
+                      (the same volume with features.bitrot on, switched off afterwards); default: all but the last, GlusterFS and
+                      MooseFS when their Debian packages are installed
   --rounds N          measure everything N times and take the median (default 1)
   --dir DIR           folder for bricks and files of the other systems, on the disk that holds gluon's bricks (default /var/tmp/gluon-bench)
   --mount DIR         measure gluon on this mount (default: the quickstart's first; it is started when it is not up)
@@ -29,16 +31,31 @@ const HELP = `usage: npm run bench -- [option…]
   --heal-files N,…    files of the volume in which nothing changed (default 1000,100000)
   --memory            measure memory after 100,000 files instead of speed (see bench/memory.mjs)
 
-Exit status 1 when a row fails, or when gluon is below the better GlusterFS profile in a row.
+Exit status 1 when a row fails, or when gluon is below the better GlusterFS profile in a row; MooseFS does not count.
 `;
 
 const SYSTEMS = {
   disk: (options) => new DiskSystem(options.dir),
   'glusterfs-default': (options) => new GlusterSystem('default', options.dir),
   'glusterfs-virt': (options) => new GlusterSystem('virt', options.dir),
+  moosefs: (options) => new MooseSystem(options.dir),
   gluon: (options) => new GluonSystem(options.mount, options.quickstart),
   'gluon-bitrot': (options) => new GluonSystem(options.mount, options.quickstart, true),
 };
+
+/** Systems that are measured by default where they are installed, which is left to the user: no package of theirs is needed otherwise. */
+const OTHERS = [
+  { title: 'GlusterFS', prefix: 'glusterfs', packages: ['glusterfs-server'], available: () => GlusterSystem.available() },
+  { title: 'MooseFS', prefix: 'moosefs', packages: ['moosefs-master', 'moosefs-chunkserver', 'moosefs-client'], available: () => MooseSystem.available() },
+];
+
+function otherOf(system) {
+  return OTHERS.find(({ prefix }) => system.startsWith(prefix));
+}
+
+function measuredByDefault(system) {
+  return system !== 'gluon-bitrot' && (otherOf(system)?.available() ?? true);
+}
 
 function parse() {
   let values;
@@ -72,13 +89,12 @@ function parse() {
   const rowNames = ROWS.map(({ row }) => row);
   const rounds = Number(values.rounds);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) throw new StepError(`--rounds ${values.rounds}: a number from 1 to 100 is needed`);
-  const byDefault = Object.keys(SYSTEMS).filter((name) => name !== 'gluon-bitrot' && !name.startsWith('glusterfs') || GlusterSystem.available());
   return {
     ...values,
     rounds,
     dir: resolve(values.dir),
     wanted: new Set(values.only === undefined ? rowNames : pick(values.only, rowNames, 'row')),
-    systems: values.systems === undefined ? byDefault : pick(values.systems, Object.keys(SYSTEMS), 'system'),
+    systems: values.systems === undefined ? Object.keys(SYSTEMS).filter(measuredByDefault) : pick(values.systems, Object.keys(SYSTEMS), 'system'),
   };
 }
 
@@ -128,9 +144,10 @@ async function main() {
     const { measureHeal } = await import('./heal.mjs');
     return measureHeal(options, (system) => (current = system));
   }
-  await ensurePackages(['fio', 'python3', ...(options.systems.some((name) => name.startsWith('glusterfs')) ? ['iproute2'] : [])]);
-  if (options.systems.some((name) => name.startsWith('glusterfs')) && !GlusterSystem.available()) {
-    throw new StepError('GlusterFS is not installed: apt-get install glusterfs-server, or leave it out of --systems');
+  const others = OTHERS.filter((other) => options.systems.some((system) => otherOf(system) === other));
+  await ensurePackages(['fio', 'python3', ...(others.length > 0 ? ['iproute2'] : [])]);
+  for (const { title, packages, available } of others) {
+    if (!available()) throw new StepError(`${title} is not installed: apt-get install ${packages.join(' ')}, or leave it out of --systems`);
   }
   const baseline = options.baseline === undefined ? {} : JSON.parse(readFileSync(options.baseline, 'utf8')).results;
   const results = {};

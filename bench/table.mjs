@@ -53,7 +53,8 @@ export function alignedTable(lines) {
 export function resultTable(results, wanted) {
   const systems = Object.keys(results);
   const withGluon = systems.includes('gluon');
-  const head = ['workload', 'unit', ...systems, ...(withGluon ? ['/ GlusterFS', '/ disk', 'goal', 'stands'] : [])];
+  const withMoose = withGluon && systems.includes('moosefs');
+  const head = ['workload', 'unit', ...systems, ...(withGluon ? ['/ GlusterFS', ...(withMoose ? ['/ MooseFS'] : []), '/ disk', 'goal', 'stands'] : [])];
   const lines = [head];
   for (const row of ROWS.filter(({ row: name }) => wanted.has(name))) {
     const values = systems.map((system) => numberText(results[system][row.row]));
@@ -61,7 +62,9 @@ export function resultTable(results, wanted) {
     if (withGluon) {
       const gluon = results.gluon[row.row];
       const { verdict, goal } = standing(results, row);
-      line.push(ratioText(gluon, betterGluster(results, row.row)), ratioText(gluon, results.disk?.[row.row]), Number.isFinite(goal) ? numberText(goal) : '-', verdict);
+      line.push(ratioText(gluon, betterGluster(results, row.row)));
+      if (withMoose) line.push(row.leased ? ratioText(gluon, results.moosefs[row.row]) : '-');
+      line.push(ratioText(gluon, results.disk?.[row.row]), Number.isFinite(goal) ? numberText(goal) : '-', verdict);
     }
     lines.push(line);
   }

@@ -2,14 +2,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { sleep } from './steps.mjs';
 
-/** Live processes (except this one) whose environment holds `NAME=value`: the mark is inherited by everything they start. */
-export function markedProcesses(name, value) {
-  const mark = `${name}=${value}`;
+/** `{pid, words, command}` of the live processes (except this one) that `wanted(pid)` accepts; it may throw for one that has just ended. */
+export function processesWhere(wanted) {
   const found = [];
   for (const entry of readdirSync('/proc')) {
     if (!/^\d+$/.test(entry) || Number(entry) === process.pid) continue;
     try {
-      if (!readFileSync(`/proc/${entry}/environ`, 'latin1').split('\0').includes(mark)) continue;
+      if (!wanted(Number(entry))) continue;
       const words = readFileSync(`/proc/${entry}/cmdline`, 'latin1').split('\0').slice(0, -1);
       // A process that ended and was not collected yet has no words.
       if (words.length > 0) found.push({ pid: Number(entry), words, command: words.join(' ') });
@@ -18,6 +17,12 @@ export function markedProcesses(name, value) {
     }
   }
   return found;
+}
+
+/** Live processes (except this one) whose environment holds `NAME=value`: the mark is inherited by everything they start. */
+export function markedProcesses(name, value) {
+  const mark = `${name}=${value}`;
+  return processesWhere((pid) => readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(mark));
 }
 
 export function signalAll(processes, signal) {

@@ -10,6 +10,7 @@ interface Table {
   standing(results: Results, row: { row: string; bound: number }): { verdict: string; goal?: number };
   alignedTable(lines: string[][]): string;
   numberText(value: number | undefined): string;
+  resultTable(results: Results, wanted: Set<string>): string;
 }
 
 const table = (await import(pathToFileURL(join(PROJECT_ROOT, 'bench', 'table.mjs')).href)) as Table;
@@ -34,9 +35,31 @@ describe('where gluon stands in a row', () => {
     assert.deepEqual(table.standing(results, ROW), { verdict: 'goal', goal: 140 });
   });
 
+  test('MooseFS, which promises less, is no reason to be below', () => {
+    assert.equal(table.standing({ moosefs: { r: 500 }, 'glusterfs-default': { r: 100 }, gluon: { r: 100 } }, ROW).verdict, 'level');
+  });
+
   test('nothing is claimed without a figure', () => {
     assert.equal(table.standing({ 'glusterfs-default': { r: 100 }, gluon: {} }, ROW).verdict, '-');
     assert.equal(table.standing({ gluon: { r: 5 } }, ROW).verdict, '-');
+  });
+});
+
+describe('the ratio to MooseFS', () => {
+  const wanted = new Set(['stat-cold', 'rename']);
+  const cells = (results: Results) => table.resultTable(results, wanted).split('\n').map((line) => line.trimEnd().split(/ {2,}/));
+  const gluon = { 'stat-cold': 300, rename: 300 };
+
+  test('is shown for the rows that leases exist for, and no others', () => {
+    const [head, stat, rename] = cells({ moosefs: { 'stat-cold': 200, rename: 200 }, gluon });
+    const column = head!.indexOf('/ MooseFS');
+    assert.equal(stat![column], '1.50x');
+    assert.equal(rename![column], '-');
+  });
+
+  test('is no column where MooseFS or gluon was not measured', () => {
+    assert.ok(!cells({ disk: gluon, gluon })[0]!.includes('/ MooseFS'));
+    assert.ok(!cells({ disk: gluon, moosefs: gluon })[0]!.includes('/ MooseFS'));
   });
 });
 
