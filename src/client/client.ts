@@ -72,6 +72,8 @@ const UNANSWERED_MS = 1000;
 const RETRY_MS_MIN = 10;
 const RETRY_MS_MAX = 500;
 const PING_MS = 125;
+/** Longer than any lease lasts, and than a kernel believes what it was told under one. */
+const OTHERS_LEASES_MS = 2000;
 const TICKS_PER_NOTICE = 8;
 const LAST_KNOWN_MS = 500;
 const PING_TIMEOUT_S_DEFAULT = 10;
@@ -140,6 +142,8 @@ export class VolumeClient {
   #inFlight = 0;
   #inFlightBytes = 0;
   #lastHeard = 0;
+  /** What the kernel believed of leases that are over is gone. */
+  #unleased: Promise<unknown>;
   #closed = false;
   #tick: Cancel = () => undefined;
 
@@ -158,6 +162,8 @@ export class VolumeClient {
     this.cache = new LeaseCache(() => env.clock.now());
     this.#localReads = new LocalReads(options.openLocalCopy, this.cache, () => env.clock.now());
     this.#direct = this.#newDirect();
+    // What the process before this one told the kernel is not known.
+    this.#unleased = this.#begun ? new Promise<void>((resolve) => void env.clock.after(OTHERS_LEASES_MS, resolve)) : Promise.resolve();
     this.fops = Object.fromEntries(OP_NAMES.map((op) => [op, (args: never, requestNumber?: number) => this.call(op, args, requestNumber)])) as unknown as Fops;
     this.#armTick();
   }
@@ -337,7 +343,7 @@ export class VolumeClient {
     if (view.epoch <= this.#view.epoch) return;
     const before = this.#view;
     this.#view = view;
-    this.cache.clear();
+    this.#giveUpLeases();
     this.#localReads.forbid();
     if (this.#channel !== undefined) {
       if (before.primary === view.primary) this.#reclaim();
@@ -457,7 +463,7 @@ export class VolumeClient {
   #lost(reason: string): void {
     this.#channel = undefined;
     this.#readyEpoch = 0;
-    this.cache.clear();
+    this.#giveUpLeases();
     this.#localReads.forbid();
     this.#unsendAll();
     if (this.#closed) return;
@@ -469,11 +475,31 @@ export class VolumeClient {
   /** Tells the primary what this session has; then everything that waits is sent. */
   #reclaim(): void {
     this.#readyEpoch = 0;
-    this.cache.clear();
+    this.#giveUpLeases();
     // Everything is asked again: a brick that became primary anew forgot what was waiting for it, one that did not knows the numbers.
     this.#unsendAll();
     this.#channel?.send({ kind: 'reclaim', id: this.#view.epoch, epoch: this.#view.epoch, begins: !this.#begun, opens: this.#held.opens(), locks: this.#held.locks() });
     this.#tellAllOpens();
+    this.#tellUnleased();
+  }
+
+  /** Nothing is answered under the leases that there were. What the kernel believes of them is taken back, or waited for. */
+  #giveUpLeases(): void {
+    const { gfids, namesUntil, until } = this.cache.clear();
+    const { clock } = this.#env;
+    const pause = (at: number): Promise<void> => new Promise((resolve) => void clock.after(Math.max(0, at - clock.now()), resolve));
+    const overAt = (at: number): Promise<void> => (at <= clock.now() ? Promise.resolve() : pause(at));
+    const takenBack = gfids === undefined || gfids.length === 0 ? overAt(gfids === undefined ? until : 0) : this.#invalidate(gfids).catch(() => overAt(until));
+    this.#unleased = Promise.all([this.#unleased, takenBack, overAt(namesUntil)]);
+  }
+
+  /** A primary that is new waits for it before it makes changes. */
+  #tellUnleased(): void {
+    const channel = this.#channel;
+    const { epoch } = this.#view;
+    void this.#unleased.then(() => {
+      if (this.#channel === channel && this.#view.epoch === epoch) channel?.send({ kind: 'unleased', epoch });
+    });
   }
 
   // ---------------------------------------------------------------- messages

@@ -13,6 +13,8 @@ import { isDirectory, S_IFMT, type Args, type OpName, type Result } from '../fop
 const INODES_MAX = 50_000;
 const NAMES_PER_DIRECTORY_MAX = 50_000;
 const XATTRS_PER_INODE_MAX = 32;
+/** More inodes than that are not taken back one by one: their time is waited for. */
+const BELIEVED_MAX = 1000;
 
 /** A directory's names under its lease; null for a name that does not exist. */
 type Names = Map<Name, Gfid | null>;
@@ -45,8 +47,20 @@ interface Known {
   toldUntil: number;
   /** The directory in which its name was told last. */
   toldIn: Gfid;
+  /** The kernel may believe its attributes until then, unless they are taken back. */
+  believedUntil: number;
   /** null for one that does not exist. */
   xattrs: Map<string, Uint8Array | null> | undefined;
+}
+
+/** What the kernel may still believe of leases that are over, in monotonic milliseconds. */
+export interface Believed {
+  /** Attributes that must be taken back; undefined when they are too many. */
+  gfids: Gfid[] | undefined;
+  /** What cannot be taken back is over then. */
+  namesUntil: number;
+  /** All of it is over then by itself. */
+  until: number;
 }
 
 export class LeaseCache {
@@ -57,6 +71,10 @@ export class LeaseCache {
   #toldUntil = 0;
   /** The latest `toldUntil` of what is not remembered any more. */
   #lostUntil = 0;
+  /** Inodes not remembered any more whose attributes the kernel may believe, and until when. */
+  readonly #gone = new Map<Gfid, number>();
+  /** The same of those that there was no room for. */
+  #goneUntil = 0;
   /** Inodes that were recalled lately. */
   readonly #shared = new Map<Gfid, Shared>();
 
@@ -75,9 +93,15 @@ export class LeaseCache {
   }
 
   /** The connection or the view changed. */
-  clear(): void {
+  clear(): Believed {
     this.#forgetAll();
     this.#leaseUntil = 0;
+    const now = this.#now();
+    const namesUntil = this.#lostUntil;
+    const left = [...this.#gone].filter(([, until]) => until > now);
+    this.#gone.clear();
+    const until = left.reduce((latest, [, at]) => Math.max(latest, at), Math.max(namesUntil, this.#goneUntil));
+    return { gfids: left.length > BELIEVED_MAX || this.#goneUntil > now ? undefined : left.map(([gfid]) => gfid), namesUntil, until };
   }
 
   /** A recall. Returns the milliseconds for which the kernel may still use names in these inodes, or of them. */
@@ -90,7 +114,7 @@ export class LeaseCache {
       const known = this.#inodes.get(gfid);
       const toldUntil = known?.toldUntil ?? 0;
       until = Math.max(until, toldUntil);
-      this.#inodes.delete(gfid);
+      this.#leave(gfid);
       if (toldUntil <= now) this.#share(gfid, now, false);
       else {
         waited.add(gfid);
@@ -114,7 +138,9 @@ export class LeaseCache {
 
   /** Milliseconds for which the attributes of this inode may be trusted; 0 when they are not known under a lease. */
   attrValidMs(gfid: Gfid): number {
-    if (this.#inodes.get(gfid)?.attr === undefined) return 0;
+    const known = this.#inodes.get(gfid);
+    if (known?.attr === undefined) return 0;
+    known.believedUntil = this.#leaseUntil;
     return Math.max(0, this.#leaseUntil - this.#now());
   }
 
@@ -299,12 +325,23 @@ export class LeaseCache {
 
   #forgetAll(): void {
     this.#lostUntil = this.#toldUntil;
-    this.#inodes.clear();
+    for (const gfid of this.#inodes.keys()) this.#leave(gfid);
   }
 
   #delete(gfid: Gfid): void {
     this.#lostUntil = Math.max(this.#lostUntil, this.#inodes.get(gfid)?.toldUntil ?? 0);
+    this.#leave(gfid);
+  }
+
+  /** It is not remembered any more; the kernel may still believe its attributes. */
+  #leave(gfid: Gfid): void {
+    const until = this.#inodes.get(gfid)?.believedUntil ?? 0;
     this.#inodes.delete(gfid);
+    const now = this.#now();
+    if (until <= now) return;
+    if (this.#gone.size > BELIEVED_MAX && this.#goneUntil <= now) for (const [other, at] of this.#gone) if (at <= now) this.#gone.delete(other);
+    if (this.#gone.size > BELIEVED_MAX) this.#goneUntil = Math.max(this.#goneUntil, until);
+    else this.#gone.set(gfid, Math.max(until, this.#gone.get(gfid) ?? 0));
   }
 
   /** An unlinked name of unknown inode: its link count changed, so no attribute of a non-directory can be trusted. */
@@ -316,7 +353,7 @@ export class LeaseCache {
     let known = this.#inodes.get(gfid);
     if (known === undefined) {
       if (this.#inodes.size >= INODES_MAX) this.#delete(this.#inodes.keys().next().value as Gfid);
-      this.#inodes.set(gfid, (known = { attr: undefined, names: undefined, target: undefined, xattrs: undefined, toldUntil: 0, toldIn: '' }));
+      this.#inodes.set(gfid, (known = { attr: undefined, names: undefined, target: undefined, xattrs: undefined, toldUntil: 0, toldIn: '', believedUntil: 0 }));
     }
     return known;
   }

@@ -26,6 +26,8 @@ export class Clients {
   readonly #revoking = new Map<string, Promise<boolean>>();
   /** Sessions that did not say yet what they hold. */
   readonly #unclaimed = new Set<string>();
+  /** Sessions that may have something left of leases that another primary gave. */
+  readonly #trusting = new Set<string>();
   #grace: (() => void)[] = [];
   /** Silence counts from here: before, nobody served who could have heard. */
   #since = Infinity;
@@ -39,7 +41,11 @@ export class Clients {
   serve(): void {
     const { host } = this.#primary;
     const { sessions } = host.copy;
-    for (const id of sessions.all()) this.#unclaimed.add(id);
+    for (const id of sessions.all()) {
+      this.#unclaimed.add(id);
+      if (!this.#isUnleased(host.sessions.get(id))) this.#trusting.add(id);
+    }
+    if (this.#trusting.size === 0) this.#primary.oldLeasesAreOver();
     this.#since = host.clock.now();
     this.#lastTick = this.#since;
     // Heard while this brick recovered.
@@ -173,6 +179,15 @@ export class Clients {
   /** A client let go of leases. */
   recalled(session: Session, id: number): void {
     for (const gfid of this.#primary.leases.recalled(session, id)) this.#primary.orphans.purge(gfid);
+  }
+
+  /** A client said that it has nothing left of older leases. */
+  unleased(session: Session): void {
+    if (this.#isUnleased(session) && this.#trusting.delete(session.id) && this.#trusting.size === 0) this.#primary.oldLeasesAreOver();
+  }
+
+  #isUnleased(session: Session | undefined): boolean {
+    return session !== undefined && session.unleasedEpoch >= this.#primary.firstEpoch;
   }
 
   // ---------------------------------------------------------------- in the way

@@ -82,6 +82,7 @@ const TICK_MS = 1000;
 const WAIT_NOTICE_MS = 2000;
 const HELD_MAX = 100_000;
 const MEMBER_MISSING = 'member';
+const OLD_LEASES = 'leases';
 /** See PEER_OPS.seal. */
 
 export class Primary {
@@ -106,6 +107,8 @@ export class Primary {
   readonly fullDisks = new FullDisks(this);
   readonly orphans: Orphans;
   readonly lockRequests: LockRequests;
+  /** Of the view that made it the primary. */
+  readonly firstEpoch: number;
   #view: View;
   #state: 'recovering' | 'serving' | 'stopped' = 'recovering';
   #timers: Cancel[] = [];
@@ -117,6 +120,7 @@ export class Primary {
   constructor(host: PrimaryHost, view: View) {
     this.host = host;
     this.#view = view;
+    this.firstEpoch = view.epoch;
     this.log = host.log.child({ role: 'primary' });
     this.leases = new Leases(host.clock);
     this.paths = new Paths(host.copy.store);
@@ -180,10 +184,10 @@ export class Primary {
     if (incomplete || unsettled || halfWritten === true) copy.journal.updateMeta({ incomplete: false, unsettled: false, halfWritten: false });
     this.host.joined(this.#view.epoch);
     this.log.info('serving', { epoch: this.#view.epoch, inSync: this.#view.inSync });
-    // Leases that the primary before this one gave may be trusted for so long.
+    // Leases that the primary before this one gave may be trusted for so long by a client that does not say otherwise.
     if (this.#view.epoch > 1) {
-      this.gate.close('leases');
-      clock.after(LEASE_MS, () => this.gate.open('leases'));
+      this.gate.close(OLD_LEASES);
+      clock.after(LEASE_MS, () => this.oldLeasesAreOver());
     }
     this.followers.connectAll();
     this.updateGate();
@@ -192,6 +196,11 @@ export class Primary {
     this.clients.serve();
     this.slowness.start();
     this.gate.letThrough();
+  }
+
+  /** Nobody trusts a lease that the primary before this one gave. */
+  oldLeasesAreOver(): void {
+    this.gate.open(OLD_LEASES);
   }
 
   stop(reason: string): void {

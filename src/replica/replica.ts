@@ -297,6 +297,10 @@ export class Replica {
       case 'recalled':
         this.#primary?.clients.recalled(session, message.id);
         return;
+      case 'unleased':
+        session.unleasedEpoch = message.epoch;
+        this.#primary?.clients.unleased(session);
+        return;
       case 'direct':
         this.#direct.take(session, channel, message);
         return;

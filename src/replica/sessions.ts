@@ -27,6 +27,8 @@ export class Session {
   readonly underWay = new Map<number, number>();
   /** Until then (monotonic milliseconds) it may answer from its leases; see leases.ts. */
   leaseUntil = 0;
+  /** It has nothing left of leases that were given before this epoch. */
+  unleasedEpoch = 0;
   /** Recalls on this connection that it did not answer in time: until it has, it gets no more leases. */
   readonly unansweredRecalls = new Set<number>();
   bytesRead = 0;

@@ -21,7 +21,7 @@ import type { Args, OpName, Result } from '../fops/ops.js';
 import { brickIds, viewKind } from './kinds.js';
 import type { PeerArgs, PeerOpName, PeerResult } from './peer-ops.js';
 
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 /** Header bytes of one frame, at most. */
 export const HEADER_BYTES_MAX = 4 << 20;
 /** Payload bytes of one frame, at most. */
@@ -131,6 +131,8 @@ export const MESSAGES = {
    */
   relay: message(28, { brick: f.gfid }),
   relayed: message(29, {}),
+  /** Nothing is left of the leases that the client had before it learnt of this epoch, neither in its own memory nor in its kernel's. */
+  unleased: message(8, { epoch: f.size }),
 
   // --- brick to brick
   /** One mutation in the primary's order. `committed`: every in-sync brick has applied up to this sequence number. */

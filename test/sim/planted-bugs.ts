@@ -135,6 +135,12 @@ export const PLANTED_BUGS: PlantedBug[] = [
     from: 1,
   },
   {
+    name: 'a new primary takes it that no client trusts an old lease',
+    directed: 'takeover.test.js',
+    patches: [['replica/clients.js', 'return session !== undefined && session.unleasedEpoch >= this.#primary.firstEpoch;', 'return true;']],
+    from: 1,
+  },
+  {
     name: 'a member is sealed for a view that is over',
     directed: 'takeover.test.js',
     patches: [

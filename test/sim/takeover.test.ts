@@ -100,6 +100,20 @@ void describe('a new primary', () => {
     assert.equal(told, 0);
   });
 
+  void it('changes something at once when all clients have let go of what the one before told them', async () => {
+    const scene = await Takeover.begin(1);
+    const [primary] = scene.bricks();
+    const other = new SimClient(scene.cluster, 'other');
+    assert.equal(await scene.settle(lookup(other, 'made')), Errno.ENOENT);
+    await scene.pass(2000);
+    primary.crash(false);
+    await scene.until(() => scene.cluster.view.primary !== primary.id);
+    const since = scene.world.now;
+    await scene.settle(mkdir(scene.client, 'made'));
+    assert.ok(scene.world.now - since < 100, `${scene.world.now - since} ms after the view`);
+    assert.equal(await scene.settle(lookup(other, 'made')), 0);
+  });
+
   void it('does not believe a copy that the one before was changing when it died', async () => {
     for (let messages = 1; messages <= MESSAGES_MAX; messages++) {
       const scene = await Takeover.begin(2);

@@ -30,7 +30,7 @@ test('a request whose answer was lost is repeated with the same number, after a 
   };
   const client = set.client();
   assert.deepEqual(await set.settle(client.fops.write(WRITE)), { offset: 0, attr: undefined });
-  assert.deepEqual(brick.kinds(), ['reclaim', 'opens', 'request write', 'reclaim', 'opens', 'request write']);
+  assert.deepEqual(brick.kinds(), ['reclaim', 'opens', 'unleased', 'request write', 'reclaim', 'opens', 'unleased', 'request write']);
   const [first, second] = brick.requests() as [MessageOf<'request'>, MessageOf<'request'>];
   assert.equal(first.requestNumber, second.requestNumber);
   assert.ok(first.requestNumber > 0);
@@ -46,7 +46,7 @@ test('a redirect with a newer view leads to the new primary, with the same numbe
     message.kind === 'request' ? { kind: 'redirect', id: message.id, view: set.view } : plainAnswer(message);
   set.moveTo(1);
   await set.settle(client.fops.write(WRITE));
-  const [reclaim, opens, request] = set.brick(1).received.filter((message) => message.kind !== 'ping');
+  const [reclaim, opens, , request] = set.brick(1).received.filter((message) => message.kind !== 'ping');
   assert.deepEqual(opens, { kind: 'opens', whole: true, held: [], closed: [] });
   assert.ok(reclaim?.kind === 'reclaim' && request?.kind === 'request');
   assert.equal(reclaim.epoch, 2);
@@ -79,7 +79,7 @@ test('an epoch more under the same primary: it is told what is open, then everyt
   await set.wait(20);
   brick.channel?.send({ kind: 'newView', view: set.moveTo(0) });
   await set.settle(write);
-  assert.deepEqual(brick.kinds(), ['reclaim', 'opens', 'request write', 'reclaim', 'opens', 'request write']);
+  assert.deepEqual(brick.kinds(), ['reclaim', 'opens', 'unleased', 'request write', 'reclaim', 'opens', 'unleased', 'request write']);
   assert.deepEqual(
     brick.requests().map((request) => request.epoch),
     [1, 2],
@@ -271,7 +271,7 @@ test('more data than was asked for is EIO, not the answer', async () => {
 });
 
 /** A brick that grants leases, and a client that knows the attributes of GFID under one. */
-async function leased(): Promise<{ set: FakeBricks; client: VolumeClient }> {
+async function leased(invalidate?: (gfids: readonly string[]) => Promise<void>): Promise<{ set: FakeBricks; client: VolumeClient }> {
   const set = await started();
   const brick = set.brick(0);
   brick.answer = (message) => {
@@ -279,7 +279,7 @@ async function leased(): Promise<{ set: FakeBricks; client: VolumeClient }> {
     const answer = plainAnswer(message);
     return answer?.kind === 'reply' && answer.op === 'getattr' ? { ...answer, lease: true } : answer;
   };
-  const client = set.client();
+  const client = set.client({ invalidate });
   await set.settle(client.fops.getattr({ gfid: GFID }));
   await set.wait(20);
   await set.settle(client.fops.getattr({ gfid: GFID }));
@@ -315,6 +315,32 @@ test('what is open is told before a recall is answered, and that it is closed wh
   await set.wait(20);
   const last = brick.received.findLast((message) => message.kind === 'opens');
   assert.deepEqual(last, { kind: 'opens', whole: false, held: [], closed: [GFID] });
+});
+
+test('a new primary is told that no lease is left when the kernel has forgotten what was told under one', async () => {
+  const invalidated: { gfids: readonly string[]; done: () => void }[] = [];
+  const { set, client } = await leased((gfids) => new Promise((done) => void invalidated.push({ gfids, done })));
+  assert.ok(client.cache.attrValidMs(GFID) > 0, 'the kernel was told the attributes');
+  set.brick(1).answer = plainAnswer;
+  await set.brick(1).start();
+  set.brick(0).channel?.send({ kind: 'newView', view: set.moveTo(1) });
+  await set.wait(50);
+  assert.deepEqual(set.brick(1).kinds().slice(0, 2), ['reclaim', 'opens']);
+  assert.ok(!set.brick(1).kinds().includes('unleased'));
+  assert.deepEqual(invalidated.map(({ gfids }) => gfids), [[GFID]]);
+  invalidated[0]?.done();
+  await set.wait(20);
+  assert.deepEqual(set.brick(1).received.findLast(({ kind }) => kind === 'unleased'), { kind: 'unleased', epoch: 2 });
+});
+
+test('a process that goes on with the session of another one waits for what that one may have told the kernel', async () => {
+  const set = await started();
+  const client = set.client({ begun: true });
+  await set.settle(client.fops.write(WRITE));
+  await set.wait(1500);
+  assert.ok(!set.brick(0).kinds().includes('unleased'));
+  await set.wait(1000);
+  assert.ok(set.brick(0).kinds().includes('unleased'));
 });
 
 test('what is open is told before the client itself may remove its name', async () => {
