@@ -15,7 +15,7 @@ import { OWN_PAYLOAD_BYTES, type Address, type Channel, type Network } from '../
 import type { Log } from '../env/log.js';
 import type { Attr, Fields, Kind } from '../fops/fields.js';
 import { OP_NAMES, OPS, type Args, type Fops, type OpName, type Result } from '../fops/ops.js';
-import { EMPTY_VIEW, type View } from '../fops/view.js';
+import { EMPTY_VIEW, type BrickId, type View } from '../fops/view.js';
 import type { BrickSpec, VolumeSpec } from '../fops/volume.js';
 import { dialBrick, dialThrough } from '../wire/dial.js';
 import type { Message, MessageOf } from '../wire/messages.js';
@@ -25,6 +25,7 @@ import { HeldState } from './held-state.js';
 import { LastKnown } from './last-known.js';
 import { LeaseCache } from './lease-cache.js';
 import { LocalReads, type OpenLocalCopy } from './local-reads.js';
+import { Route } from './route.js';
 import { WaitingNotice } from './waiting-notice.js';
 
 export interface ClientEnv {
@@ -63,12 +64,8 @@ export interface ClientOptions {
 const DIAL_MS = 2000;
 /** Nothing heard for this part of the ping timeout: another way is looked for, while the session is not silent for the primary yet. */
 const SILENCE_PART = 0.4;
-/** So many attempts in a row to reach the primary failed before it is tried through other bricks. */
-const DIRECT_ATTEMPTS = 3;
-/** How often the way without another brick is looked for. */
-const PROBE_MS = 5000;
-/** One that took so long was not refused, but got no answer. */
-const UNANSWERED_MS = 1000;
+/** A connection that ended when nothing had been heard for so long, while it was pinged eight times a second, was silent. */
+const SILENT_MS = 1000;
 const RETRY_MS_MIN = 10;
 const RETRY_MS_MAX = 500;
 const PING_MS = 125;
@@ -130,9 +127,7 @@ export class VolumeClient {
   #dialing = 0;
   #dials = 0;
   #retryMs = RETRY_MS_MIN;
-  #failures = 0;
-  /** When it was connected through another brick, or last tried without; undefined while it is connected without. */
-  #relayedSince: number | undefined;
+  readonly #route = new Route();
   #retry: Cancel = () => undefined;
   #nextId = 1;
   #nextNumber = 1;
@@ -351,6 +346,7 @@ export class VolumeClient {
     }
     if (this.#channel === undefined && before.primary !== view.primary) {
       this.#retryMs = RETRY_MS_MIN;
+      this.#route.reset();
       this.#connect();
     }
   }
@@ -365,40 +361,48 @@ export class VolumeClient {
     if (this.#closed || brick === undefined || this.#spec === undefined || (brick.port === 0 && brick.socket === undefined)) return;
     const attempt = (this.#dialing = ++this.#dials);
     const spec = this.#spec;
-    const ready = (channel: Channel<Message>, view: View, relayed: boolean): void => {
+    const ready = (channel: Channel<Message>, view: View, through?: BrickId): void => {
       if (attempt !== this.#dialing || this.#closed) {
         channel.close('not needed any more');
         return;
       }
       this.#dialing = 0;
-      this.#failures = 0;
-      this.#relayedSince = relayed ? this.#env.clock.now() : undefined;
+      this.#route.connected(this.#env.clock.now(), through);
       this.#retryMs = RETRY_MS_MIN;
       this.#attach(channel, view);
     };
-    const began = this.#env.clock.now();
-    this.#dial(brick, spec, (channel, view) => ready(channel, view, false))
-      .catch(async (error: unknown) => {
-        if (attempt !== this.#dialing) return;
-        this.#log.debug('the primary cannot be reached', { brick: brick.id, error: String(error) });
-        if (this.#env.clock.now() - began >= UNANSWERED_MS) this.#failures = DIRECT_ATTEMPTS;
-        if (++this.#failures >= DIRECT_ATTEMPTS) await this.#dialThroughOthers(brick, spec, (channel, view) => ready(channel, view, true));
-        else throw error;
-      })
-      .catch(() => {
-        if (attempt === this.#dialing) this.#again();
-      });
+    const direct = (): Promise<void> => this.#dial(brick, spec, ready);
+    const relayed = (): Promise<void> => this.#dialThroughOthers(brick, spec, ready);
+    this.#reach(attempt, direct, relayed).catch(() => {
+      if (attempt === this.#dialing) this.#again();
+    });
+  }
+
+  /** By the way that is likelier to work, then by the other one. */
+  async #reach(attempt: number, direct: () => Promise<void>, relayed: () => Promise<void>): Promise<void> {
+    const { clock } = this.#env;
+    if (this.#route.avoidsDirect(clock.now()) && (await succeeds(relayed))) return;
+    if (attempt !== this.#dialing) return;
+    const began = clock.now();
+    try {
+      await direct();
+    } catch (error) {
+      if (attempt !== this.#dialing) return;
+      this.#log.debug('the primary cannot be reached', { brick: this.#view.primary, error: String(error) });
+      if (!this.#route.failed(clock.now() - began)) throw error;
+      await relayed();
+    }
   }
 
   /** By way of a brick that can reach the primary where this client cannot. */
-  async #dialThroughOthers(primary: BrickSpec, spec: VolumeSpec, ready: (channel: Channel<Message>, view: View) => void): Promise<void> {
+  async #dialThroughOthers(primary: BrickSpec, spec: VolumeSpec, ready: (channel: Channel<Message>, view: View, through: BrickId) => void): Promise<void> {
     const options = { role: 'client' as const, id: this.#session, brick: primary.id, volume: spec.id, secret: spec.secret };
-    const others = spec.bricks.filter(({ id }) => id !== primary.id && this.#view.inSync.includes(id));
+    const others = this.#route.ordered(spec.bricks.filter(({ id }) => id !== primary.id && this.#view.inSync.includes(id)));
     let last: unknown = new LostError('no other brick');
     for (const other of others) {
       const reached = (channel: Channel<Message>, view: View): void => {
         this.#log.info('the primary is reached through another brick', { brick: primary.id, through: other.id });
-        ready(channel, view);
+        ready(channel, view, other.id);
       };
       try {
         await atFirst(other, (address) => dialThrough(this.#env, address, other.id, DIAL_MS, options, reached));
@@ -413,12 +417,11 @@ export class VolumeClient {
   /** Connected through another brick: as soon as the primary can be reached without, it is. */
   #lookForDirectWay(now: number): void {
     const brick = this.#primary();
-    if (this.#relayedSince === undefined || now - this.#relayedSince < PROBE_MS || brick === undefined || this.#spec === undefined) return;
-    this.#relayedSince = now;
+    if (brick === undefined || this.#spec === undefined || !this.#route.looksForDirect(now)) return;
     const id = hex(this.#env.random.bytes(16));
     const found = (probe: Channel<Message>): void => {
       probe.close('it can be reached');
-      if (this.#relayedSince !== undefined) this.#drop('the primary can be reached without another brick');
+      if (this.#route.relayed) this.#drop('the primary can be reached without another brick');
     };
     this.#dial(brick, this.#spec, found, id).catch(() => undefined);
   }
@@ -461,6 +464,8 @@ export class VolumeClient {
   }
 
   #lost(reason: string): void {
+    const now = this.#env.clock.now();
+    if (now - this.#lastHeard >= SILENT_MS) this.#route.wasSilent(now);
     this.#channel = undefined;
     this.#readyEpoch = 0;
     this.#giveUpLeases();
@@ -809,6 +814,15 @@ async function atFirst(brick: BrickSpec, dial: (address: Address) => Promise<unk
     }
   }
   throw last;
+}
+
+async function succeeds(work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A mutation that was sent may have happened or happen still; anything else did not. */

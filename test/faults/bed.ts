@@ -173,7 +173,7 @@ export class Bed {
 
   /** What plain tools find different between the brick directories; empty when nothing. Times of idle files reach the disks a little later. */
   async brickDifferences(): Promise<string> {
-    const paths = this.cluster.nodes.map((node) => `/proc/${node.network.mountsOf}/root${node.brickPath}`);
+    const paths = this.cluster.brickHosts.map(({ network, brickPath }) => `/proc/${network.mountsOf ?? 'self'}/root${brickPath}`);
     const end = performance.now() + EQUAL_MS;
     for (;;) {
       const { status, stdout, stderr } = await compareTrees(['--bricks', '--max', '10'], paths);

@@ -3,12 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Node } from '../support/cluster.js';
 import { nameOf } from './bed.js';
 import { FENCED, type Fault, type Scene } from './fault.js';
-import { drop, dropAllBut, listeningPorts, lose, passAll, type Direction } from './packet-rules.js';
+import { drop, dropAllBut, dropLarge, listeningPorts, lose, passAll, resetConnections, type Direction } from './packet-rules.js';
 import { bricksAreBack } from './process-faults.js';
 
 const HOLD = { short: 7, full: [1, 30] } as const;
 const LOSS_SHARE = 0.05;
 const FLAP_MS = { least: 200, most: 2500 };
+const RESET_MS = { least: 50, most: 500 };
+/** Longer than any pause that is allowed: it must not take the repair to end one. */
+const HOLD_LONG = { short: 8, full: [32, 45] } as const;
+/** Handshakes, pings and requests without data pass; blocks of data do not. */
+const PASSING_BYTES_MAX = 1000;
 
 /** Rules that hold until the repair, or until the round ends. */
 function rules(
@@ -51,6 +56,55 @@ async function cutPair(one: Node, other: Node): Promise<string> {
   return `no packet between ${nameOf(one)} and ${nameOf(other)}`;
 }
 
+/** Between two hosts large packets vanish, both ways. */
+async function blackHole(one: Node, other: Node): Promise<string> {
+  await dropLarge(one, other, PASSING_BYTES_MAX);
+  await dropLarge(other, one, PASSING_BYTES_MAX);
+  return `no packet of more than ${PASSING_BYTES_MAX} bytes between ${nameOf(one)} and ${nameOf(other)}`;
+}
+
+/** Strikes, lets all packets pass, and so on until it is told to end; resolves with how much it struck in all. */
+async function strikeUntil(over: () => boolean, strike: () => Promise<number>, pass: () => Promise<void>, pause: () => Promise<void>): Promise<number> {
+  let struck = 0;
+  while (!over()) {
+    struck += await strike();
+    await pause();
+    await pass();
+    await pause();
+  }
+  return struck;
+}
+
+/** Again and again until the repair, or until the round ends. `strike` tells how many things it struck; the dice say how long it stays so, and how long all is well. */
+function again(name: string, what: string, pauseMs: { least: number; most: number }, strike: (victim: Node) => Promise<number>, rest: Pick<Fault, 'short' | 'victim'> & Partial<Fault>): Fault {
+  let end = (): Promise<number> => Promise.resolve(0);
+  const make = ({ victim, dice, atEnd }: Scene): Promise<string> => {
+    let over = false;
+    const pause = (): Promise<void> => sleep(dice.between(pauseMs.least, pauseMs.most));
+    const striking = strikeUntil(() => over, () => strike(victim), () => passAll(victim), pause);
+    end = (): Promise<number> => {
+      over = true;
+      return striking;
+    };
+    // A strike that failed is told at the repair.
+    striking.catch(() => undefined);
+    atEnd(async () => void (await end().catch(() => 0)));
+    return Promise.resolve(`${nameOf(victim)}: ${what}`);
+  };
+  const repair = async (scene: Scene): Promise<void> => {
+    const struck = await end();
+    if (struck === 0) throw new Error(`${name} struck nothing: the round proves nothing`);
+    scene.note(`${nameOf(scene.victim)}: struck ${struck}`);
+    await bricksAreBack(scene);
+  };
+  return rules(name, what, make, { holdS: { short: 8, full: [8, 40] }, repair, ...rest });
+}
+
+async function cutOff(victim: Node): Promise<number> {
+  await drop(victim, ['in', 'out']);
+  return 1;
+}
+
 async function cutManagement(scene: Scene): Promise<string> {
   const { bed, victims } = scene;
   const ports: number[] = [];
@@ -77,6 +131,12 @@ export const NETWORK_FAULTS: readonly Fault[] = [
     affects: ({ bed }) => bed.cluster.nodes,
     ...AFFECTED,
   }),
+  rules('mtu-black-hole', 'between a client host and the primary small packets pass and large ones vanish', async ({ bed, victim }) => blackHole(bed.client, victim), { short: false, victim: 'primary', holdS: HOLD_LONG }),
+  rules('mtu-black-hole-pair', 'between the primary and a member small packets pass and large ones vanish', async ({ bed, victim, dice }) => blackHole(victim, dice.pick(bed.cluster.nodes.filter((node) => node !== victim))), {
+    short: false,
+    victim: 'primary',
+    holdS: HOLD_LONG,
+  }),
   rules('cut-crosswise', 'each of two clients is cut off from another brick', async ({ bed, hosts, dice }) => {
     const [one, other] = hosts as [Node, Node];
     const first = dice.pick(bed.cluster.nodes.filter((node) => node !== other));
@@ -85,40 +145,10 @@ export const NETWORK_FAULTS: readonly Fault[] = [
   }, { short: false, victim: 'any node', affects: ({ hosts }) => hosts, ...AFFECTED }),
   rules('cut-management', 'gluond and etcd of a node are cut off, its brick is not', cutManagement, { short: false, victim: 'any node' }),
   rules('cut-management-all', 'no gluond and no etcd reaches another: nothing may serve when the leases are over', cutManagement, { short: false, victim: 'all nodes', waits: true, onVictim: 'goes on' }),
-  rules('flap', 'the network of a node comes and goes', async (scene) => {
-    const { victim, dice } = scene;
-    let over = false;
-    const flapping = (async () => {
-      while (!over) {
-        await drop(victim, ['in', 'out']);
-        await sleep(dice.between(FLAP_MS.least, FLAP_MS.most));
-        await passAll(victim);
-        await sleep(dice.between(FLAP_MS.least, FLAP_MS.most));
-      }
-    })();
-    flapping.catch(() => undefined);
-    FLAPPING.set(victim, async () => {
-      over = true;
-      await flapping;
-    });
-    scene.atEnd(() => FLAPPING.get(victim)?.());
-    return `${nameOf(victim)}: cut and joined again and again`;
-  }, {
-    short: false,
-    victim: 'any node',
-    holdS: { short: 8, full: [8, 40] },
-    onVictim: 'waits', errorsOnVictim: FENCED,
-    repair: async (scene) => {
-      await FLAPPING.get(scene.victim)?.();
-      await passAll(scene.victim);
-      await bricksAreBack(scene);
-    },
-  }),
+  again('flap', 'the network of a node comes and goes', FLAP_MS, cutOff, { short: false, victim: 'any node', onVictim: 'waits', errorsOnVictim: FENCED }),
+  again('reset-storm', 'all TCP connections of a node are reset, again and again', RESET_MS, resetConnections, { short: false, victim: 'any node' }),
   rules('loss', 'one packet in twenty is lost everywhere', async ({ bed }) => {
     for (const host of bed.hosts) await lose(host, LOSS_SHARE);
     return 'every host loses 5 % of what comes in';
   }, { short: false, victim: 'any node' }),
 ];
-
-/** Ends the flapping of a node. */
-const FLAPPING = new Map<Node, () => Promise<void>>();

@@ -42,6 +42,19 @@ export async function lose(host: Node, share: number): Promise<void> {
   await iptables(host, rule('in', ['-m', 'statistic', '--mode', 'random', '--probability', String(share)], 'DROP'));
 }
 
+/** Of what comes in from one other host, packets of more than so many bytes are lost, and nobody is told: the path between them takes less than both believe. */
+export async function dropLarge(host: Node, peer: Node, bytesMax: number): Promise<void> {
+  const match = [CHAIN.in.peer, peer.network.address, '-m', 'length', '--length', `${bytesMax + 1}:65535`];
+  await iptables(host, rule('in', match, 'DROP'));
+}
+
+/** Every TCP connection of the host ends by a reset, at both ends; resolves with how many did. */
+export async function resetConnections(host: Node): Promise<number> {
+  const [command = '', ...rest] = onHost(host.network, ['ss', '-K', '-H', '-tn', 'state', 'connected']);
+  const { stdout } = await run(command, rest, { boundMs: 30_000 });
+  return stdout.split('\n').filter((line) => line !== '').length;
+}
+
 export async function passAll(host: Node): Promise<void> {
   await iptables(host, ['-F']);
 }

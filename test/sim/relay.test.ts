@@ -25,3 +25,52 @@ void describe('a client that is cut off from the primary only', () => {
     assert.equal(await scene.content(), 'directly here.');
   });
 });
+
+void describe('a client whose large messages to the primary vanish on the way', () => {
+  const BYTES_MAX = 1000;
+  const block = (n: number): string => `${n} `.padEnd(4096, '.');
+
+  void it('goes on through another brick, and is held up for less than the ping timeout when the direct way is tried again', async () => {
+    const scene = await Scene.begin(51);
+    const { cluster, old, world } = scene;
+    const primary = cluster.brick(cluster.view.primary).name;
+    for (const path of [`${old.name}>${primary}`, `${primary}>${old.name}`]) cluster.network.blackHoles.set(path, BYTES_MAX);
+    const { session } = old.volume;
+    const end = world.now + 100_000;
+    const pauses: number[] = [];
+    for (let n = 0; world.now < end; n++) {
+      const began = world.now;
+      await scene.settle(scene.write(old, block(n)), cluster.pingTimeoutMs);
+      if (world.now - began > 1000) pauses.push(world.now - began);
+      await scene.pass(100);
+    }
+    assert.ok(pauses.length > 0 && pauses.length <= 5, `${pauses.length} pauses within 100 s`);
+    assert.equal(old.volume.session, session);
+    assert.equal(old.revocations, 0);
+  });
+
+  void it('goes on through the brick that is on no bad path', async () => {
+    const scene = await Scene.begin(53);
+    const { cluster, old, world } = scene;
+    const primary = cluster.brick(cluster.view.primary).name;
+    const first = cluster.bricks.find(({ name }) => name !== primary)?.name ?? '';
+    for (const near of [old.name, first]) for (const path of [`${near}>${primary}`, `${primary}>${near}`]) cluster.network.blackHoles.set(path, BYTES_MAX);
+    const began = world.now;
+    await scene.settle(scene.write(old, block(1)));
+    assert.ok(world.now - began < cluster.pingTimeoutMs, `${world.now - began} ms`);
+    assert.equal(old.revocations, 0);
+  });
+
+  void it('returns to the direct way when it is good', async () => {
+    const scene = await Scene.begin(52);
+    const { cluster, old } = scene;
+    const primary = cluster.brick(cluster.view.primary).name;
+    cluster.network.blackHoles.set(`${old.name}>${primary}`, BYTES_MAX);
+    await scene.settle(scene.write(old, block(1)), cluster.pingTimeoutMs);
+    cluster.network.blackHoles.clear();
+    await scene.pass(15_000);
+    for (const brick of cluster.bricks) if (brick.name !== primary) cluster.network.cuts.add(`${old.name}>${brick.name}`);
+    await scene.settle(scene.write(old, 'directly here.'), 1000);
+    assert.equal((await scene.content()).slice(0, 14), 'directly here.');
+  });
+});

@@ -28,6 +28,8 @@ export class SimNetwork {
   readonly world: World;
   /** Directions in which nothing gets through, as `from>to`; `*` for any. */
   readonly cuts = new Set<string>();
+  /** Directions in which no message of more than so many bytes gets through, nor any that was sent after it on that connection, as `from>to`. */
+  readonly blackHoles = new Map<string, number>();
   /** More latency in a direction, `from>to`. */
   readonly slow = new Map<string, number>();
   /** Every message is encoded and decoded, and the memory it came in used again. */
@@ -46,6 +48,12 @@ export class SimNetwork {
 
   isCut(from: string, to: string): boolean {
     return this.cuts.size > 0 && (this.cuts.has(`${from}>${to}`) || this.cuts.has(`${from}>*`) || this.cuts.has(`*>${to}`));
+  }
+
+  /** On a path that takes smaller packets than both ends believe, large messages vanish. */
+  swallows(from: string, to: string, message: Message): boolean {
+    const bytesMax = this.blackHoles.get(`${from}>${to}`);
+    return bytesMax !== undefined && encodeFrame(message).length > bytesMax;
   }
 
   /** The network as a process sees it, for as long as it lives. */
@@ -185,7 +193,7 @@ export class SimChannel implements Channel<Message> {
     while (this.#queue.length > 0) {
       const item = this.#queue[0] as Item;
       if (item.at > this.#world.now) return this.#arm(item.at - this.#world.now);
-      if (this.#network.isCut(this.owner.name, other.owner.name) || other.owner.stopped) {
+      if (this.#network.isCut(this.owner.name, other.owner.name) || other.owner.stopped || this.#isSwallowed(item)) {
         if (this.#waitingSince === 0) this.#waitingSince = this.#world.now;
         if (!other.owner.stopped && this.#world.now - this.#waitingSince > RESET_MS) return this.#nothingGotThrough();
         return this.#arm(CUT_CHECK_MS);
@@ -196,6 +204,10 @@ export class SimChannel implements Channel<Message> {
       if ('end' in item) this.#world.as(other.owner, () => other.close(item.end));
       else other.#deliver(item.message);
     }
+  }
+
+  #isSwallowed(item: Item): boolean {
+    return 'message' in item && this.#network.blackHoles.size > 0 && this.#network.swallows(this.owner.name, this.other.owner.name, item.message);
   }
 
   #deliver(message: Message): void {

@@ -52,6 +52,8 @@ export class Cluster {
   /** Hosts without a daemon. */
   readonly clients: Node[] = [];
   readonly volume: string;
+  /** Where the bricks of the volume are: on the nodes, unless one was replaced by one elsewhere. */
+  brickHosts: readonly Node[] = this.nodes;
   private closed = false;
 
   private constructor(
@@ -362,7 +364,7 @@ export class Cluster {
     const heal = await this.healInfo();
     const index = heal.findIndex((brick) => brick.role === 'primary');
     if (index < 0) throw new Error(`no brick is primary: ${JSON.stringify(heal)}`);
-    return this.node(index);
+    return this.brickHosts[index] as Node;
   }
 
   async secondary(): Promise<Node> {
@@ -372,11 +374,11 @@ export class Cluster {
 
   // --- heal and comparison
 
-  /** One entry for each node, in node order. */
+  /** One entry for each brick, in the order of `brickHosts`. */
   async healInfo(asked: Node = this.node(0)): Promise<{ role: string; connected: boolean; entryCount: number | undefined }[]> {
     const { stdout } = await this.gluon(asked, ['volume', 'heal', this.volume, 'info', '--json'], { boundMs: 30_000 });
     const bricks = findBricks(JSON.parse(stdout));
-    return this.nodes.map((node) => {
+    return this.brickHosts.map((node) => {
       const found = bricks.find((brick) => brick.host === node.network.address && brick.path === node.brickPath);
       if (found === undefined) throw new Error(`heal info does not tell of ${this.brickName(node)}: ${stdout.slice(0, 1000)}`);
       return found;
@@ -395,7 +397,7 @@ export class Cluster {
 
   /** The brick directories compared by plain tools: content, attributes, times, links, xattrs, identities. */
   assertBricksEqual(): Promise<void> {
-    return bricksBecomeEqual(this.nodes.map((node) => node.brickPath));
+    return bricksBecomeEqual(this.brickHosts.map((node) => node.brickPath));
   }
 
   /** After faults: healed, then equal on all bricks. */

@@ -1,0 +1,84 @@
+/**
+ * How the primary is reached: directly, or through another brick.
+ *
+ *   direct ──cannot be reached, or was silent──▶ relayed ──after a detour's time──▶ direct
+ *
+ * A path may take smaller packets than both ends believe (an MTU black hole): a connection is made, small messages pass, and it falls silent with the first large one,
+ * as often as it is made. So a direct connection that was silent is not made again at once, and later each time that it is silent again soon.
+ */
+import type { BrickId } from '../fops/view.js';
+
+/** So many attempts in a row to reach the primary failed before it is tried through other bricks. */
+const DIRECT_ATTEMPTS = 3;
+/** An attempt that took so long was not refused, but got no answer. */
+const UNANSWERED_MS = 1000;
+const DETOUR_MS_MIN = 5000;
+const DETOUR_MS_MAX = 300_000;
+/** A direct connection that stood for so many times the last detour proves that the path is good. */
+const FORGIVEN = 2;
+
+export class Route {
+  #failures = 0;
+  /** When it was connected last, or the direct way last tried while it was relayed. */
+  #since = 0;
+  /** The brick that it is reached through. */
+  #through: BrickId | undefined;
+  /** The last one through which it was silent. */
+  #silentThrough: BrickId | undefined;
+  #detourMs = 0;
+  #detourUntil = 0;
+
+  get relayed(): boolean {
+    return this.#through !== undefined;
+  }
+
+  /** The direct way is not tried first. */
+  avoidsDirect(now: number): boolean {
+    return now < this.#detourUntil;
+  }
+
+  /** An attempt to connect directly failed; true when others are to be asked. */
+  failed(tookMs: number): boolean {
+    this.#failures = tookMs >= UNANSWERED_MS ? DIRECT_ATTEMPTS : this.#failures + 1;
+    return this.#failures >= DIRECT_ATTEMPTS;
+  }
+
+  /** Directly, or through another brick. */
+  connected(now: number, through?: BrickId): void {
+    this.#failures = 0;
+    this.#since = now;
+    this.#through = through;
+  }
+
+  /** In the order in which they are asked to pass messages on: one that is on the same bad path comes last. */
+  ordered<T extends { id: BrickId }>(bricks: readonly T[]): T[] {
+    const isSilent = ({ id }: T): boolean => id === this.#silentThrough;
+    return [...bricks.filter((brick) => !isSilent(brick)), ...bricks.filter(isSilent)];
+  }
+
+  /** The connection ended without a word of the primary, which answers every ping. */
+  wasSilent(now: number): void {
+    if (this.#through !== undefined) {
+      this.#silentThrough = this.#through;
+      return;
+    }
+    const again = this.#detourMs > 0 && now - this.#since < this.#detourMs * FORGIVEN;
+    this.#detourMs = again ? Math.min(this.#detourMs * 2, DETOUR_MS_MAX) : DETOUR_MS_MIN;
+    this.#detourUntil = now + this.#detourMs;
+  }
+
+  /** It is relayed, and time to look whether the primary can be reached directly; once for each time. */
+  looksForDirect(now: number): boolean {
+    if (!this.relayed || this.avoidsDirect(now) || now - this.#since < DETOUR_MS_MIN) return false;
+    this.#since = now;
+    return true;
+  }
+
+  /** Another brick is primary. */
+  reset(): void {
+    this.#failures = 0;
+    this.#detourMs = 0;
+    this.#detourUntil = 0;
+    this.#silentThrough = undefined;
+  }
+}
