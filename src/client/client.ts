@@ -465,7 +465,8 @@ export class VolumeClient {
 
   #lost(reason: string): void {
     const now = this.#env.clock.now();
-    if (now - this.#lastHeard >= SILENT_MS) this.#route.wasSilent(now);
+    // Before the volume serves at all nobody says anything.
+    if (this.#begun && now - this.#lastHeard >= SILENT_MS) this.#route.wasSilent(now);
     this.#channel = undefined;
     this.#readyEpoch = 0;
     this.#giveUpLeases();

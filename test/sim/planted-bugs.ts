@@ -198,7 +198,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'an exclusive lease is no obstacle to others',
     patches: [['replica/inode-locks.js', 'a.of !== undefined && a.of === b.of', 'true']],
-    from: 255,
+    from: 200,
   },
   {
     name: 'a brick of this node is read while a write of this client to the same bytes is under way',
