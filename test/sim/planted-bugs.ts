@@ -184,7 +184,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'what is in doubt when an exclusive lease ends is left as it is',
     patches: [['replica/exclusives.js', 'for (const replay of replays)', 'for (const replay of [])']],
-    from: 1,
+    from: 100,
   },
   {
     name: 'a brick takes direct writes under a lease that is over',
