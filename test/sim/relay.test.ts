@@ -57,7 +57,7 @@ void describe('a client whose large messages to the primary vanish on the way', 
     for (const near of [old.name, first]) for (const path of [`${near}>${primary}`, `${primary}>${near}`]) cluster.network.blackHoles.set(path, BYTES_MAX);
     const began = world.now;
     await scene.settle(scene.write(old, block(1)));
-    // Each of the two bad ways is given up after 0.4 of the ping timeout, and made anew once.
+    // Not yet within one ping timeout, as it should be: one bad path between two nodes is enough for this, where the client's own brick is the relay.
     assert.ok(world.now - began < 1.5 * cluster.pingTimeoutMs, `${world.now - began} ms`);
     assert.equal(old.revocations, 0);
   });
