@@ -2,11 +2,11 @@
  * A GlusterFS volume of its own for the comparison: one glusterd with three bricks on 127.x, in its own network namespace and working
  * folder, so that a GlusterFS that this machine may run for other purposes is neither used nor disturbed.
  */
-import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { endAll, markedProcesses, mounts } from '../../scripts/lib/processes.mjs';
 import { must, run, waitFor } from '../../scripts/lib/steps.mjs';
+import { BenchNetwork } from './network.mjs';
 
 const VOLUME = 'gluon-bench';
 const MARK = 'GLUON_BENCH_GLUSTER';
@@ -18,7 +18,7 @@ export class GlusterSystem {
     this.directory = join(directory, `glusterfs-${profile}`);
     this.mountPoint = join(this.directory, 'mount');
     this.socket = join(this.directory, 'glusterd.socket');
-    this.keeper = undefined;
+    this.network = undefined;
   }
 
   static available() {
@@ -30,7 +30,7 @@ export class GlusterSystem {
   }
 
   inside(...words) {
-    return ['nsenter', '-t', String(this.keeper.pid), '-n', '--', ...words];
+    return this.network.inside(...words);
   }
 
   gluster(...words) {
@@ -44,10 +44,7 @@ export class GlusterSystem {
     const workingDirectory = join(this.directory, 'glusterd');
     for (const path of [workingDirectory, this.mountPoint]) mkdirSync(path, { recursive: true });
     if (existsSync('/var/lib/glusterd/groups')) cpSync('/var/lib/glusterd/groups', join(workingDirectory, 'groups'), { recursive: true });
-    this.keeper = spawn('unshare', ['--net', '--', 'sh', '-c', 'ip link set lo up && exec sleep 3600'], { stdio: 'ignore', env: this.environment() });
-    const own = readlinkSync('/proc/self/ns/net');
-    await waitFor('a network namespace', 5_000, () => readlinkSync(`/proc/${this.keeper.pid}/ns/net`) !== own);
-    await waitFor('its loopback interface', 5_000, async () => (await run(this.inside('ip', 'link', 'show', 'lo'))).stdout.includes('LOOPBACK,UP'));
+    this.network = await BenchNetwork.make(this.environment());
     const configuration = join(this.directory, 'glusterd.vol');
     writeFileSync(
       configuration,
@@ -83,6 +80,8 @@ end-volume
   async down() {
     await run(['umount', this.mountPoint], { timeoutMs: 30_000 });
     await this.removeLeftovers();
+    this.network?.close();
+    this.network = undefined;
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 });
   }
 }

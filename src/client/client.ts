@@ -158,7 +158,7 @@ export class VolumeClient {
     this.#localReads = new LocalReads(options.openLocalCopy, this.cache, () => env.clock.now());
     this.#direct = this.#newDirect();
     // What the process before this one told the kernel is not known.
-    this.#unleased = this.#begun ? new Promise<void>((resolve) => void env.clock.after(OTHERS_LEASES_MS, resolve)) : Promise.resolve();
+    this.#unleased = this.#begun ? this.#reached(env.clock.now() + OTHERS_LEASES_MS) : Promise.resolve();
     this.fops = Object.fromEntries(OP_NAMES.map((op) => [op, (args: never, requestNumber?: number) => this.call(op, args, requestNumber)])) as unknown as Fops;
     this.#armTick();
   }
@@ -491,12 +491,16 @@ export class VolumeClient {
 
   /** Nothing is answered under the leases that there were. What the kernel believes of them is taken back, or waited for. */
   #giveUpLeases(): void {
-    const { gfids, namesUntil, until } = this.cache.clear();
+    const { gfids, otherwiseUntil, until } = this.cache.clear();
+    const takenBack = gfids.length === 0 ? undefined : this.#invalidate(gfids).catch(() => this.#reached(until));
+    this.#unleased = Promise.all([this.#unleased, takenBack, this.#reached(otherwiseUntil)]);
+  }
+
+  /** Resolves when it is so late, in monotonic milliseconds. */
+  #reached(at: number): Promise<void> {
     const { clock } = this.#env;
-    const pause = (at: number): Promise<void> => new Promise((resolve) => void clock.after(Math.max(0, at - clock.now()), resolve));
-    const overAt = (at: number): Promise<void> => (at <= clock.now() ? Promise.resolve() : pause(at));
-    const takenBack = gfids === undefined || gfids.length === 0 ? overAt(gfids === undefined ? until : 0) : this.#invalidate(gfids).catch(() => overAt(until));
-    this.#unleased = Promise.all([this.#unleased, takenBack, overAt(namesUntil)]);
+    const ms = at - clock.now();
+    return ms <= 0 ? Promise.resolve() : new Promise((resolve) => void clock.after(ms, resolve));
   }
 
   /** A primary that is new waits for it before it makes changes. */

@@ -55,10 +55,10 @@ interface Known {
 
 /** What the kernel may still believe of leases that are over, in monotonic milliseconds. */
 export interface Believed {
-  /** Attributes that must be taken back; undefined when they are too many. */
-  gfids: Gfid[] | undefined;
-  /** What cannot be taken back is over then. */
-  namesUntil: number;
+  /** Their attributes are to be taken back. */
+  gfids: Gfid[];
+  /** What is not taken back is over then. */
+  otherwiseUntil: number;
   /** All of it is over then by itself. */
   until: number;
 }
@@ -96,12 +96,12 @@ export class LeaseCache {
   clear(): Believed {
     this.#forgetAll();
     this.#leaseUntil = 0;
-    const now = this.#now();
-    const namesUntil = this.#lostUntil;
-    const left = [...this.#gone].filter(([, until]) => until > now);
+    this.#dropOver(this.#now());
+    const gfids = [...this.#gone.keys()];
+    const otherwiseUntil = Math.max(this.#lostUntil, this.#goneUntil);
+    const until = Math.max(otherwiseUntil, ...this.#gone.values());
     this.#gone.clear();
-    const until = left.reduce((latest, [, at]) => Math.max(latest, at), Math.max(namesUntil, this.#goneUntil));
-    return { gfids: left.length > BELIEVED_MAX || this.#goneUntil > now ? undefined : left.map(([gfid]) => gfid), namesUntil, until };
+    return { gfids, otherwiseUntil, until };
   }
 
   /** A recall. Returns the milliseconds for which the kernel may still use names in these inodes, or of them. */
@@ -114,7 +114,7 @@ export class LeaseCache {
       const known = this.#inodes.get(gfid);
       const toldUntil = known?.toldUntil ?? 0;
       until = Math.max(until, toldUntil);
-      this.#leave(gfid);
+      this.#leave(gfid, now);
       if (toldUntil <= now) this.#share(gfid, now, false);
       else {
         waited.add(gfid);
@@ -325,7 +325,8 @@ export class LeaseCache {
 
   #forgetAll(): void {
     this.#lostUntil = this.#toldUntil;
-    for (const gfid of this.#inodes.keys()) this.#leave(gfid);
+    const now = this.#now();
+    for (const gfid of this.#inodes.keys()) this.#leave(gfid, now);
   }
 
   #delete(gfid: Gfid): void {
@@ -334,14 +335,18 @@ export class LeaseCache {
   }
 
   /** It is not remembered any more; the kernel may still believe its attributes. */
-  #leave(gfid: Gfid): void {
+  #leave(gfid: Gfid, now = this.#now()): void {
     const until = this.#inodes.get(gfid)?.believedUntil ?? 0;
     this.#inodes.delete(gfid);
-    const now = this.#now();
     if (until <= now) return;
-    if (this.#gone.size > BELIEVED_MAX && this.#goneUntil <= now) for (const [other, at] of this.#gone) if (at <= now) this.#gone.delete(other);
-    if (this.#gone.size > BELIEVED_MAX) this.#goneUntil = Math.max(this.#goneUntil, until);
+    // Once there was no room, the time is waited for anyhow: those that are over are not looked for with each that follows.
+    if (this.#gone.size >= BELIEVED_MAX && this.#goneUntil <= now) this.#dropOver(now);
+    if (this.#gone.size >= BELIEVED_MAX) this.#goneUntil = Math.max(this.#goneUntil, until);
     else this.#gone.set(gfid, Math.max(until, this.#gone.get(gfid) ?? 0));
+  }
+
+  #dropOver(now: number): void {
+    for (const [gfid, until] of this.#gone) if (until <= now) this.#gone.delete(gfid);
   }
 
   /** An unlinked name of unknown inode: its link count changed, so no attribute of a non-directory can be trusted. */

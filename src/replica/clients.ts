@@ -45,7 +45,6 @@ export class Clients {
       this.#unclaimed.add(id);
       if (!this.#isUnleased(host.sessions.get(id))) this.#trusting.add(id);
     }
-    if (this.#trusting.size === 0) this.#primary.oldLeasesAreOver();
     this.#since = host.clock.now();
     this.#lastTick = this.#since;
     // Heard while this brick recovered.
@@ -181,9 +180,14 @@ export class Clients {
     for (const gfid of this.#primary.leases.recalled(session, id)) this.#primary.orphans.purge(gfid);
   }
 
+  /** No session has anything left of leases that another primary gave. */
+  get allUnleased(): boolean {
+    return this.#trusting.size === 0;
+  }
+
   /** A client said that it has nothing left of older leases. */
   unleased(session: Session): void {
-    if (this.#isUnleased(session) && this.#trusting.delete(session.id) && this.#trusting.size === 0) this.#primary.oldLeasesAreOver();
+    if (this.#isUnleased(session) && this.#trusting.delete(session.id) && this.allUnleased) this.#primary.oldLeasesAreOver();
   }
 
   #isUnleased(session: Session | undefined): boolean {

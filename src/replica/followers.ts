@@ -191,8 +191,7 @@ export class Followers {
     const { link } = follower;
     // It returned while this disk refuses to make good what it made half of. All that was acknowledged is there too.
     if (inSync && primary.host.copy.journal.meta.halfWritten === true && (follower.seal?.standing ?? 0) > Standing.HalfWritten) {
-      const again = (): void => link?.close('it could not take the role');
-      void primary.refusals.stepDown('this copy holds half of a write', follower.brick).then(() => primary.sleep(INTERRUPTED_MS)).then(again);
+      void primary.refusals.stepDown('this copy holds half of a write', follower.brick).then(() => this.#closeLater(link, 'it could not take the role'));
       return;
     }
     const run = async (): Promise<void> => {
@@ -212,10 +211,14 @@ export class Followers {
         if (!(error instanceof LostError) && !(error instanceof FsError)) throw error;
         if (error instanceof PeerRefusedError) this.refused(follower);
         else if (error instanceof FsError) void primary.refusals.stepDown(`it could not be read: ${error.message}`);
-        // Not at once: what stood in the way will still be there.
-        void primary.sleep(INTERRUPTED_MS).then(() => link?.close('catching up was interrupted'));
+        this.#closeLater(link, 'catching up was interrupted');
       },
     );
+  }
+
+  /** Not at once: what stood in the way will still be there. */
+  #closeLater(link: PeerLink | undefined, reason: string): void {
+    void this.#primary.sleep(INTERRUPTED_MS).then(() => link?.close(reason));
   }
 
   /** The follower is equal to this copy and gets every change from now on. */

@@ -195,7 +195,8 @@ export class Primary {
     this.followers.joinSealed();
     this.clients.serve();
     this.slowness.start();
-    this.gate.letThrough();
+    if (this.clients.allUnleased) this.oldLeasesAreOver();
+    else this.gate.letThrough();
   }
 
   /** Nobody trusts a lease that the primary before this one gave. */
