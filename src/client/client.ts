@@ -381,7 +381,8 @@ export class VolumeClient {
   /** By the way that is likelier to work, then by the other one. */
   async #reach(attempt: number, direct: () => Promise<void>, relayed: () => Promise<void>): Promise<void> {
     const { clock } = this.#env;
-    if (this.#route.avoidsDirect(clock.now()) && (await succeeds(relayed))) return;
+    const avoids = this.#route.avoidsDirect(clock.now());
+    if (avoids && (await succeeds(relayed))) return;
     if (attempt !== this.#dialing) return;
     const began = clock.now();
     try {
@@ -389,7 +390,7 @@ export class VolumeClient {
     } catch (error) {
       if (attempt !== this.#dialing) return;
       this.#log.debug('the primary cannot be reached', { brick: this.#view.primary, error: String(error) });
-      if (!this.#route.failed(clock.now() - began)) throw error;
+      if (!this.#route.failed(clock.now() - began) || avoids) throw error;
       await relayed();
     }
   }

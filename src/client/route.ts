@@ -7,6 +7,7 @@
  * as often as it is made. So a direct connection that was silent is not made again at once, and later each time that it is silent again soon.
  */
 import type { BrickId } from '../fops/view.js';
+import type { BrickSpec } from '../fops/volume.js';
 
 /** So many attempts in a row to reach the primary failed before it is tried through other bricks. */
 const DIRECT_ATTEMPTS = 3;
@@ -50,10 +51,10 @@ export class Route {
     this.#through = through;
   }
 
-  /** In the order in which they are asked to pass messages on: one that is on the same bad path comes last. */
-  ordered<T extends { id: BrickId }>(bricks: readonly T[]): T[] {
-    const isSilent = ({ id }: T): boolean => id === this.#silentThrough;
-    return [...bricks.filter((brick) => !isSilent(brick)), ...bricks.filter(isSilent)];
+  /** In the order in which they are asked to pass messages on: those on the same bad path come last, the one on this node (it has a socket) by guess, the silent one for sure. */
+  ordered<T extends Pick<BrickSpec, 'id' | 'socket'>>(bricks: readonly T[]): T[] {
+    const rank = ({ id, socket }: T): number => (id === this.#silentThrough ? 2 : socket === undefined ? 0 : 1);
+    return [...bricks].sort((one, other) => rank(one) - rank(other));
   }
 
   /** The connection ended without a word of the primary, which answers every ping. */

@@ -95,9 +95,11 @@ export class SimCluster {
     return this.view.inSync.some((id) => id !== brick.id && whole(this.brick(id))) && lossy <= this.bricks.length - majority(this.bricks.length);
   }
 
-  /** The gluond of the client's node tells it of the view. */
+  /** The gluond of the client's node tells it of the view, and of the socket of the brick there. */
   tell(client: SimClient): void {
-    if (client.alive && !client.stopped && !this.authority.cutOff(client.name)) this.world.as(client, () => client.volume.update(this.spec, this.view));
+    if (!client.alive || client.stopped || this.authority.cutOff(client.name)) return;
+    const bricks = this.spec.bricks.map((brick) => (brick.id === client.home ? { ...brick, port: 0, socket: brick.host } : brick));
+    this.world.as(client, () => client.volume.update({ ...this.spec, bricks }, this.view));
   }
 }
 

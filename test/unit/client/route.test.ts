@@ -52,4 +52,13 @@ void describe('the route to the primary', () => {
     assert.equal(route.avoidsDirect(8000), true);
     assert.deepEqual(route.ordered(bricks), [{ id: 'c' }, { id: 'b' }]);
   });
+
+  void it('asks the brick on its own node, which shares its paths, after the others, and before one that was silent', () => {
+    const route = new Route();
+    const [home, b, c] = [{ id: 'a', socket: '/run/a' }, { id: 'b' }, { id: 'c' }];
+    assert.deepEqual(route.ordered([home, b, c]), [b, c, home]);
+    route.connected(0, 'b');
+    route.wasSilent(4000);
+    assert.deepEqual(route.ordered([home, b, c]), [c, home, b]);
+  });
 });
