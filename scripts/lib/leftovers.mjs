@@ -1,7 +1,10 @@
 /** What a run of the tests left behind: found by the run's id, which is in the environment of its processes and in every path and name of its own. */
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { endAll, markedProcesses, mounts } from './processes.mjs';
-import { run } from './steps.mjs';
+import { run as runIn } from './steps.mjs';
+
+/** The checkout itself may be gone by now. */
+const run = (words, options) => runIn(words, { cwd: '/', ...options });
 
 /** When a process began, in ticks since the boot; '' when there is none. A pid alone may be used again. */
 export function startOf(pid) {

@@ -3,6 +3,7 @@
  * the command. Uses node's own modules only: the scripts run before anything is installed.
  */
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -69,7 +70,7 @@ export function run(words, { cwd = PROJECT_ROOT, env = process.env, timeoutMs = 
     };
     child.on('error', (error) => {
       end();
-      reject(new StepError(`cannot run ${words[0]}: ${error.code === 'ENOENT' ? 'no such program' : error.message}`));
+      reject(new StepError(`cannot run ${words[0]}: ${error.code !== 'ENOENT' ? error.message : existsSync(cwd) ? 'no such program' : `the directory ${cwd} is gone`}`));
     });
     // 'exit' and not 'close': a daemon that the program leaves behind may keep the pipes open.
     child.on('exit', (status, signal) => {

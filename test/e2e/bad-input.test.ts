@@ -102,45 +102,60 @@ async function ports(cluster: Cluster, node: Node): Promise<Port[]> {
   return found;
 }
 
-test('wrong words, names and frames', async (t) => {
+test('wrong words, names and frames', { concurrency: 3 }, async (t) => {
   await withCluster(
     () => Cluster.mounted(),
     async (cluster) => {
       const first = cluster.node(0);
 
-      await t.test('every wrong command is refused with a reason, and changes nothing', async () => {
+      // Most of their time is waiting.
+      const words = t.test('every wrong command is refused with a reason, and changes nothing', async () => {
         const before = await cluster.gluon(first, ['volume', 'info']);
-        for (const refusal of refusals(cluster)) await refused(cluster, first, refusal);
+        const all = refusals(cluster);
+        const isPeer = ({ words }: Refusal): boolean => words[0] === 'peer';
+        // A node does one change of the pool at a time; and it takes its time to find out that nobody answers.
+        const [peers, rest] = [all.filter(isPeer), all.filter((refusal) => !isPeer(refusal))];
+        const give = async (queue: Refusal[]): Promise<void> => {
+          for (let next = queue.shift(); next !== undefined; next = queue.shift()) await refused(cluster, first, next);
+        };
+        await Promise.all([give(peers), give(rest), give(rest)]);
         assert.equal((await cluster.gluon(first, ['volume', 'info'])).stdout, before.stdout);
       });
 
-      await t.test('a command to a daemon that does not run says so at once', async () => {
-        for (const where of [['--state-dir', join(cluster.root, 'nobody')], ['--remote-host', '10.77.0.99:24007'], ['--remote-host', `${first.network.address}:1`]]) {
+      const daemons = t.test('a command to a daemon that does not run says so at once', async () => {
+        const nobody = async (...where: string[]): Promise<void> => {
           const begin = performance.now();
           const words = [process.execPath, join(PACKAGE_ROOT, 'bin', 'gluon'), ...where, 'pool', 'list'];
           const result = await cluster.on(first, words, { accept: 'any', boundMs: 60_000 });
           assert.equal(result.status, 1);
           assert.match(result.stderr, /gluond|connect|answer|reach/i);
           assert.ok(performance.now() - begin < REFUSAL_MS_MAX);
-        }
+        };
+        await Promise.all([
+          nobody('--state-dir', join(cluster.root, 'nobody')),
+          nobody('--remote-host', '10.77.0.99:24007'),
+          nobody('--remote-host', `${first.network.address}:1`),
+        ]);
       });
 
-      await t.test('a mount of what does not exist is refused with a reason, and leaves nothing', async () => {
+      const mounts = t.test('a mount of what does not exist is refused with a reason, and leaves nothing', async () => {
         const host = first.network.address;
-        const at = join(first.directory, 'elsewhere');
-        mkdirSync(at);
+        const place = (name: string): string => {
+          const path = join(first.directory, name);
+          mkdirSync(path);
+          return path;
+        };
         writeFileSync(join(first.directory, 'file'), '');
-        await mountRefused(cluster, first, `${host}:nothing`, at, /nothing/);
-        const besides = join(first.directory, 'besides');
-        mkdirSync(besides);
         await Promise.all([
-          mountRefused(cluster, first, `no-such-host.invalid:${cluster.volume}`, at, /no-such-host/),
-          mountRefused(cluster, first, `10.77.0.99:${cluster.volume}`, besides, /10\.77\.0\.99/),
+          mountRefused(cluster, first, `${host}:nothing`, place('elsewhere'), /nothing/),
+          mountRefused(cluster, first, `no-such-host.invalid:${cluster.volume}`, place('nowhere'), /no-such-host/),
+          mountRefused(cluster, first, `10.77.0.99:${cluster.volume}`, place('besides'), /10\.77\.0\.99/),
+          mountRefused(cluster, first, 'nonsense', place('anywhere'), /nonsense/),
+          mountRefused(cluster, first, `${host}:${cluster.volume}`, join(first.directory, 'missing'), /missing/),
+          mountRefused(cluster, first, `${host}:${cluster.volume}`, join(first.directory, 'file'), /file/),
         ]);
-        await mountRefused(cluster, first, 'nonsense', at, /nonsense/);
-        await mountRefused(cluster, first, `${host}:${cluster.volume}`, join(first.directory, 'missing'), /missing/);
-        await mountRefused(cluster, first, `${host}:${cluster.volume}`, join(first.directory, 'file'), /file/);
       });
+      await Promise.all([words, daemons, mounts]);
 
       await t.test('control characters in names reach no terminal', async () => {
         const third = cluster.node(2);

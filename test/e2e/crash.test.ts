@@ -152,7 +152,7 @@ test('processes are killed under load', async (t) => {
         await withAgents(cluster, async ([a, , c]) => {
           assert.ok(a !== undefined && c !== undefined);
           const writer = new Writer(a, 'bricks-killed');
-          for (let round = 0; round < amount(3, 12); round++) {
+          for (let round = 0; round < amount(2, 12); round++) {
             await writer.progress(20, 30_000);
             const victim = round % 2 === 0 ? await cluster.primary() : await cluster.secondary();
             const pid = await cluster.killBrick(victim);

@@ -113,9 +113,6 @@ async function cutManagement(scene: Scene): Promise<string> {
   return `${victims.map(nameOf).join(', ')}: only the bricks' ports ${ports.join(', ')} pass`;
 }
 
-/** Programs on a host that does not reach the primary wait, since no other brick passes their requests on, and are fenced when it takes too long. */
-const AFFECTED = { onVictim: 'waits', errorsOnVictim: FENCED } as const;
-
 export const NETWORK_FAULTS: readonly Fault[] = [
   cutNode('cut-node', 'a node is cut off', ['in', 'out'], true),
   cutNode('cut-node-in', 'a node hears nothing, but is heard', ['in'], false),
@@ -124,12 +121,10 @@ export const NETWORK_FAULTS: readonly Fault[] = [
     await drop(victim, ['in', 'out']);
     return `${nameOf(victim)}: no packet`;
   }, { short: false, victim: 'client host', onVictim: 'waits', errorsOnVictim: FENCED }),
-  rules('cut-client-primary', 'a client host is cut off from the primary only', async ({ bed, victim }) => cutPair(bed.client, victim), { short: false, victim: 'primary', affects: ({ bed }) => [bed.client], ...AFFECTED }),
+  rules('cut-client-primary', 'a client host is cut off from the primary only', async ({ bed, victim }) => cutPair(bed.client, victim), { short: false, victim: 'primary' }),
   rules('cut-pair', 'the primary and a member do not reach each other, everybody else does', async ({ bed, victim, dice }) => cutPair(victim, dice.pick(bed.cluster.nodes.filter((node) => node !== victim))), {
     short: false,
     victim: 'primary',
-    affects: ({ bed }) => bed.cluster.nodes,
-    ...AFFECTED,
   }),
   rules('mtu-black-hole', 'between a client host and the primary small packets pass and large ones vanish', async ({ bed, victim }) => blackHole(bed.client, victim), { short: false, victim: 'primary', holdS: HOLD_LONG }),
   rules('mtu-black-hole-pair', 'between the primary and a member small packets pass and large ones vanish', async ({ bed, victim, dice }) => blackHole(victim, dice.pick(bed.cluster.nodes.filter((node) => node !== victim))), {
@@ -137,12 +132,16 @@ export const NETWORK_FAULTS: readonly Fault[] = [
     victim: 'primary',
     holdS: HOLD_LONG,
   }),
+  rules('mtu-black-hole-node', 'to and from a node small packets pass and large ones vanish', async ({ bed, victim }) => {
+    for (const other of bed.hosts) if (other !== victim) await blackHole(victim, other);
+    return `${nameOf(victim)}: no packet of more than ${PASSING_BYTES_MAX} bytes in nor out`;
+  }, { short: false, victim: 'any node', holdS: HOLD_LONG, onVictim: 'waits', errorsOnVictim: FENCED }),
   rules('cut-crosswise', 'each of two clients is cut off from another brick', async ({ bed, hosts, dice }) => {
     const [one, other] = hosts as [Node, Node];
     const first = dice.pick(bed.cluster.nodes.filter((node) => node !== other));
     const second = dice.pick(bed.cluster.nodes.filter((node) => node !== other && node !== first));
     return `${await cutPair(one, first)}, ${await cutPair(other, second)}`;
-  }, { short: false, victim: 'any node', affects: ({ hosts }) => hosts, ...AFFECTED }),
+  }, { short: false, victim: 'any node' }),
   rules('cut-management', 'gluond and etcd of a node are cut off, its brick is not', cutManagement, { short: false, victim: 'any node' }),
   rules('cut-management-all', 'no gluond and no etcd reaches another: nothing may serve when the leases are over', cutManagement, { short: false, victim: 'all nodes', waits: true, onVictim: 'goes on' }),
   again('flap', 'the network of a node comes and goes', FLAP_MS, cutOff, { short: false, victim: 'any node', onVictim: 'waits', errorsOnVictim: FENCED }),

@@ -8,9 +8,9 @@ import { waitFor } from './wait.js';
 /** Whose brick is killed with SIGKILL while the program runs. */
 export type Victim = 'none' | 'primary' | 'secondary';
 
-/** Without a fault and with one; the short form with this victim only, the full form with each. */
+/** The full form without a fault and with each; the short form with this victim only: what goes wrong without a fault goes wrong then too. */
 export function victims(short: Victim): Victim[] {
-  return SHORT ? ['none', short] : ['none', 'primary', 'secondary'];
+  return SHORT ? [short] : ['none', 'primary', 'secondary'];
 }
 
 export function victimText(victim: Victim): string {

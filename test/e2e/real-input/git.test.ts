@@ -9,8 +9,8 @@ import { shell } from '../../support/exec.js';
 import { entriesIn, victims, victimText, withVictim } from '../../support/faults.js';
 import { amount } from '../../support/size.js';
 
-const FILES = amount(600, 6000);
-const ROUNDS = amount(3, 10);
+const FILES = amount(400, 6000);
+const ROUNDS = amount(2, 10);
 
 const IDENTITY = {
   GIT_AUTHOR_NAME: 'gluon test',
