@@ -71,7 +71,7 @@ export const RACES: CoherenceClaims = {
     await t.file('f');
     await t.a.truncate('f', 3 * 4096);
     const [a, b] = [await t.a.open('f', O.RDWR), await t.b.open('f', O.RDWR)];
-    for (let round = 10; round < 10 + amount(15, 100); round++) {
+    for (let round = 10; round < 10 + amount(15, 90); round++) {
       await t.a.mapWrite(a, 4090, `one ${round}`);
       assert.equal(await t.b.pread(b, 6, 4090), `one ${round}`);
       const fresh = await t.b.open('f', O.RDWR);

@@ -128,7 +128,7 @@ export class Cluster {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    for (const node of [...this.nodes, ...this.clients]) await this.unmountAtAnyRate(node);
+    await Promise.all([...this.nodes, ...this.clients].map((node) => this.unmountAtAnyRate(node)));
     // SIGTERM would leave bricks and etcd running: a restart of gluond must not interrupt I/O.
     for (const node of this.nodes) if (node.daemon?.pid !== undefined) signal(node.daemon.pid, 'SIGINT');
     const quiet = (): boolean => this.processes().length === 0;
@@ -192,6 +192,8 @@ export class Cluster {
     this.spawnDaemon(node);
     const state = await waitFor(`gluond of node ${node.index + 1} to answer`, START_MS, async () => {
       if (node.daemon?.exitCode !== null) return 'ended';
+      // A command costs more than a look.
+      if (!existsSync(join(node.stateDirectory, 'gluond.sock'))) return undefined;
       return (await this.gluon(node, ['pool', 'list'], { accept: 'any', boundMs: 10_000 })).status === 0 ? 'answers' : undefined;
     });
     if (state === 'ended') throw new Error(`gluond of node ${node.index + 1} ended with status ${node.daemon?.exitCode}: ${this.logTail(node)}`);
@@ -235,12 +237,12 @@ export class Cluster {
   async probeAll(): Promise<void> {
     const first = this.node(0);
     for (const node of this.nodes.slice(1)) await this.gluon(first, ['peer', 'probe', node.network.address]);
-    for (const node of this.nodes) {
-      await waitFor(`node ${node.index + 1} to see ${this.nodes.length - 1} connected peers`, START_MS, async () => {
+    const seesAll = (node: Node): Promise<unknown> =>
+      waitFor(`node ${node.index + 1} to see ${this.nodes.length - 1} connected peers`, START_MS, async () => {
         const { stdout } = await this.gluon(node, ['peer', 'status']);
         return stdout.split('(Connected)').length - 1 === this.nodes.length - 1;
       });
-    }
+    await Promise.all(this.nodes.map(seesAll));
   }
 
   brickName(node: Node): string {
