@@ -193,7 +193,7 @@ export class Cluster {
     const state = await waitFor(`gluond of node ${node.index + 1} to answer`, START_MS, async () => {
       if (node.daemon?.exitCode !== null) return 'ended';
       // A command costs more than a look.
-      if (!existsSync(join(node.stateDirectory, 'gluond.sock'))) return undefined;
+      if (node.network.mountsOf === undefined && !existsSync(join(node.stateDirectory, 'gluond.sock'))) return undefined;
       return (await this.gluon(node, ['pool', 'list'], { accept: 'any', boundMs: 10_000 })).status === 0 ? 'answers' : undefined;
     });
     if (state === 'ended') throw new Error(`gluond of node ${node.index + 1} ended with status ${node.daemon?.exitCode}: ${this.logTail(node)}`);
