@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Node } from '../support/cluster.js';
 import { nameOf } from './bed.js';
 import { FENCED, type Fault, type Scene } from './fault.js';
-import { drop, dropAllBut, dropLarge, listeningPorts, lose, passAll, resetConnections, type Direction } from './packet-rules.js';
+import { drop, dropAllBut, dropLarge, listeningPorts, lose, passAll, probeMtu, resetConnections, type Direction } from './packet-rules.js';
 import { bricksAreBack } from './process-faults.js';
 
 const HOLD = { short: 7, full: [1, 30] } as const;
@@ -13,7 +13,7 @@ const RESET_MS = { least: 50, most: 500 };
 /** Longer than any pause that is allowed: it must not take the repair to end one. */
 const HOLD_LONG = { short: 8, full: [32, 45] } as const;
 /** Handshakes, pings and requests without data pass; blocks of data do not. */
-const PASSING_BYTES_MAX = 1000;
+const PASSING_BYTES_MAX = 1200;
 
 /** Rules that hold until the repair, or until the round ends. */
 function rules(
@@ -135,7 +135,7 @@ export const NETWORK_FAULTS: readonly Fault[] = [
   rules('mtu-black-hole-node', 'to and from a node small packets pass and large ones vanish', async ({ bed, victim }) => {
     for (const other of bed.hosts) if (other !== victim) await blackHole(victim, other);
     return `${nameOf(victim)}: no packet of more than ${PASSING_BYTES_MAX} bytes in nor out`;
-  }, { short: false, victim: 'any node', holdS: HOLD_LONG, onVictim: 'waits', errorsOnVictim: FENCED }),
+  }, { short: false, victim: 'any node', prepare: ({ bed }) => probeMtu(bed.hosts), holdS: HOLD_LONG, onVictim: 'waits', errorsOnVictim: FENCED }),
   rules('cut-crosswise', 'each of two clients is cut off from another brick', async ({ bed, hosts, dice }) => {
     const [one, other] = hosts as [Node, Node];
     const first = dice.pick(bed.cluster.nodes.filter((node) => node !== other));

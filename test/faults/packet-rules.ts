@@ -48,6 +48,14 @@ export async function dropLarge(host: Node, peer: Node, bytesMax: number): Promi
   await iptables(host, rule('in', match, 'DROP'));
 }
 
+/** The hosts' kernels look for a packet size that arrives when large ones do not, as README advises. */
+export async function probeMtu(hosts: readonly Node[]): Promise<void> {
+  for (const host of hosts) {
+    const [command = '', ...rest] = onHost(host.network, ['sh', '-c', 'echo 1 > /proc/sys/net/ipv4/tcp_mtu_probing']);
+    await run(command, rest, { boundMs: 30_000 });
+  }
+}
+
 /** Every TCP connection of the host ends by a reset, at both ends; resolves with how many did. */
 export async function resetConnections(host: Node): Promise<number> {
   const [command = '', ...rest] = onHost(host.network, ['ss', '-K', '-H', '-tn', 'state', 'connected']);
