@@ -12,6 +12,8 @@ const FLAP_MS = { least: 200, most: 2500 };
 const RESET_MS = { least: 50, most: 500 };
 /** Longer than any pause that is allowed: it must not take the repair to end one. */
 const HOLD_LONG = { short: 8, full: [32, 45] } as const;
+/** A member that did not answer in time several times in a row stays away for longer each time (src/replica/slowness.ts): up to 40 s after such a hold. */
+const HEAL_AFTER_LONG_S = 120;
 /** Handshakes, pings and requests without data pass; blocks of data do not. */
 const PASSING_BYTES_MAX = 1200;
 
@@ -131,11 +133,12 @@ export const NETWORK_FAULTS: readonly Fault[] = [
     short: false,
     victim: 'primary',
     holdS: HOLD_LONG,
+    healS: HEAL_AFTER_LONG_S,
   }),
   rules('mtu-black-hole-node', 'to and from a node small packets pass and large ones vanish', async ({ bed, victim }) => {
     for (const other of bed.hosts) if (other !== victim) await blackHole(victim, other);
     return `${nameOf(victim)}: no packet of more than ${PASSING_BYTES_MAX} bytes in nor out`;
-  }, { short: false, victim: 'any node', prepare: ({ bed }) => probeMtu(bed.hosts), holdS: HOLD_LONG, onVictim: 'waits', errorsOnVictim: FENCED }),
+  }, { short: false, victim: 'any node', prepare: ({ bed }) => probeMtu(bed.hosts), holdS: HOLD_LONG, healS: HEAL_AFTER_LONG_S, onVictim: 'waits', errorsOnVictim: FENCED }),
   rules('cut-crosswise', 'each of two clients is cut off from another brick', async ({ bed, hosts, dice }) => {
     const [one, other] = hosts as [Node, Node];
     const first = dice.pick(bed.cluster.nodes.filter((node) => node !== other));
