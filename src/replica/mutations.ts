@@ -57,11 +57,13 @@ export class Mutations {
     }
     const known = results.find(session.id, requestNumber);
     // An unlock that a primary before this one answered is carried out again: a lock that was claimed from this one meanwhile must go with it.
-    if (known !== undefined && (known.countedBy === this.#primary || !unlocks(op, message.args))) {
+    const answered = known !== undefined && (known.countedBy === this.#primary || !unlocks(op, message.args));
+    const synced = answered && known.errno === 0 && known.op === 'write' && op === 'write' && message.args.sync;
+    if (answered && !synced) {
       this.#repeat(session, id, op, known);
       return;
     }
-    if (results.isAcknowledged(session.id, requestNumber)) {
+    if (!synced && results.isAcknowledged(session.id, requestNumber)) {
       this.#reply(session, id, Errno.EIO, op, undefined);
       return;
     }
@@ -74,10 +76,21 @@ export class Mutations {
       session, sessionId: session.id, id, requestNumber, acknowledged: message.acknowledged, op,
       args: ownArgs(op, message.args, this.#primary.host.copyOf), begun: session.lastSeen,
     };
-    if (OPENING.has(op) && session.opens.size >= OPENS_MAX) this.finish(mutation, Errno.ENFILE, undefined);
+    if (synced) this.#syncRepeated(mutation, known);
+    else if (OPENING.has(op) && session.opens.size >= OPENS_MAX) this.finish(mutation, Errno.ENFILE, undefined);
     else if (op === 'release') this.#release(mutation, message.args as Args<'release'>);
     else if (op === 'fsync') this.#primary.durability.syncThenFinish(mutation, (message.args as Args<'fsync'>).gfid, (message.args as Args<'fsync'>).dataOnly, {});
     else this.plan(mutation);
+  }
+
+  /** A synchronous write that was made before: every brick has it, but whether every disk has it only the primary knew that did not come to answer. */
+  #syncRepeated(mutation: Mutation, answer: Answer): void {
+    const { gfid } = mutation.args as Args<'write'>;
+    try {
+      this.#primary.durability.syncThenFinish(mutation, gfid, true, resultOf(answer, this.#primary.host.copy.store));
+    } catch (error) {
+      this.finish(mutation, definiteErrno(error), undefined);
+    }
   }
 
   /** Answers again what was answered before. */

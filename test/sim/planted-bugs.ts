@@ -74,8 +74,13 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'a request that comes again is carried out again',
     faults: 'connection reset,request repeated',
-    patches: [['replica/mutations.js', 'if (known !== undefined && (known.countedBy === this.#primary || !unlocks(op, message.args))) {', 'if (false) {']],
+    patches: [['replica/mutations.js', 'const answered = known !== undefined && (known.countedBy === this.#primary || !unlocks(op, message.args));', 'const answered = false;']],
     from: 1,
+  },
+  {
+    name: 'a synchronous write that comes again is answered without a sync',
+    patches: [['replica/mutations.js', "const synced = answered && known.errno === 0 && known.op === 'write' && op === 'write' && message.args.sync;", 'const synced = false;']],
+    from: 9_002_218,
   },
   {
     name: 'an answer is written after a change that must not be made twice',
