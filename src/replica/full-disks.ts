@@ -65,8 +65,11 @@ export class FullDisks {
   refused({ brick }: Follower, measured = false): void {
     const before = this.#full.get(brick);
     if (before === undefined) this.#primary.log.warn('the disk of a brick is full: it leaves the set until it has space', { brick });
-    const pauseMs = before === undefined ? ATTEMPT_MS_MIN : Math.min(ATTEMPT_MS_MAX, before.pauseMs * 2);
-    this.#full.set(brick, { measured, attemptAt: this.#primary.host.clock.now() + pauseMs, pauseMs });
+    const now = this.#primary.host.clock.now();
+    let pauseMs = before?.pauseMs ?? ATTEMPT_MS_MIN;
+    // A member that cannot be dropped is tried every second, without these pauses: its refusals must not keep it outside for minutes later.
+    if (before !== undefined && now >= before.attemptAt) pauseMs = Math.min(ATTEMPT_MS_MAX, pauseMs * 2);
+    this.#full.set(brick, { measured, attemptAt: now + pauseMs, pauseMs });
   }
 
   /** The brick is in sync. */

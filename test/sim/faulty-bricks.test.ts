@@ -57,6 +57,24 @@ void describe('a brick', () => {
     await assertWholeAndEqual(scene);
   });
 
+  void it('that refused for long, while it could not be left out, returns soon after its disk has space', async () => {
+    const scene = await Scene.begin(29);
+    const { cuts } = scene.cluster.network;
+    const sick = scene.member();
+    const heal = refuse(sick, Errno.ENOSPC, ['write', 'patch', 'putInode', 'place']);
+    for (const { name } of scene.cluster.bricks) cuts.add(`${name}>${STORE}`).add(`${STORE}>${name}`);
+    const written = scene.write(scene.old, 'after!');
+    await scene.pass(30_000);
+    assert.ok(scene.cluster.view.inSync.includes(sick.id), 'nobody can change the view');
+    cuts.clear();
+    await scene.until(() => !scene.cluster.view.inSync.includes(sick.id));
+    heal();
+    const began = scene.world.now;
+    await assertWholeAndEqual(scene);
+    assert.ok(scene.world.now - began < 15_000, `it was away for ${scene.world.now - began} ms`);
+    await scene.settle(written);
+  });
+
   void it('whose fsync fails leaves: the fsync is acknowledged by the others', async () => {
     for (const who of ['member', 'primary'] as const) {
       const scene = await Scene.begin(22);
