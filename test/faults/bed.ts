@@ -84,9 +84,13 @@ export class Bed {
   // --- processes
 
   brickPid(node: Node): number {
-    const found = this.cluster.processesOf(node).find(({ command }) => command.includes('--brick') && command.includes(node.brickPath));
+    const found = this.findBrick(node);
     if (found === undefined) throw new Error(`the brick of ${nameOf(node)} does not run`);
-    return found.pid;
+    return found;
+  }
+
+  private findBrick(node: Node): number | undefined {
+    return this.cluster.processesOf(node).find(({ command }) => command.includes('--brick') && command.includes(node.brickPath))?.pid;
   }
 
   gluondPid(node: Node): number {
@@ -158,7 +162,9 @@ export class Bed {
     const gluond = this.gluondPid(node);
     signal(gluond, 'SIGSTOP');
     try {
-      await killAndWait(this.brickPid(node));
+      // One whose disk is gone already may have ended by itself.
+      const pid = this.findBrick(node);
+      if (pid !== undefined) await killAndWait(pid);
       await work();
     } finally {
       signal(gluond, 'SIGCONT');
