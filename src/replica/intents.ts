@@ -7,8 +7,10 @@
  *   link                      the name leads to the inode            trace: key of the name
  *   unlink, rmdir, rename     the name leads to it no more           trace: key of the (old) name
  *   a write that extends      the file is that long                  trace: length
+ *   truncation                the file is just that long             trace: length
  *
- * Other changes can be made again without harm; their answers are written after them.
+ * The answers of other changes are written after them, in the same turn. They leave no such trace, and can be made again without harm unless a process ends in
+ * between, stays primary, and somebody else changes the same bytes or attributes before the request comes again.
  */
 import { FsError } from '../base/errno.js';
 import type { Gfid, Name } from '../base/ids.js';
@@ -39,6 +41,10 @@ export function intentOf(store: Store, change: { op: OpName; args: unknown; newG
     const child = childOf(store, parent, name);
     return child === undefined ? undefined : intent(child, 0, nameKey(parent, name));
   }
+  if (op === 'setattr') {
+    const { size } = change.args as Args<'setattr'>;
+    return size === undefined || sizeOf(store, gfid) === undefined ? undefined : intent(gfid, 0, String(size));
+  }
   if (op !== 'write') return undefined;
   const { offset, data } = change.args as Args<'write'>;
   const end = offset + data.byteLength;
@@ -59,6 +65,7 @@ export function parseIntent(record: string | undefined): Intent | undefined {
 export function wasMade(store: Store, { op, gfid, trace }: Intent): boolean {
   if (CREATIONS.has(op)) return store.describe(gfid) !== undefined;
   if (op === 'write') return (sizeOf(store, gfid) ?? 0) >= Number(trace);
+  if (op === 'setattr') return sizeOf(store, gfid) === Number(trace);
   const key = parseKey(trace);
   if (key?.kind !== 'name') return true;
   const leads = childOf(store, key.parent, key.name) === gfid;

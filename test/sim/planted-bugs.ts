@@ -89,6 +89,11 @@ export const PLANTED_BUGS: PlantedBug[] = [
     from: 6,
   },
   {
+    name: 'the answer to a truncation is written after it',
+    patches: [['replica/intents.js', "if (op === 'setattr') {\n        const", "if (false) {\n        const"]],
+    from: 11_001_852,
+  },
+  {
     name: 'a checkpoint drops generations while a brick is absent',
     faults: 'kill,checkpoint',
     patches: [
