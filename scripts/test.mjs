@@ -20,6 +20,9 @@ const filters = words.filter((word) => !word.startsWith('--'));
 /** They measure pauses, run guests, use what there is once on a machine, or make mount namespaces (which hold the mounts of others). */
 const ALONE = /e2e\/(?:faults|migration|quickstart|real-input\/guest)\.test\.ts$/;
 
+/** Programs that do to the volume what others of the short form do too. */
+const FULL_ONLY = /e2e\/real-input\/(?:compile|npm)\.test\.ts$/;
+
 /** Kinds in the order they run: what is quick and near the code first. Minutes bound the kinds of a line together. */
 const KINDS = [
   { kinds: ['unit', 'sim', 'fuzz'], concurrency: 2, minutes: 8, fullMinutes: 40 },
@@ -42,7 +45,7 @@ function testFiles(kind) {
   return readdirSync(root, { recursive: true })
     .filter((name) => name.endsWith('.test.ts'))
     .map((name) => join('test', kind, name))
-    .filter((path) => filters.length === 0 || filters.some((filter) => path.includes(filter)))
+    .filter((path) => (filters.length === 0 ? full || !FULL_ONLY.test(path) : filters.some((filter) => path.includes(filter))))
     .sort();
 }
 

@@ -29,7 +29,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
       ['replica/stream.js', 'upTo = Math.min(upTo, follower.acknowledged);', ''],
       ['replica/stream.js', 'if (!waits)', 'if (true)'],
     ],
-    from: 285,
+    from: 325,
   },
   {
     name: 'serves before every member is sealed',
@@ -64,7 +64,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'a copy that lost unsynced data counts as intact',
     faults: 'loss of power,kill',
     patches: [['replica/replica.js', "const sameBoot = journal.meta.bootId === env.bootId || journal.meta.bootId === '';", 'const sameBoot = true;']],
-    from: 8,
+    from: 33,
   },
   {
     name: 'read leases are not recalled',
@@ -86,7 +86,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'an answer is written after a change that must not be made twice',
     faults: 'several killed,crash at a disk call',
     patches: [['replica/copy.js', 'const intent = requestNumber === 0 ? undefined : intentOf(this.store, change);', 'const intent = undefined;']],
-    from: 6,
+    from: 18,
   },
   {
     name: 'the answer to a truncation is written after it',
@@ -106,19 +106,19 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'a read does not wait for the change under way',
     faults: 'partition,crash at a message',
     patches: [['replica/reads.js', 'if (!primary.locks.free(...locks)) {', 'if (false) {']],
-    from: 48,
+    from: 106,
   },
   {
     name: 'changes that arrive during a resync are forgotten',
     faults: 'kill',
     patches: [['replica/lacking.js', 'this.missed(change);\n            return false;', 'return false;']],
-    from: 31,
+    from: 66,
   },
   {
     name: 'fsync does not reach the members',
     faults: 'loss of all power,kill',
     patches: [['replica/durability.js', ', ...ready.map((follower) => this.#syncAt(follower, gfid, dataOnly, wait))];', '];']],
-    from: 17,
+    from: 41,
   },
   {
     name: 'fsync does not reach the disk of the primary',
@@ -178,12 +178,12 @@ export const PLANTED_BUGS: PlantedBug[] = [
       ['replica/mutations.js', 'return !this.#primary.host.copy.sessions.has(mutation.sessionId);', 'return false;'],
       ['replica/clients.js', 'if (!message.begins || this.#revoking.has(session.id)) {', 'if (false) {'],
     ],
-    from: 8,
+    from: 107,
   },
   {
     name: 'a direct write counts as done when one brick has it',
     patches: [['client/direct-writes.js', 'if (flight.waits.size === 0)', 'if (true)']],
-    from: 1,
+    from: 10,
   },
   {
     name: 'a direct write that only the primary has is answered when it comes again',
@@ -194,7 +194,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'what is in doubt when an exclusive lease ends is left as it is',
     patches: [['replica/exclusives.js', 'for (const replay of replays)', 'for (const replay of [])']],
-    from: 100,
+    from: 180,
   },
   {
     name: 'a brick takes direct writes under a lease that is over',
@@ -208,7 +208,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'an exclusive lease is no obstacle to others',
     patches: [['replica/inode-locks.js', 'a.of !== undefined && a.of === b.of', 'true']],
-    from: 200,
+    from: 240,
   },
   {
     name: 'a brick of this node is read while a write of this client to the same bytes is under way',

@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 export { sleep };
 
+const LOOK_PAUSE_MS_MAX = 1000;
+
 export class WaitError extends Error {
   constructor(what: string, boundMs: number, last: string) {
     super(`waited ${boundMs} ms for ${what}${last === '' ? '' : `; last seen: ${last}`}`);
@@ -18,6 +20,7 @@ export async function waitFor<T>(what: string, boundMs: number, probe: () => T |
   const end = performance.now() + boundMs;
   let last = '';
   for (;;) {
+    const begun = performance.now();
     try {
       const value = await probe();
       if (value !== undefined && value !== false) return value;
@@ -25,7 +28,8 @@ export async function waitFor<T>(what: string, boundMs: number, probe: () => T |
       last = error instanceof Error ? error.message : String(error);
     }
     if (performance.now() >= end) throw new WaitError(what, boundMs, last);
-    await sleep(everyMs);
+    // A look that costs much, such as a command, is taken less often: what is waited for may need the processor.
+    await sleep(Math.max(everyMs, Math.min(LOOK_PAUSE_MS_MAX, 2 * (performance.now() - begun))));
   }
 }
 

@@ -52,7 +52,7 @@ before(async () => {
 });
 after(() => rmSync(source, { recursive: true, force: true }));
 
-const WAYS: { name: string; victim: Victim; copy: (from: string, to: string) => Promise<unknown> }[] = [
+const ALL_WAYS: { name: string; victim: Victim; copy: (from: string, to: string) => Promise<unknown> }[] = [
   { name: 'cp -a', victim: 'secondary', copy: (from, to) => run('cp', ['-a', from, to], { boundMs: COPY_MS }) },
   {
     name: 'rsync -a',
@@ -68,6 +68,9 @@ const WAYS: { name: string; victim: Victim; copy: (from: string, to: string) => 
     },
   },
 ];
+
+/** The short form leaves the last one out. */
+const WAYS = ALL_WAYS.slice(0, amount(2, ALL_WAYS.length));
 
 /** tar stores no sockets. */
 async function sourceFor(way: { name: string }): Promise<string> {
@@ -109,7 +112,7 @@ test('a tree of real files is copied to the volume', async (t) => {
         await cluster.assertBricksEqual();
         for (const node of cluster.nodes) {
           const { stdout } = await shell('ls "$1"', [node.brickPath]);
-          if (stdout.trim() !== 'tar') throw new Error(`the brick of node ${node.index + 1} still holds: ${stdout}`);
+          if (stdout.trim() !== (WAYS.length === ALL_WAYS.length ? 'tar' : '')) throw new Error(`the brick of node ${node.index + 1} still holds: ${stdout}`);
         }
       });
     },
