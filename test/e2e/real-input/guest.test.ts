@@ -83,7 +83,6 @@ const ALL: Variant[] = (['none', 'primary', 'secondary'] as const).flatMap((vict
   { format: 'qcow2', cache: 'writeback', victim },
 ]);
 const FEW: Variant[] = [
-  { format: 'raw', cache: 'none', victim: 'none' },
   { format: 'qcow2', cache: 'writeback', victim: 'primary' },
   { format: 'raw', cache: 'none', victim: 'secondary' },
 ];

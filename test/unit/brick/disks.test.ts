@@ -11,6 +11,7 @@ import { describe, it } from 'node:test';
 import { Errno } from '../../../src/base/errno.js';
 import { ROOT_GFID } from '../../../src/base/ids.js';
 import { SEEK_DATA } from '../../../src/fops/ops.js';
+import { amount } from '../../support/size.js';
 import { errnoFrom, TestBrick } from './harness.js';
 
 const MIB = 1 << 20;
@@ -83,7 +84,7 @@ for (const kind of Object.keys(FILESYSTEMS)) {
         // Until nothing can be made any more, or many things were.
         let made = 0;
         let refusal = 0;
-        while (refusal === 0 && made < 20_000) {
+        while (refusal === 0 && made < amount(4000, 20_000)) {
           refusal = errnoFrom(() => brick.file(directory.gfid, `${'n'.repeat(200)}${made}`));
           if (refusal === 0) made++;
         }
