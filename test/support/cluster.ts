@@ -8,6 +8,7 @@ import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, 
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { run, type RunOptions, type RunResult } from './exec.js';
+import { look } from './look.js';
 import { onHost, TestNetwork, type NodeNetwork } from './network.js';
 import { BUILD_ROOT, PACKAGE_ROOT, SUPPORT_SOURCE } from './paths.js';
 import { isAlive, killAndWait, processesMarked, signal, type Process } from './processes.js';
@@ -17,6 +18,7 @@ const GLUON = join(PACKAGE_ROOT, 'bin', 'gluon');
 const GLUOND = join(PACKAGE_ROOT, 'bin', 'gluond');
 
 const START_MS = 30_000;
+const LOOK_MS = 30_000;
 const COMMAND_MS = 90_000;
 const MOUNT_MS = 60_000;
 const STOP_MS = 20_000;
@@ -192,9 +194,8 @@ export class Cluster {
     this.spawnDaemon(node);
     const state = await waitFor(`gluond of node ${node.index + 1} to answer`, START_MS, async () => {
       if (node.daemon?.exitCode !== null) return 'ended';
-      // A command costs more than a look.
-      if (node.network.mountsOf === undefined && !existsSync(join(node.stateDirectory, 'gluond.sock'))) return undefined;
-      return (await this.gluon(node, ['pool', 'list'], { accept: 'any', boundMs: 10_000 })).status === 0 ? 'answers' : undefined;
+      await this.look(node, ['pool', 'list'], 'text');
+      return 'answers';
     });
     if (state === 'ended') throw new Error(`gluond of node ${node.index + 1} ended with status ${node.daemon?.exitCode}: ${this.logTail(node)}`);
   }
@@ -228,6 +229,13 @@ export class Cluster {
     return run(command ?? '', rest, { boundMs: COMMAND_MS, ...options, env: { ...this.environment(node), ...options.env } });
   }
 
+  /** What a command prints that is asked again and again. */
+  private async look(node: Node, words: string[], form: 'text' | 'xml' | 'json'): Promise<string> {
+    if (node.network.mountsOf === undefined) return look(join(node.stateDirectory, 'gluond.sock'), words, form, LOOK_MS);
+    const { stdout } = await this.gluon(node, form === 'text' ? words : [...words, `--${form}`], { boundMs: LOOK_MS });
+    return stdout;
+  }
+
   /** Runs any command in the node's network. */
   on(node: Node, command: string[], options: RunOptions = {}): Promise<RunResult> {
     const [first, ...rest] = onHost(node.network, command);
@@ -239,7 +247,7 @@ export class Cluster {
     for (const node of this.nodes.slice(1)) await this.gluon(first, ['peer', 'probe', node.network.address]);
     const seesAll = (node: Node): Promise<unknown> =>
       waitFor(`node ${node.index + 1} to see ${this.nodes.length - 1} connected peers`, START_MS, async () => {
-        const { stdout } = await this.gluon(node, ['peer', 'status']);
+        const stdout = await this.look(node, ['peer', 'status'], 'text');
         return stdout.split('(Connected)').length - 1 === this.nodes.length - 1;
       });
     await Promise.all(this.nodes.map(seesAll));
@@ -339,7 +347,7 @@ export class Cluster {
 
   /** Process id of the node's brick as `volume status` tells it; undefined while it is down. */
   async brickPid(node: Node, asked: Node = node): Promise<number | undefined> {
-    const { stdout } = await this.gluon(asked, ['volume', 'status', this.volume, '--xml']);
+    const stdout = await this.look(asked, ['volume', 'status', this.volume], 'xml');
     for (const [, body = ''] of stdout.matchAll(/<node>(.*?)<\/node>/gs)) {
       const field = (name: string): string => new RegExp(`<${name}>([^<]*)</${name}>`).exec(body)?.[1] ?? '';
       if (field('hostname') !== node.network.address || field('path') !== node.brickPath) continue;
@@ -378,7 +386,7 @@ export class Cluster {
 
   /** One entry for each brick, in the order of `brickHosts`. */
   async healInfo(asked: Node = this.node(0)): Promise<{ role: string; connected: boolean; entryCount: number | undefined }[]> {
-    const { stdout } = await this.gluon(asked, ['volume', 'heal', this.volume, 'info', '--json'], { boundMs: 30_000 });
+    const stdout = await this.look(asked, ['volume', 'heal', this.volume, 'info'], 'json');
     const bricks = findBricks(JSON.parse(stdout));
     return this.brickHosts.map((node) => {
       const found = bricks.find((brick) => brick.host === node.network.address && brick.path === node.brickPath);
