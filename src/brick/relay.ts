@@ -1,5 +1,5 @@
 /** Passes messages on between a client and a brick that it cannot reach. Who speaks to whom is proved by the handshake that they make through it. */
-import { keepPayload, type Channel } from '../env/channel.js';
+import { keepPayloads, type Channel } from '../env/channel.js';
 import type { Message } from '../wire/messages.js';
 
 /** From now on every message of the one goes to the other, and the end of the one is the end of the other. */
@@ -18,12 +18,6 @@ export function join(near: Channel<Message>, far: Channel<Message>, ended: () =>
 /** With bytes of its own: those of a received message are used again. */
 function kept(message: Message): Message {
   const copy = { ...message } as Record<string, unknown>;
-  for (const key of ['args', 'result']) if (typeof copy[key] === 'object' && copy[key] !== null) copy[key] = keptBytes(copy[key] as Record<string, unknown>);
-  return keptBytes(copy) as unknown as Message;
-}
-
-function keptBytes(values: Record<string, unknown>): Record<string, unknown> {
-  const own: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(values)) own[key] = value instanceof Uint8Array ? keepPayload(value) : value;
-  return own;
+  for (const key of ['args', 'result']) if (typeof copy[key] === 'object' && copy[key] !== null) copy[key] = keepPayloads(copy[key] as Record<string, unknown>);
+  return keepPayloads(copy) as unknown as Message;
 }

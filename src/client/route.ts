@@ -54,7 +54,7 @@ export class Route {
   /** In the order in which they are asked to pass messages on: those on the same bad path come last, the one on this node (it has a socket) by guess, the silent one for sure. */
   ordered<T extends Pick<BrickSpec, 'id' | 'socket'>>(bricks: readonly T[]): T[] {
     const rank = ({ id, socket }: T): number => (id === this.#silentThrough ? 2 : socket === undefined ? 0 : 1);
-    return [...bricks].sort((one, other) => rank(one) - rank(other));
+    return bricks.toSorted((one, other) => rank(one) - rank(other));
   }
 
   /** The connection ended without a word of the primary, which answers every ping. */

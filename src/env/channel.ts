@@ -35,6 +35,13 @@ export function keepPayload(payload: Uint8Array): Uint8Array {
   return payload.byteLength >= OWN_PAYLOAD_BYTES ? payload : new Uint8Array(payload);
 }
 
+/** A copy of what was received whose payloads stay valid after `onMessage`. */
+export function keepPayloads(values: Record<string, unknown>): Record<string, unknown> {
+  const own: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(values)) own[key] = value instanceof Uint8Array ? keepPayload(value) : value;
+  return own;
+}
+
 /** `tcp` host and port, or a unix socket path on this machine. */
 export type Address = { host: string; port: number } | { path: string };
 

@@ -3,7 +3,7 @@
  */
 import { Errno, FsError, LostError } from '../base/errno.js';
 import type { Cancel, Clock } from '../env/clock.js';
-import { keepPayload, type Channel } from '../env/channel.js';
+import { keepPayloads, type Channel } from '../env/channel.js';
 import type { BrickId } from '../fops/view.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import type { PeerArgs, PeerOpName, PeerResult } from '../wire/peer-ops.js';
@@ -84,7 +84,8 @@ export class PeerLink {
     this.#pending.delete(message.id);
     pending.cancel();
     if (message.errno !== 0) pending.reject(new PeerRefusedError(message.errno, pending.op, this.brick));
-    else pending.resolve(kept(message.result) as never);
+    // It is used after this call.
+    else pending.resolve(keepPayloads(message.result as Record<string, unknown>) as never);
   }
 
   #closed(reason: string): void {
@@ -96,10 +97,4 @@ export class PeerLink {
     }
     this.onClose(reason);
   }
-}
-
-/** An answer is used after the call that received it. */
-function kept(result: unknown): unknown {
-  const { data } = result as { data?: Uint8Array };
-  return data === undefined ? result : { ...(result as object), data: keepPayload(data) };
 }
