@@ -248,11 +248,12 @@ export class Clients {
 
   async #carryOut(id: string): Promise<boolean> {
     const { host, lockRequests, orphans } = this.#primary;
+    // Once it is not in the table it may be forgotten at any time, and with it what it had open.
+    const session = host.sessions.get(id);
     const everywhere = await this.#set(id, SessionState.ended);
     this.#revoking.delete(id);
     this.#primary.exclusives.endOf(id);
     if (!everywhere) return false;
-    const session = host.sessions.get(id);
     if (session?.channel !== undefined) this.refuse(session.channel);
     const freed = lockRequests.dropSession(id);
     host.copy.results.drop(id);

@@ -16,6 +16,8 @@ export class Orphans {
   /** Opens of clients that did not reclaim yet are unknown until then: nothing is purged before. */
   readonly #purgeFrom: number;
   #nextSweep: number;
+  /** Inodes that are in use by an operation under way: looked at again when it is over. */
+  readonly #waiting = new Set<Gfid>();
 
   constructor(primary: Primary, firstView: boolean) {
     const { host } = primary;
@@ -33,12 +35,10 @@ export class Orphans {
   /** Removes an inode that has no name and that nobody has open, on every brick. */
   purge(gfid: Gfid): void {
     const { host, serving, locks, leases, log, view, followers, heals } = this.#primary;
-    if (!serving || !this.mayPurge(gfid) || !locks.free(exclusiveLock(gfid))) return;
-    try {
-      if (host.copy.store.getattr(gfid).nlink !== 0) return;
-    } catch (error) {
-      if (definiteErrno(error) === Errno.ESTALE) return;
-      throw error;
+    if (!serving || !this.mayPurge(gfid) || !this.#isNameless(gfid)) return;
+    if (!locks.free(exclusiveLock(gfid))) {
+      this.#purgeLater(gfid);
+      return;
     }
     leases.recall([gfid], undefined, () => undefined);
     const keys = [inodeKey(gfid)];
@@ -54,6 +54,26 @@ export class Orphans {
       if (follower.state === 'ready') void follower.link.call(view.epoch, 'purge', { gfid }, CALL_TIMEOUT_MS).catch(() => undefined);
     }
     heals.touch(keys);
+  }
+
+  #isNameless(gfid: Gfid): boolean {
+    try {
+      return this.#primary.host.copy.store.getattr(gfid).nlink === 0;
+    } catch (error) {
+      if (definiteErrno(error) === Errno.ESTALE) return false;
+      throw error;
+    }
+  }
+
+  #purgeLater(gfid: Gfid): void {
+    if (this.#waiting.has(gfid)) return;
+    this.#waiting.add(gfid);
+    const { locks } = this.#primary;
+    const ticket = locks.acquire([exclusiveLock(gfid)], () => {
+      locks.release(ticket);
+      this.#waiting.delete(gfid);
+      this.purge(gfid);
+    });
   }
 
   /** Called every second: looks now and then for those that were skipped, or that the primary before this one left. */

@@ -166,6 +166,19 @@ void describe('fencing', () => {
     assert.equal(scene.old.revocations, 0);
   });
 
+  void it('what a client had open goes with its session, however long a brick takes to hear of its end', async () => {
+    const scene = await Scene.begin(12);
+    // Past the first look for inodes without a name; the next one is half a minute later.
+    await scene.pass(SILENT_MS + 2000);
+    await scene.settle(scene.other.call('release', { gfid: scene.gfid }));
+    await scene.settle(scene.other.call('unlink', { parent: ROOT_GFID, name: 'image' }));
+    scene.cluster.network.slow.set(`${scene.primary().name}>${scene.member().name}`, 2500);
+    await scene.settle(scene.old.call('open', { gfid: scene.gfid, truncate: false, killPriv: false }));
+    scene.old.volume.close();
+    await scene.pass(8000);
+    for (const brick of scene.cluster.bricks) assert.throws(() => brick.store.getattr(scene.gfid), (error: FsError) => error.errno === Errno.ESTALE, brick.name);
+  });
+
   void it('a session that never began, or that ended, is refused', async () => {
     const scene = await Scene.begin(10);
     const heard: string[] = [];
