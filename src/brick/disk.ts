@@ -106,6 +106,8 @@ export interface Disk {
   readAlone(fd: number, target: Uint8Array, at: number, size: number, offset: number): number;
   /** Fills `target` from `at` on in the thread pool; ends early only at end of file or with an error. */
   readInPool(fd: number, target: Uint8Array, at: number, size: number, offset: number, done: DiskDone): void;
+  /** What is read through this descriptor is read alone. */
+  readNothingAhead(fd: number): void;
   /** The range is read from the disk the next time, unless it waits to be written. */
   dropCached(fd: number, offset: number, length: number): void;
   write(fd: number, data: Uint8Array, size: number, offset: number): number;

@@ -93,6 +93,7 @@ const STREAM_PIECE_BYTES = 8 << 20;
 const STREAM_MS_MAX = 8;
 const STREAM_AVERAGED = 16;
 const STREAM_PAUSE_MS = 1000;
+const POSIX_FADV_RANDOM = 1;
 const POSIX_FADV_DONTNEED = 4;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -464,6 +465,10 @@ export class LibcDisk implements Disk {
       });
     };
     next();
+  }
+
+  readNothingAhead(fd: number): void {
+    posixFadvise(fd, 0, 0, POSIX_FADV_RANDOM);
   }
 
   dropCached(fd: number, offset: number, length: number): void {

@@ -17,6 +17,7 @@ import { BLOCK_BYTES, DIGEST_BYTES, FINE_BYTES, type Stamp } from '../../replica
 import type { Descriptor } from './descriptors.js';
 import type { Inode } from './inode.js';
 import { check } from './check.js';
+import { PassingReads } from './passing-reads.js';
 import type { Sums } from './sums.js';
 import type { Tree } from './tree.js';
 
@@ -63,9 +64,11 @@ function orNone(count: number, op: string): number {
 export class Data {
   readonly #tree: Tree;
   readonly #scratch = Buffer.allocUnsafeSlow(REGION_BYTES);
+  readonly #passing: PassingReads;
 
   constructor(tree: Tree) {
     this.#tree = tree;
+    this.#passing = new PassingReads(tree);
   }
 
   /** The inode, when it is a regular file. */
@@ -429,12 +432,25 @@ export class Data {
     const data = this.#tree.disk.seek(fd, offset, SEEK_DATA);
     const hole = data === -Errno.ENXIO || data >= offset + length;
     if (hole && (sums === undefined || sums.firstExpected(inode, offset, offset + length) >= offset + length)) return out;
-    if (sums !== undefined) return this.#digestSound(inode, fd, offset, length, BLOCK_BYTES, target, out, 0);
-    // Without holding up others where the data is not cached.
-    const bytes = this.read(gfid, offset, length);
-    return bytes instanceof Promise
-      ? bytes.then((read) => this.#digestAndGive(read, BLOCK_BYTES, out, 0))
-      : this.#digestAndGive(bytes, BLOCK_BYTES, out, 0);
+    const bytes = this.#passing.read(inode, offset, length);
+    if (sums === undefined) {
+      return bytes instanceof Promise
+        ? bytes.then((read) => this.#digestAndGive(read, BLOCK_BYTES, out, 0))
+        : this.#digestAndGive(bytes, BLOCK_BYTES, out, 0);
+    }
+    if (bytes instanceof Promise) return this.#digestLoaded(sums, inode, bytes, offset, length, target);
+    this.#tree.disk.giveBuffer(bytes);
+    return this.#digestSound(inode, fd, offset, length, BLOCK_BYTES, target, out, 0);
+  }
+
+  /** What changed while it was read has other checksums by now: it is read once more, from the page cache. */
+  async #digestLoaded(sums: Sums, inode: Inode, loading: Promise<Buffer>, offset: number, length: number, target: boolean): Promise<Uint8Array> {
+    this.#tree.disk.giveBuffer(await loading);
+    await sums.warm(inode, offset, length);
+    if (this.#tree.find(inode.gfid) !== inode || offset >= inode.size) return new Uint8Array(0);
+    const left = Math.min(REGION_BYTES, inode.size - offset);
+    const out = new Uint8Array(Math.ceil(left / BLOCK_BYTES) * DIGEST_BYTES);
+    return this.#digestSound(inode, this.#tree.file(inode, false, 'digests').fd, offset, left, BLOCK_BYTES, target, out, 0);
   }
 
   /** See Store.fineDigests; `target` as for digests. */
@@ -455,7 +471,7 @@ export class Data {
         this.#digestSound(inode, this.#tree.file(inode, false, 'digests').fd, offset, length, FINE_BYTES, target, out, to);
         continue;
       }
-      const bytes = this.read(gfid, offset, length);
+      const bytes = this.#passing.read(inode, offset, length);
       if (bytes instanceof Promise) waiting.push(bytes.then((read) => this.#digestAndGive(read, FINE_BYTES, out, to)));
       else this.#digestAndGive(bytes, FINE_BYTES, out, to);
     }
