@@ -96,12 +96,12 @@ function python(text, ...words) {
   return must(['/usr/bin/python3', '-c', text, ...words.map(String)], { timeoutMs: STEP_TIMEOUT_MS });
 }
 
-/** Seconds and bytes from the return of the brick until it is in sync. */
-async function heal(system) {
+/** Seconds and bytes from the return of the brick until it is in sync. Asking costs a process: seldom, while something else is measured. */
+async function heal(system, askEveryMs = 500) {
   const before = await system.network.bytes();
   const begin = Date.now();
   await system.bringBrickBack();
-  await waitFor('the brick to be in sync', HEAL_TIMEOUT_MS, () => system.inSync());
+  await waitFor('the brick to be in sync', HEAL_TIMEOUT_MS, () => system.inSync(), askEveryMs);
   const seconds = (Date.now() - begin) / 1000;
   return { seconds, bytes: (await system.network.bytes()) - before };
 }
@@ -139,7 +139,7 @@ async function measureUnderLoad(system, mount, options, seconds, change) {
   const stop = join(options.dir, 'stop');
   const calm = await load(mount, stop, seconds);
   const loaded = load(mount, stop, HEAL_TIMEOUT_MS / 1000);
-  const under = await heal(system);
+  const under = await heal(system, 2000);
   writeFileSync(stop, '');
   const busy = await loaded;
   rmSync(stop);

@@ -2,14 +2,14 @@
  * How fast bricks are made equal while clients are at work.
  *
  * Every piece of work has a cost, in milliseconds of this brick's time; `share` is the cost that is spent per millisecond. It follows what the
- * clients feel: while the 99th percentile of their changes is within LIMIT_FACTOR of what it was when nothing was healed, the share grows by a
- * step, otherwise it shrinks by a third. It grows too when more is lacking than a moment ago: a heal that does not keep up would never end.
+ * clients feel: while the 99th percentile of their changes, and how late this process gets to what is due, is within LIMIT_FACTOR of what changes took when
+ * nothing was healed, the share grows by a step, otherwise it is halved. It grows too when more is lacking than a moment ago: a heal that does not keep up would never end.
  * While no client asks for anything there is no limit.
  */
 import type { Clock } from '../env/clock.js';
 
 /** Three times is promised: the rest is for what the control is late by. */
-const LIMIT_FACTOR = 1.8;
+const LIMIT_FACTOR = 1.4;
 /** Below that, differences are the machine's own. */
 const LIMIT_MS_MIN = 4;
 const CALM_MS_DEFAULT = 4;
@@ -22,9 +22,9 @@ const PROGRESS_MS = 1000;
 const IDLE_MS = 200;
 const SHARE_MIN = 0.1;
 const SHARE_MAX = 4;
-const SHARE_FIRST = 0.3;
-const SHARE_STEP = 0.1;
-const SHARE_CUT = 0.66;
+const SHARE_FIRST = 0.2;
+const SHARE_STEP = 0.03;
+const SHARE_CUT = 0.5;
 const SHARE_PUSH = 1.5;
 /** Unused time that may be made up for. */
 const BURST_MS = 20;
@@ -44,6 +44,8 @@ export class HealPace {
   #calmP99: number | undefined;
   #window: number[] = [];
   #windowSince = 0;
+  /** The longest in the window: a request that comes while this process is busy waits as long, before anybody measures it. */
+  #late_ms = 0;
   #progressSince = 0;
   #leftBefore = Infinity;
   #growing = false;
@@ -82,8 +84,7 @@ export class HealPace {
     if (this.#heals++ === 0) {
       const now = this.#clock.now();
       this.#share = SHARE_FIRST;
-      this.#window = [];
-      this.#windowSince = now;
+      this.#beginWindow(now);
       this.#progressSince = now;
       this.#leftBefore = Infinity;
       this.#growing = false;
@@ -104,6 +105,7 @@ export class HealPace {
     const rest_ms = Math.min(this.#paid - now, REST_MS_MAX);
     if (rest_ms < REST_MS_MIN) return;
     await new Promise<void>((resolve) => void this.#clock.after(rest_ms, resolve));
+    this.#late_ms = Math.max(this.#late_ms, this.#clock.now() - now - rest_ms);
   }
 
   #unlimited(): boolean {
@@ -118,10 +120,15 @@ export class HealPace {
       this.#progressSince = now;
     }
     if (now - this.#windowSince < WINDOW_MS || this.#window.length < WINDOW_SAMPLES_MIN) return;
-    if (percentile99(this.#window) <= this.#limit()) this.#share = Math.min(SHARE_MAX, this.#share + SHARE_STEP);
+    if (Math.max(this.#late_ms, percentile99(this.#window)) <= this.#limit()) this.#share = Math.min(SHARE_MAX, this.#share + SHARE_STEP);
     else if (!this.#growing) this.#share = Math.max(SHARE_MIN, this.#share * SHARE_CUT);
+    this.#beginWindow(now);
+  }
+
+  #beginWindow(now: number): void {
     this.#window = [];
     this.#windowSince = now;
+    this.#late_ms = 0;
   }
 
   #limit(): number {

@@ -11,6 +11,8 @@ import { check } from './check.js';
 import type { Inode } from './inode.js';
 import type { Tree } from './tree.js';
 
+/** Read by one system call: on kernels that are not preemptible, a long one keeps everybody else off its processor. */
+const PIECE_BYTES = 128 << 10;
 /** What was read last stays: it is looked at once more where it differs. */
 const RANGES_KEPT = 32;
 
@@ -43,13 +45,23 @@ export class PassingReads {
     // Of its own: how the descriptor for clients reads ahead is not to change.
     const fd = check(disk.openFile(handles.fd(gfid), gfid, O_RDONLY, 0), 'compare');
     disk.readNothingAhead(fd);
+    const end = (result: Buffer | number, resolve: (bytes: Buffer) => void, reject: (error: FsError) => void): void => {
+      disk.close(fd);
+      this.#note({ gfid, offset, length: target.byteLength });
+      if (typeof result === 'number') reject(new FsError(-result, 'compare'));
+      else resolve(result);
+    };
     return new Promise((resolve, reject) => {
-      disk.readInPool(fd, target, have, target.byteLength - have, offset + have, (result) => {
-        disk.close(fd);
-        this.#note({ gfid, offset, length: target.byteLength });
-        if (result < 0) reject(new FsError(-result, 'compare'));
-        else resolve(have + result === target.byteLength ? target : target.subarray(0, have + result));
-      });
+      const next = (at: number): void => {
+        const wanted = Math.min(PIECE_BYTES, target.byteLength - at);
+        disk.readInPool(fd, target, at, wanted, offset + at, (result) => {
+          if (result < 0) end(result, resolve, reject);
+          else if (at + result === target.byteLength) end(target, resolve, reject);
+          else if (result < wanted) end(target.subarray(0, at + result), resolve, reject);
+          else next(at + result);
+        });
+      };
+      next(have);
     });
   }
 
