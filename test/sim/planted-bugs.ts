@@ -29,7 +29,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
       ['replica/stream.js', 'upTo = Math.min(upTo, follower.acknowledged);', ''],
       ['replica/stream.js', 'if (!waits)', 'if (true)'],
     ],
-    from: 325,
+    from: 63,
   },
   {
     name: 'serves before every member is sealed',
@@ -80,7 +80,8 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'a synchronous write that comes again is answered without a sync',
     patches: [['replica/mutations.js', "const synced = answered && known.errno === 0 && known.op === 'write' && op === 'write' && message.args.sync;", 'const synced = false;']],
-    from: 9_002_218,
+    directed: 'takeover.test.js',
+    from: 1,
   },
   {
     name: 'an answer is written after a change that must not be made twice',

@@ -218,6 +218,27 @@ void describe('a new primary', () => {
     await scene.settle(late);
   });
 
+  for (let seed = 11; seed < 16; seed++) {
+    void it(`syncs what a synchronous write left in memory before it answers it again, seed ${seed}`, async () => {
+      const scene = await Takeover.begin(seed);
+      const [old, ...others] = scene.bricks();
+      const { cluster, client } = scene;
+      const { attr } = await scene.settle(client.call('create', { parent: ROOT_GFID, name: 'file', mode: 0o644, exclusive: true, truncate: false, uid: 0, gid: 0 }));
+      const { gfid } = attr;
+      await scene.settle(client.call('fsync', { gfid, dataOnly: false }));
+      const size = (brick: SimBrick): number => brick.store.getattr(gfid).size;
+      const written = client.call('write', { gfid, offset: 0, append: false, sync: true, killPriv: false, data: Buffer.from('on the disk') });
+      await scene.until(() => others.every((brick) => size(brick) === 11));
+      old.crash(false);
+      await scene.settle(written);
+      for (const brick of others) brick.crash(true);
+      old.losePowerWhileDown();
+      for (const brick of cluster.bricks) brick.start();
+      const { data } = await scene.settle(client.call('read', { gfid, offset: 0, size: 100 }));
+      assert.equal(Buffer.from(data).toString(), 'on the disk');
+    });
+  }
+
   void it('is not obeyed by a brick that has promised to obey a later one, and was restarted since', async () => {
     const scene = await Takeover.begin(3);
     const [old, member, third] = scene.bricks();
