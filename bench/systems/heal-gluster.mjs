@@ -50,8 +50,8 @@ export class HealGluster {
   }
 
   async inSync() {
-    // A brick that has just started cannot be asked yet.
-    const { stdout } = await this.system.gluster('volume', 'heal', VOLUME, 'info').catch(() => ({ stdout: '' }));
+    // Not `heal info`: the program behind it asks the glusterd of the machine, whatever socket it was told. A brick that has just started cannot be asked yet.
+    const { stdout } = await this.system.gluster('volume', 'heal', VOLUME, 'statistics', 'heal-count').catch(() => ({ stdout: '' }));
     const counts = [...stdout.matchAll(/^Number of entries: (.*)$/gm)].map(([, count]) => count);
     return counts.length === 3 && counts.every((count) => count === '0');
   }
