@@ -227,14 +227,14 @@ export class Copy {
         const args = change.args as Args<'setLock'>;
         const { gfid, owner, kind, type, start, end, pid } = args;
         const lock = { gfid, owner, kind, type, start, end, pid, session: change.session };
+        this.journal.noteNow(lockRecord(lock));
         this.fileLocks.set(lock);
-        this.journal.noteAnswer(lockRecord(lock));
         return {};
       }
       case 'dropLocks': {
         const args = change.args as Args<'dropLocks'>;
+        this.journal.noteNow(ownerRecord({ gfid: args.gfid, session: change.session, owner: args.owner, kind: args.kind }));
         this.fileLocks.dropOwner(args.gfid, change.session, args.owner, args.kind);
-        this.journal.noteAnswer(ownerRecord({ gfid: args.gfid, session: change.session, owner: args.owner, kind: args.kind }));
         return {};
       }
       case 'open':

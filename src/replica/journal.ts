@@ -164,6 +164,17 @@ export class Journal {
     this.#answers = [];
   }
 
+  /** A record of what is about to be done: throws FsError when the disk refuses, and then nothing of it waits to be written. */
+  noteNow(record: string): void {
+    this.noteAnswer(record);
+    try {
+      this.writeAnswers();
+    } catch (error) {
+      this.#answers.pop();
+      throw error;
+    }
+  }
+
   get meta(): Readonly<BrickMeta> {
     return this.#meta;
   }

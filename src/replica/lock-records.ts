@@ -6,6 +6,9 @@
  *   o<owner as JSON>    every lock of an owner on an inode went
  *   m                   the records before it are void
  *
+ * Written before the lock is given or goes: a brick whose disk cannot hold the record leaves the set, as with any other change. Otherwise a lock that was given up
+ * came back after a restart of the whole set, and stood against who had it since.
+ *
  * The end of a session has no record: the table of sessions is on the disk.
  */
 import type { FileLocks, LockRequest } from './file-locks.js';
