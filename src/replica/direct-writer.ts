@@ -7,7 +7,7 @@ import type { Args } from '../fops/ops.js';
 import type { BrickId, View } from '../fops/view.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import type { Change, Copy } from './copy.js';
-import { writeKeys } from './keys.js';
+import { writeKeys, type Key } from './keys.js';
 import type { Session } from './sessions.js';
 
 /** A client whose clock is further ahead writes through the primary: it would make the times of files run ahead. */
@@ -18,8 +18,8 @@ export interface DirectHost {
   readonly clock: Clock;
   view(): View;
   giveBack(data: Uint8Array): void;
-  /** A client gave a change this time. */
-  sawTime(time: Time): void;
+  /** A client gave a change this time; it changes these keys, whether all of it can be made or not. */
+  begins(time: Time, keys: readonly Key[]): void;
 }
 
 export class DirectWriter {
@@ -76,7 +76,7 @@ export class DirectWriter {
     };
     // In doubt from here on: a write that fails may have changed bytes.
     held.made({ order, requestNumber, offset: args.offset, length: args.data.byteLength });
-    this.#host.sawTime(time);
+    this.#host.begins(time, change.keys);
     const result = this.#copy.apply(change, true);
     this.#copy.remember(change, result);
     session.bytesWritten += args.data.byteLength;

@@ -102,7 +102,19 @@ export class Replica {
       this.#log,
     );
     const { clock, brick } = env;
-    this.#direct = new DirectWriter({ brick, clock, view: () => this.#view, giveBack: (data) => env.giveBack(data), sawTime: (time) => this.#primary?.mutations.sawTime(time) }, this.#copy);
+    this.#direct = new DirectWriter(
+      {
+        brick, clock,
+        view: () => this.#view,
+        giveBack: (data) => env.giveBack(data),
+        begins: (time, keys) => {
+          this.#primary?.mutations.sawTime(time);
+          // A brick whose heal was interrupted goes on where it was: it lacks this too.
+          this.#primary?.heals.touch(keys);
+        },
+      },
+      this.#copy,
+    );
     this.#armTick();
     this.#armWriting();
   }
