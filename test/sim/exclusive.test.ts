@@ -1,6 +1,7 @@
 /** Exclusive leases and reads of a local brick, in small scenarios. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { REGION_BYTES } from '../../src/fops/ops.js';
 import { Scene } from './scene.js';
 import type { SimBrick } from './sim-cluster.js';
 
@@ -87,6 +88,31 @@ void describe('an exclusive lease', () => {
     await scene.inSync(3);
     assert.equal(new Set(contents(scene)).size, 1, contents(scene).join(' | '));
   });
+
+  // The heal is interrupted at another point of it each time.
+  for (let ms = 1; ms <= 6; ms++) {
+    void it(`leaves nothing out at a brick whose heal was interrupted after ${ms} ms`, async () => {
+      const scene = await Scene.begin(60 + ms);
+      const { cluster, old, gfid } = scene;
+      const away = scene.member();
+      away.crash(false);
+      await scene.inSync(2);
+      await scene.settle(scene.write(old, 'while it was away'));
+      away.start();
+      await scene.until(() => cluster.view.catchingUp.includes(away.id));
+      await scene.pass(ms);
+      away.crash(false);
+      await scene.until(() => !cluster.view.catchingUp.includes(away.id));
+      await scene.writeDirectly();
+      // In a region that nothing was written to before.
+      await scene.settle(old.call('write', { gfid, offset: REGION_BYTES, append: false, sync: false, killPriv: false, data: Buffer.from('direct') }));
+      away.start();
+      await scene.inSync(3);
+      await scene.pass(1000);
+      const [first, ...others] = cluster.bricks.map((brick) => brick.store.dump());
+      for (const dump of others) assert.equal(dump, first);
+    });
+  }
 });
 
 void describe('a read of the brick on this node', () => {

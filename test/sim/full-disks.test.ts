@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { Errno, type FsError } from '../../src/base/errno.js';
 import { ROOT_GFID } from '../../src/base/ids.js';
 import { Scene } from './scene.js';
-import type { SimBrick } from './sim-brick.js';
+import { SPACE_CALLS, type SimBrick } from './sim-brick.js';
 
 /** Of 1,000,000 blocks of 4 KiB. */
 const RESERVE = 0.01;
@@ -105,5 +105,25 @@ void describe('a brick whose disk is full', () => {
     await scene.settle(scene.old.call('unlink', { parent: ROOT_GFID, name: 'large' }));
     await assertWholeAndEqual(scene);
     assert.ok(!large(sick));
+  });
+
+  void it('brings back no lock that was given up while it was full, when all bricks end soon after', async () => {
+    const scene = await Scene.begin(46);
+    const { cluster, old, other } = scene;
+    await scene.settle(scene.lock(old, false));
+    const full = scene.primary();
+    full.fault = { errno: Errno.ENOSPC, calls: SPACE_CALLS, chance: 1 };
+    await scene.settle(scene.unlock(old));
+    await scene.settle(scene.lock(other, false));
+    // The primary is the last to end, and keeps its role.
+    const primaryLast = cluster.bricks.toSorted((a, b) => Number(a === full) - Number(b === full));
+    for (const brick of primaryLast) brick.crash(false);
+    full.mend();
+    for (const brick of primaryLast) brick.start();
+    await scene.inSync(3);
+    await assert.rejects(scene.settle(scene.lock(old, false)), (error: FsError) => error.errno === Errno.EAGAIN);
+    assert.equal(old.revocations + other.revocations, 0);
+    await scene.settle(scene.unlock(other));
+    await scene.settle(scene.lock(old, false));
   });
 });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { ROOT_GFID, type Gfid } from '../../src/base/ids.js';
 import type { Channel } from '../../src/env/channel.js';
 import { LOCK_END_MAX } from '../../src/fops/ops.js';
+import { LOCK_NONE, LOCK_WRITE } from '../../src/replica/file-locks.js';
 import { dialBrick } from '../../src/wire/dial.js';
 import type { Message } from '../../src/wire/messages.js';
 import { SimClient, SimCluster, type SimBrick } from './sim-cluster.js';
@@ -50,7 +51,15 @@ export class Scene {
   }
 
   lock(client: SimClient, wait: boolean): Promise<unknown> {
-    return client.call('setLock', { gfid: this.gfid, owner: 'qemu', kind: 0, type: 1, start: 0, end: LOCK_END_MAX, pid: 1, wait });
+    return this.#setLock(client, LOCK_WRITE, wait);
+  }
+
+  unlock(client: SimClient): Promise<unknown> {
+    return this.#setLock(client, LOCK_NONE, false);
+  }
+
+  #setLock(client: SimClient, type: number, wait: boolean): Promise<unknown> {
+    return client.call('setLock', { gfid: this.gfid, owner: 'qemu', kind: 0, type, start: 0, end: LOCK_END_MAX, pid: 1, wait });
   }
 
   async settle<T>(work: Promise<T>, ms = 60_000): Promise<T> {
