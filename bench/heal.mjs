@@ -96,7 +96,7 @@ function python(text, ...words) {
   return must(['/usr/bin/python3', '-c', text, ...words.map(String)], { timeoutMs: STEP_TIMEOUT_MS });
 }
 
-/** Seconds and bytes from the return of the brick until it is in sync. Asking costs a process: seldom, while something else is measured. */
+/** Seconds and bytes from the return of the brick until it is in sync. Asking costs the measured ones something: seldom, while they are timed. */
 async function heal(system, askEveryMs = 500) {
   const before = await system.network.bytes();
   const begin = Date.now();

@@ -97,13 +97,22 @@ export class Heals {
     for (const [brick, lacking] of this.#lacking) {
       if (this.#isFollowing(brick)) continue;
       lacking.missed(change);
-      if (lacking.size > KEPT_MAX) this.#lacking.delete(brick);
+      this.#forgetLarge(brick, lacking);
     }
   }
 
   /** Keys that changed by other ways than the stream, for bricks that are not ready. */
   touch(keys: readonly Key[]): void {
-    for (const [brick, lacking] of this.#lacking) if (this.#primary.followers.get(brick)?.state !== 'ready') lacking.touch(keys);
+    for (const [brick, lacking] of this.#lacking) {
+      if (this.#primary.followers.get(brick)?.state === 'ready') continue;
+      lacking.touch(keys);
+      this.#forgetLarge(brick, lacking);
+    }
+  }
+
+  /** What is kept for a brick that is away has a limit: beyond it the journals are read anew. */
+  #forgetLarge(brick: BrickId, lacking: Lacking): void {
+    if (lacking.size > KEPT_MAX && !this.#isFollowing(brick)) this.#lacking.delete(brick);
   }
 
   #isFollowing(brick: BrickId): boolean {

@@ -97,6 +97,18 @@ export class InodeLocks {
     return ticket;
   }
 
+  /** Calls `run` when these locks could be held: at once where that is now. They are not held then. */
+  whenFree(locks: Lock[], run: () => void): void {
+    const ticket = this.acquire(locks, () => {
+      this.release(ticket);
+      run();
+    });
+    if (ticket.granted) {
+      this.release(ticket);
+      run();
+    }
+  }
+
   #callIn(locks: readonly Lock[]): void {
     for (const lock of locks) {
       for (const held of this.#inodes.get(lock.gfid)?.holders ?? []) if (held.wanted !== undefined && conflict(held, lock)) held.wanted();

@@ -164,17 +164,6 @@ export class Journal {
     this.#answers = [];
   }
 
-  /** A record of what is about to be done: throws FsError when the disk refuses, and then nothing of it waits to be written. */
-  noteNow(record: string): void {
-    this.noteAnswer(record);
-    try {
-      this.writeAnswers();
-    } catch (error) {
-      this.#answers.pop();
-      throw error;
-    }
-  }
-
   get meta(): Readonly<BrickMeta> {
     return this.#meta;
   }
@@ -228,8 +217,16 @@ export class Journal {
   /** Announces a change with its keys and the answer that it will have, in one write, behind the answers that wait. */
   intend(keys: readonly Key[], answer: string): void {
     this.#dirty = true;
-    const answers = this.#answers;
-    this.#append(this.#fresh(keys), [...answers, answer]);
+    this.#appendBehindAnswers(this.#fresh(keys), answer);
+  }
+
+  /** A record of what is about to be done, behind the answers that wait. When the disk refuses, FsError, and nothing of it waits to be written. */
+  noteNow(record: string): void {
+    this.#appendBehindAnswers([], record);
+  }
+
+  #appendBehindAnswers(keys: readonly Key[], record: string): void {
+    this.#append(keys, [...this.#answers, record]);
     this.#answers = [];
   }
 

@@ -12,7 +12,7 @@ import type { Attr } from '../fops/fields.js';
 import { isRegular, type Args, type OpName } from '../fops/ops.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import { definiteErrno, type Change } from './copy.js';
-import { Mode, onBehalf, readLock, type Lock, type Ticket } from './inode-locks.js';
+import { Mode, onBehalf, readLock, type Ticket } from './inode-locks.js';
 import { inodeKey } from './keys.js';
 import { asResultOf, dataAccess, isAnswerTo, openedBy, OPENING, own, ownArgs, parentLocks, unlocks, type Mutation } from './mutation.js';
 import { planMutation, sameLocks, type Plan } from './plan.js';
@@ -153,7 +153,7 @@ export class Mutations {
       // What a change under way would decide otherwise is looked at again when that change is through.
       const parents = parentLocks(mutation.op, mutation.args).filter((lock) => !locks.free(lock));
       const errno = definiteErrno(error);
-      if (parents.length > 0) this.#afterLocks(parents, () => this.plan(mutation));
+      if (parents.length > 0) locks.whenFree(parents, () => this.plan(mutation));
       else if (errno === Errno.EIO && this.#primary.view.inSync.length > 1) void this.#planElsewhere(mutation);
       else this.finish(mutation, errno, undefined);
       return;
@@ -203,18 +203,6 @@ export class Mutations {
     } catch (error) {
       definiteErrno(error);
       return undefined;
-    }
-  }
-
-  #afterLocks(wanted: Lock[], run: () => void): void {
-    const { locks } = this.#primary;
-    const ticket = locks.acquire(wanted, () => {
-      locks.release(ticket);
-      run();
-    });
-    if (ticket.granted) {
-      locks.release(ticket);
-      run();
     }
   }
 

@@ -68,9 +68,7 @@ export class Orphans {
   #purgeLater(gfid: Gfid): void {
     if (this.#waiting.has(gfid)) return;
     this.#waiting.add(gfid);
-    const { locks } = this.#primary;
-    const ticket = locks.acquire([exclusiveLock(gfid)], () => {
-      locks.release(ticket);
+    this.#primary.locks.whenFree([exclusiveLock(gfid)], () => {
       this.#waiting.delete(gfid);
       this.purge(gfid);
     });

@@ -438,19 +438,22 @@ export class Data {
         ? bytes.then((read) => this.#digestAndGive(read, BLOCK_BYTES, out, 0))
         : this.#digestAndGive(bytes, BLOCK_BYTES, out, 0);
     }
-    if (bytes instanceof Promise) return this.#digestLoaded(sums, inode, bytes, offset, length, target);
+    if (bytes instanceof Promise) return this.#digestLoaded(sums, inode, bytes, offset, target);
+    this.#digestSound(inode, offset, bytes, BLOCK_BYTES, target, out, 0);
     this.#tree.disk.giveBuffer(bytes);
-    return this.#digestSound(inode, fd, offset, length, BLOCK_BYTES, target, out, 0);
+    return out;
   }
 
   /** What changed while it was read has other checksums by now: it is read once more, from the page cache. */
-  async #digestLoaded(sums: Sums, inode: Inode, loading: Promise<Buffer>, offset: number, length: number, target: boolean): Promise<Uint8Array> {
-    this.#tree.disk.giveBuffer(await loading);
-    await sums.warm(inode, offset, length);
+  async #digestLoaded(sums: Sums, inode: Inode, loading: Promise<Buffer>, offset: number, target: boolean): Promise<Uint8Array> {
+    const loaded = await loading;
+    await sums.warm(inode, offset, loaded.byteLength);
+    this.#tree.disk.giveBuffer(loaded);
     if (this.#tree.find(inode.gfid) !== inode || offset >= inode.size) return new Uint8Array(0);
-    const left = Math.min(REGION_BYTES, inode.size - offset);
-    const out = new Uint8Array(Math.ceil(left / BLOCK_BYTES) * DIGEST_BYTES);
-    return this.#digestSound(inode, this.#tree.file(inode, false, 'digests').fd, offset, left, BLOCK_BYTES, target, out, 0);
+    const bytes = this.#readRegion(inode, offset, Math.min(REGION_BYTES, inode.size - offset));
+    const out = new Uint8Array(Math.ceil(bytes.byteLength / BLOCK_BYTES) * DIGEST_BYTES);
+    this.#digestSound(inode, offset, bytes, BLOCK_BYTES, target, out, 0);
+    return out;
   }
 
   /** See Store.fineDigests; `target` as for digests. */
@@ -468,7 +471,7 @@ export class Data {
       if (length <= 0) break;
       const to = i * blockBytes;
       if (this.#tree.sums !== undefined) {
-        this.#digestSound(inode, this.#tree.file(inode, false, 'digests').fd, offset, length, FINE_BYTES, target, out, to);
+        this.#digestSound(inode, offset, this.#readRegion(inode, offset, length), FINE_BYTES, target, out, to);
         continue;
       }
       const bytes = this.#passing.read(inode, offset, length);
@@ -479,18 +482,7 @@ export class Data {
   }
 
   /** Where checksums are kept: what does not match them is told apart. */
-  #digestSound(
-    inode: Inode,
-    fd: number,
-    offset: number,
-    length: number,
-    pieceBytes: number,
-    target: boolean,
-    out: Uint8Array,
-    to: number,
-  ): Uint8Array {
-    const count = this.#readRegion(fd, offset, length);
-    const bytes = this.#scratch.subarray(0, count);
+  #digestSound(inode: Inode, offset: number, bytes: Buffer, pieceBytes: number, target: boolean, out: Uint8Array, to: number): void {
     const damaged = this.#tree.sums?.damagedIn(inode, offset, bytes) ?? [];
     const damagedAt = damaged[0];
     if (damagedAt !== undefined && !target) {
@@ -503,10 +495,11 @@ export class Data {
       const at = Math.floor((block * SUM_BLOCK_BYTES - offset) / pieceBytes) * DIGEST_BYTES;
       out.set(NO_DIGEST, to + at);
     }
-    return out;
   }
 
-  #readRegion(fd: number, offset: number, length: number): number {
+  /** Into the scratch buffer: good until the next call. */
+  #readRegion(inode: Inode, offset: number, length: number): Buffer {
+    const { fd } = this.#tree.file(inode, false, 'digests');
     let total = 0;
     while (total < length) {
       const target = total === 0 ? this.#scratch : this.#scratch.subarray(total);
@@ -514,7 +507,7 @@ export class Data {
       if (count === 0) break;
       total += count;
     }
-    return total;
+    return this.#scratch.subarray(0, total);
   }
 
   #digestAndGive(bytes: Uint8Array, pieceBytes: number, out: Uint8Array, to: number): Uint8Array {

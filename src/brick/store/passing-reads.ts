@@ -5,7 +5,6 @@
  * goes on with a hole, it cleared pages for 30 ms at a time.
  */
 import type { Gfid } from '../../base/ids.js';
-import { FsError } from '../../base/errno.js';
 import { O_RDONLY } from '../disk.js';
 import { check } from './check.js';
 import type { Inode } from './inode.js';
@@ -36,44 +35,42 @@ export class PassingReads {
     const { disk } = this.#tree;
     const target = disk.takeBuffer(length);
     const count = disk.readCached(this.#tree.file(inode, false, 'compare').fd, target, length, offset);
-    return count === length ? target : this.#bring(inode, target, Math.max(0, count), offset);
+    return count === length ? target : this.#bring(inode.gfid, target, Math.max(0, count), offset);
   }
 
-  #bring(inode: Inode, target: Buffer, have: number, offset: number): Promise<Buffer> {
-    const { disk, handles } = this.#tree;
-    const { gfid } = inode;
+  async #bring(gfid: Gfid, target: Buffer, have: number, offset: number): Promise<Buffer> {
+    const { disk } = this.#tree;
     // Of its own: how the descriptor for clients reads ahead is not to change.
-    const fd = check(disk.openFile(handles.fd(gfid), gfid, O_RDONLY, 0), 'compare');
+    const fd = check(this.#open(gfid), 'compare');
     disk.readNothingAhead(fd);
-    const end = (result: Buffer | number, resolve: (bytes: Buffer) => void, reject: (error: FsError) => void): void => {
-      disk.close(fd);
-      this.#note({ gfid, offset, length: target.byteLength });
-      if (typeof result === 'number') reject(new FsError(-result, 'compare'));
-      else resolve(result);
-    };
-    return new Promise((resolve, reject) => {
-      const next = (at: number): void => {
+    try {
+      for (let at = have; at < target.byteLength; ) {
         const wanted = Math.min(PIECE_BYTES, target.byteLength - at);
-        disk.readInPool(fd, target, at, wanted, offset + at, (result) => {
-          if (result < 0) end(result, resolve, reject);
-          else if (at + result === target.byteLength) end(target, resolve, reject);
-          else if (result < wanted) end(target.subarray(0, at + result), resolve, reject);
-          else next(at + result);
-        });
-      };
-      next(have);
-    });
+        const from = at;
+        const count = check(await new Promise<number>((resolve) => disk.readInPool(fd, target, from, wanted, offset + from, resolve)), 'compare');
+        at += count;
+        if (count < wanted) return target.subarray(0, at);
+      }
+      return target;
+    } finally {
+      disk.close(fd);
+      this.#note({ gfid, offset: offset + have, length: target.byteLength - have });
+    }
   }
 
   #note(range: Range): void {
     this.#brought.push(range);
     if (this.#brought.length <= RANGES_KEPT) return;
     const { gfid, offset, length } = this.#brought.shift() as Range;
-    const { disk, handles } = this.#tree;
     if (this.#tree.find(gfid)?.isRegular !== true) return;
-    const fd = disk.openFile(handles.fd(gfid), gfid, O_RDONLY, 0);
+    const fd = this.#open(gfid);
     if (fd < 0) return;
-    disk.dropCached(fd, offset, length);
-    disk.close(fd);
+    this.#tree.disk.dropCached(fd, offset, length);
+    this.#tree.disk.close(fd);
+  }
+
+  #open(gfid: Gfid): number {
+    const { disk, handles } = this.#tree;
+    return disk.openFile(handles.fd(gfid), gfid, O_RDONLY, 0);
   }
 }
