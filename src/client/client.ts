@@ -21,9 +21,10 @@ import { dialBrick, dialThrough } from '../wire/dial.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import { Acknowledgements } from './acknowledgements.js';
 import { DirectWrites } from './direct-writes.js';
-import { HeldState } from './held-state.js';
+import { HeldState, OWN } from './held-state.js';
 import { LastKnown } from './last-known.js';
 import { LeaseCache } from './lease-cache.js';
+import { LocalLocks } from './local-locks.js';
 import { LocalReads, type OpenLocalCopy } from './local-reads.js';
 import { Route } from './route.js';
 import { WaitingNotice } from './waiting-notice.js';
@@ -93,6 +94,8 @@ interface Pending {
   bytes: number;
   /** A lock that may wait for ever takes no place among the requests under way: what it waits for must get through. */
   counts: boolean;
+  /** A file lock that was given here, under a lock lease: nobody waits for the answer, and it is asked for until there is one. */
+  given: boolean;
   resolve(result: unknown): void;
   reject(error: Error): void;
 }
@@ -116,6 +119,7 @@ export class VolumeClient {
   readonly #acknowledgements: Acknowledgements;
   readonly #localReads: LocalReads;
   readonly #direct: DirectWrites<Pending>;
+  readonly #localLocks: LocalLocks;
   readonly #pending = new Map<number, Pending>();
   readonly #pings = new Map<number, number>();
   #spec: VolumeSpec | undefined;
@@ -157,6 +161,7 @@ export class VolumeClient {
     this.cache = new LeaseCache(() => env.clock.now());
     this.#localReads = new LocalReads(options.openLocalCopy, this.cache, () => env.clock.now());
     this.#direct = this.#newDirect();
+    this.#localLocks = new LocalLocks((gfid) => this.#channel?.send({ kind: 'yieldedLocks', gfid }));
     // What the process before this one told the kernel is not known.
     this.#unleased = this.#begun ? this.#reached(env.clock.now() + OTHERS_LEASES_MS) : Promise.resolve();
     this.fops = Object.fromEntries(OP_NAMES.map((op) => [op, (args: never, requestNumber?: number) => this.call(op, args, requestNumber)])) as unknown as Fops;
@@ -175,6 +180,11 @@ export class VolumeClient {
   /** Writes that went to all bricks under an exclusive lease. */
   get directWrites(): number {
     return this.#direct.made;
+  }
+
+  /** File locks that were given here, under lock leases. */
+  get localLocks(): number {
+    return this.#localLocks.given;
   }
 
   get connected(): boolean {
@@ -198,6 +208,10 @@ export class VolumeClient {
         if (known !== undefined) return Promise.resolve(known as Result<K>);
       } catch (error) {
         return Promise.reject(error as Error);
+      }
+      if (op === 'getLock' && this.cache.live) {
+        const free = this.#localLocks.look(args as Args<'getLock'>, this.#held.ownLocks, OWN);
+        if (free !== undefined) return Promise.resolve(free as Result<K>);
       }
       if (op === 'read') return this.#read(args as Args<'read'>) as Promise<Result<K>>;
     } else {
@@ -250,11 +264,16 @@ export class VolumeClient {
         id: this.#nextId++, op, args, requestNumber: number, sent: false, everSent: false,
         since: this.#env.clock.now(),
         bytes: op === 'write' ? (args as Args<'write'>).data.byteLength : op === 'read' ? (args as Args<'read'>).size : 0,
-        counts: op !== 'setLock' || !(args as Args<'setLock'>).wait,
+        counts: op !== 'setLock' || !(args as Args<'setLock'>).wait || (args as Args<'setLock'>).granted === true,
+        given: op === 'setLock' && (args as Args<'setLock'>).granted === true,
         resolve: resolve as (result: unknown) => void, reject,
       };
       this.#pending.set(pending.id, pending);
       if (number > 0) this.#localReads.began(pending.id, op, args);
+      if (op === 'setLock' || op === 'dropLocks') {
+        this.#localLocks.began((args as Args<'dropLocks'>).gfid, pending.given);
+        if (!pending.given) this.#held.asked(op, args);
+      }
       this.#unsent++;
       if (this.#readyEpoch > 0 && this.#unsent === 1 && this.#hasRoom(pending)) this.#send(pending);
       else if (this.#readyEpoch > 0 && !pending.counts) this.#send(pending);
@@ -271,6 +290,8 @@ export class VolumeClient {
         this.#held.openLocally(gfid, requestNumber);
         return { attr };
       }
+      case 'setLock':
+        return this.#giveLock(args as Args<'setLock'>, requestNumber) ? {} : undefined;
       case 'release':
         return this.#held.closeLocally((args as Args<'release'>).gfid) ? {} : undefined;
       case 'unlink': {
@@ -286,6 +307,18 @@ export class VolumeClient {
       default:
         return undefined;
     }
+  }
+
+  /** Gives a file lock under a lock lease, when it leaves for the primary at once. */
+  #giveLock(args: Args<'setLock'>, requestNumber: number): boolean {
+    const channel = this.#channel;
+    if (channel === undefined || this.#readyEpoch === 0 || this.#unsent > 0 || this.#inFlight >= IN_FLIGHT_MAX || channel.queuedBytes > 0) return false;
+    if (this.#closed || this.#spec?.started === false || !this.cache.live || args.granted === true || !this.#localLocks.mayGive(args, this.#held.ownLocks, OWN)) return false;
+    this.#held.gave(args);
+    // It fails with the session, or with its inode.
+    this.#ask('setLock', { ...args, wait: false, granted: true }, requestNumber === 0 ? undefined : requestNumber).catch(() => undefined);
+    channel.flush?.();
+    return true;
   }
 
   #newHeld(opens: readonly Gfid[]): HeldState {
@@ -492,6 +525,7 @@ export class VolumeClient {
 
   /** Nothing is answered under the leases that there were. What the kernel believes of them is taken back, or waited for. */
   #giveUpLeases(): void {
+    this.#localLocks.clear();
     const { gfids, otherwiseUntil, until } = this.cache.clear();
     const takenBack = gfids.length === 0 ? undefined : this.#invalidate(gfids).catch(() => this.#reached(until));
     this.#unleased = Promise.all([this.#unleased, takenBack, this.#reached(otherwiseUntil)]);
@@ -526,7 +560,10 @@ export class VolumeClient {
         this.#pings.delete(message.id);
         // While it held no lease, a name may have been removed of what it has open.
         if (sentAt === undefined || message.epoch !== this.#readyEpoch) return;
-        if (this.cache.extend(sentAt + message.leaseMs)) this.#tellAllOpens();
+        if (this.cache.extend(sentAt + message.leaseMs)) {
+          this.#localLocks.lapsed();
+          this.#tellAllOpens();
+        }
         this.#localReads.allow(this.#spec, message.equal);
         return;
       }
@@ -538,6 +575,14 @@ export class VolumeClient {
         return;
       case 'yield':
         this.#direct.yield(message.lease);
+        return;
+      case 'lockLease':
+        if (this.#readyEpoch === 0) return;
+        this.#held.learnLocks(message.own);
+        this.#localLocks.begin(message);
+        return;
+      case 'recallLocks':
+        this.#localLocks.recall(message.gfid);
         return;
       case 'reclaimed':
         if (message.id !== this.#view.epoch) return;
@@ -580,7 +625,7 @@ export class VolumeClient {
     } else if (message.errno === 0) {
       ownResult(message, this.#copyOf);
       this.#lastKnown.learn(op, args, message.result);
-      if (requestNumber > 0) this.#held.settled(op, args, message.result, requestNumber);
+      if (requestNumber > 0 && !pending.given) this.#held.settled(op, args, message.result, requestNumber);
       pending.resolve(message.result);
     } else pending.reject(new FsError(message.errno, op));
     if (this.#unsent > 0 && this.#readyEpoch > 0) this.#sendAll();
@@ -738,6 +783,7 @@ export class VolumeClient {
     if (pending.sent) this.#unsend(pending);
     this.#unsent--;
     this.#pending.delete(pending.id);
+    if (pending.op === 'setLock' || pending.op === 'dropLocks') this.#localLocks.ended((pending.args as Args<'dropLocks'>).gfid, pending.given);
   }
 
   #ping(): void {
@@ -774,7 +820,7 @@ export class VolumeClient {
     const timeoutMs = this.#frameTimeoutMs ?? Number(this.#spec?.options['network.frame-timeout'] ?? 0) * 1000;
     if (!(timeoutMs > 0)) return;
     for (const pending of [...this.#pending.values()]) {
-      if (!pending.counts || now - pending.since < timeoutMs) continue;
+      if (!pending.counts || pending.given || now - pending.since < timeoutMs) continue;
       this.#remove(pending);
       pending.reject(unanswered(pending, Errno.ETIMEDOUT, `no answer within ${timeoutMs} ms (network.frame-timeout)`));
     }

@@ -11,7 +11,8 @@ import type { Args, OpName } from '../fops/ops.js';
 import { FileLocks, LOCK_NONE } from '../replica/file-locks.js';
 import { OPENS_MAX, type HeldLock } from '../wire/messages.js';
 
-const OWN = '';
+/** Under which this session's own locks are kept here. */
+export const OWN = '';
 
 /** One `reclaim` must be able to tell all of it. */
 const LOCKS_MAX = 12_000;
@@ -89,6 +90,26 @@ export class HeldState {
     if ((op === 'open' || op === 'create' || op === 'tmpfile') && this.#openCount >= OPENS_MAX) return new FsError(Errno.ENFILE, op, `${OPENS_MAX} files are open on this mount`);
     if (op === 'setLock' && (args as Args<'setLock'>).type !== LOCK_NONE && this.#locks.count >= LOCKS_MAX) return new FsError(Errno.ENOLCK, op, `${LOCKS_MAX} locks are held on this mount`);
     return undefined;
+  }
+
+  /** Locks of this session, under the name `OWN`. */
+  get ownLocks(): FileLocks {
+    return this.#locks;
+  }
+
+  /** What the primary says that this session holds: a process before this one may have asked for it. */
+  learnLocks(locks: readonly HeldLock[]): void {
+    for (const lock of locks) this.#locks.set({ ...lock, session: OWN });
+  }
+
+  /** A mutation is about to be sent: what is given up is not claimed any more, since another may have it before this client hears that it went. */
+  asked(op: OpName, args: unknown): void {
+    if (op === 'dropLocks' || (op === 'setLock' && (args as Args<'setLock'>).type === LOCK_NONE)) this.settled(op, args, undefined, 0);
+  }
+
+  /** A lock was given under a lock lease. */
+  gave(args: Args<'setLock'>): void {
+    this.settled('setLock', args, undefined, 0);
   }
 
   /** A mutation succeeded. */

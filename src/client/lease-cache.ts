@@ -170,6 +170,11 @@ export class LeaseCache {
     return this.#inodes.get(parent)?.names?.get(name);
   }
 
+  /** What was learnt under leases holds at this moment. */
+  get live(): boolean {
+    return this.#leaseUntil > this.#now();
+  }
+
   /** Attributes that hold at this moment. */
   attr(gfid: Gfid): Attr | undefined {
     return this.#leaseUntil <= this.#now() ? undefined : this.#inodes.get(gfid)?.attr;

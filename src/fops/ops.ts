@@ -110,9 +110,9 @@ export const OPS = {
   /**
    * Byte range lock. `kind`: 0 POSIX/OFD, 1 flock. `type`: 0 read, 1 write, 2 unlock. `end` is inclusive; 2^53 - 1 means end of file.
    * `owner` is unique within the session. EAGAIN on conflict unless `wait`, EDEADLK where waiting would close a cycle, EINTR
-   * when `cancelLock` ended the wait, ENOLCK at the limit.
+   * when `cancelLock` ended the wait, ENOLCK at the limit. `granted`: the client gave it itself, under a lock lease, and its program goes by it.
    */
-  setLock: mutation(28, { gfid: f.gfid, owner: f.token, kind: f.u32, type: f.u32, start: f.size, end: f.size, pid: f.u32, wait: f.flag }, {}),
+  setLock: mutation(28, { gfid: f.gfid, owner: f.token, kind: f.u32, type: f.u32, start: f.size, end: f.size, pid: f.u32, wait: f.flag, granted: optional(f.flag) }, {}),
   /** The first conflicting lock; `type` 2 (unlock) where there is none. */
   getLock: read(
     29,

@@ -172,6 +172,10 @@ class TcpChannel implements Channel<Message> {
     }
   }
 
+  flush(): void {
+    this.#flush();
+  }
+
   close(reason: string): void {
     if (this.closed) return;
     this.#flush();

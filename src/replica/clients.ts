@@ -111,6 +111,7 @@ export class Clients {
     const { host, log } = this.#primary;
     const { sessions } = host.copy;
     this.#primary.exclusives.endOf(session.id);
+    this.#primary.lockLeases.again(session);
     if (!sessions.has(session.id)) {
       if (!message.begins || this.#revoking.has(session.id)) {
         this.refuse(channel);
@@ -142,6 +143,12 @@ export class Clients {
     for (const lock of message.locks) if (!this.#primary.lockRequests.reclaim(session, lock)) return false;
     this.#claimed(session.id);
     return true;
+  }
+
+  /** A session that is not silent has not claimed yet what it holds, which may be more than is known here. */
+  get mayClaim(): boolean {
+    for (const id of this.#unclaimed) if (!this.isSilent(id)) return true;
+    return !this.#primary.host.copy.locksKnown;
   }
 
   #claimed(id: string): void {
@@ -259,6 +266,7 @@ export class Clients {
     host.copy.results.drop(id);
     host.sessions.remove(id);
     this.#claimed(id);
+    this.#primary.lockLeases.endOf(id);
     for (const gfid of freed) lockRequests.wake(gfid);
     for (const gfid of session?.closeAll() ?? []) orphans.purge(gfid);
     return true;

@@ -29,8 +29,10 @@ export interface Lock {
   end: number;
   /** Session on whose behalf it is held or asked for, where that matters: see `wanted`. */
   of?: string;
-  /** An exclusive lease (exclusives.ts): no obstacle to its own session. Called whenever somebody else begins to wait for it. */
+  /** A lease (exclusives.ts, lock-leases.ts): no obstacle to its own session. Called whenever somebody else begins to wait for it. */
   wanted?: () => void;
+  /** Of a lease: its own session does not wait behind those who wait for it either. */
+  overtakes?: boolean;
 }
 
 export interface Ticket {
@@ -65,6 +67,10 @@ function conflict(a: Lock, b: Lock): boolean {
   return a.start < b.end && b.start < a.end;
 }
 
+function overtakes(holders: readonly Lock[], lock: Lock): boolean {
+  return lock.of !== undefined && holders.some((held) => held.overtakes === true && held.of === lock.of);
+}
+
 /** Marks locks as asked for by a session. */
 export function onBehalf(session: string, locks: readonly Lock[]): void {
   for (const lock of locks) lock.of = session;
@@ -79,6 +85,7 @@ export class InodeLocks {
       const inode = this.#inodes.get(lock.gfid);
       if (inode === undefined) continue;
       for (const held of inode.holders) if (conflict(held, lock)) return false;
+      if (inode.queue.length === 0 || overtakes(inode.holders, lock)) continue;
       for (const waiting of inode.queue) if (waiting.locks.some((l) => l.gfid === lock.gfid && conflict(l, lock))) return false;
     }
     return true;
@@ -167,6 +174,7 @@ export class InodeLocks {
       const inode = this.#inodes.get(lock.gfid);
       if (inode === undefined) continue;
       for (const held of inode.holders) if (conflict(held, lock)) return false;
+      if (overtakes(inode.holders, lock)) continue;
       for (const waiting of inode.queue) {
         if (waiting === ticket) break;
         if (waiting.locks.some((l) => l.gfid === lock.gfid && conflict(l, lock))) return false;

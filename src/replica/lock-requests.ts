@@ -28,17 +28,27 @@ export class LockRequests {
       void clients.revoke([holder]).then(() => mutations.plan(mutation));
       return 'waits';
     }
-    switch (this.#waiters.examine(request)) {
+    const found = this.#waiters.examine(request);
+    if (args.granted === true && found !== 'grant' && found !== 'limit') {
+      // Its program believes that it has it.
+      void clients.revoke([mutation.sessionId]);
+      return 'waits';
+    }
+    switch (found) {
       case 'grant':
         return undefined;
       case 'deadlock':
         return Errno.EDEADLK;
       case 'limit':
-        return Errno.ENOLCK;
+        return args.granted === true ? undefined : Errno.ENOLCK;
       case 'conflict':
         if (!args.wait) return Errno.EAGAIN;
         return this.#waiters.add({ request, mutation }) ? 'waits' : Errno.ENOLCK;
     }
+  }
+
+  anybodyWaits(gfid: Gfid): boolean {
+    return this.#waiters.any(gfid);
   }
 
   /** The session that stands against the request and is silent. */
@@ -67,9 +77,10 @@ export class LockRequests {
   reclaim(session: Session, lock: HeldLock): boolean {
     const { gfid, owner, kind, type, start, end, pid } = lock;
     const { fileLocks } = this.#primary.host.copy;
-    if (fileLocks.conflict({ ...lock, session: session.id }) !== undefined) return false;
+    const claim = { ...lock, session: session.id };
+    if (fileLocks.conflict(claim) !== undefined || (this.#primary.lockLeases.isAnothers(gfid, session.id) && !fileLocks.has(claim))) return false;
     // Here at once, before any request that waits for it; the members get it as soon as changes are let through.
-    fileLocks.set({ ...lock, session: session.id });
+    fileLocks.set(claim);
     const args = { gfid, owner, kind, type, start, end, pid, wait: false };
     this.#primary.mutations.plan({ session, sessionId: session.id, id: 0, requestNumber: 0, acknowledged: 0, op: 'setLock', args, begun: session.lastSeen });
     return true;

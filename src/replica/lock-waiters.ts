@@ -53,6 +53,10 @@ export class LockWaiters {
     return true;
   }
 
+  any(gfid: Gfid): boolean {
+    return this.#waiting.has(gfid);
+  }
+
   /** All waiters of an inode, in order; they are no longer waiting. */
   take(gfid: Gfid): LockWaiter[] {
     const list = this.#waiting.get(gfid) ?? [];

@@ -30,6 +30,8 @@ const UNDER_WAY_MAX = 65_536;
 
 /** What a client orders itself against its own direct writes to the inode. */
 const NAMED_BY_INODE = new Set<OpName>(['write', 'setattr', 'setxattr', 'removexattr', 'fallocate', 'copyFileRange', 'open', 'link']);
+/** What a session does under its own lock lease. */
+const OF_LOCKS = new Set<OpName>(['setLock', 'dropLocks']);
 
 const UNREADABLE_MS = 200;
 
@@ -158,7 +160,7 @@ export class Mutations {
       else this.finish(mutation, errno, undefined);
       return;
     }
-    if (NAMED_BY_INODE.has(mutation.op)) onBehalf(mutation.sessionId, plan.locks);
+    if (NAMED_BY_INODE.has(mutation.op) || OF_LOCKS.has(mutation.op)) onBehalf(mutation.sessionId, plan.locks);
     const ticket = locks.acquire(plan.locks, () => {
       this.#granted(mutation, plan, ticket);
     });
@@ -366,6 +368,11 @@ export class Mutations {
    */
   finish(mutation: Mutation, errno: number, result: unknown, everywhere = false): void {
     if (mutation.requestNumber === 0 || this.#primary.stopped) return;
+    if (errno !== 0 && mutation.op === 'setLock' && (mutation.args as Args<'setLock'>).granted === true) {
+      // It is in force already; only the record of it waits, for a disk that takes it.
+      void this.#primary.sleep(UNREADABLE_MS).then(() => this.plan(mutation));
+      return;
+    }
     const { host, heals, view } = this.#primary;
     const { results } = host.copy;
     // A lock waits for its holder, not for this brick.

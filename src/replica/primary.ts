@@ -8,7 +8,7 @@
  *                                                             gated (mutations are held)
  *
  * This file holds the role together; its parts, one subject each: recovery, followers, mutations, stream, durability, refusals, full-disks, slowness, orphans,
- * lock-requests, clients, mender, heals, gate.
+ * lock-requests, lock-leases, clients, mender, heals, gate.
  */
 import type { Channel } from '../env/channel.js';
 import type { Cancel, Clock, Random } from '../env/clock.js';
@@ -28,6 +28,7 @@ import { Gate } from './gate.js';
 import { Heals } from './heals.js';
 import { InodeLocks } from './inode-locks.js';
 import { LEASE_MS, Leases } from './leases.js';
+import { LockLeases } from './lock-leases.js';
 import { LockRequests } from './lock-requests.js';
 import { own } from './mutation.js';
 import { Mender } from './mender.js';
@@ -107,6 +108,7 @@ export class Primary {
   readonly fullDisks = new FullDisks(this);
   readonly orphans: Orphans;
   readonly lockRequests: LockRequests;
+  readonly lockLeases = new LockLeases(this);
   /** Of the view that made it the primary. */
   readonly firstEpoch: number;
   #view: View;
@@ -215,6 +217,7 @@ export class Primary {
     for (const session of this.host.sessions.all()) session.underWay.clear();
     this.leases.clear();
     this.exclusives.stop();
+    this.lockLeases.stop();
     this.stream.wakeDrained();
   }
 
@@ -254,6 +257,12 @@ export class Primary {
 
   /** Who reads a file goes by what it says: no silent session may change it afterwards. */
   #read(session: Session, channel: Channel<Message>, message: MessageOf<'request'>): void {
+    // Its holder may have given a lock that is not known here yet: it is claimed before these are over.
+    if (message.op === 'getLock' && this.gate.closedBy(OLD_LEASES)) {
+      const kept = own(message, this.host.copyOf);
+      this.gate.hold(() => this.request(session, channel, kept));
+      return;
+    }
     const silent = this.host.copy.sessions.anySilent ? this.#silentAgainst(session, message) : [];
     if (silent.length === 0) {
       answerRead(this, session, channel, message);

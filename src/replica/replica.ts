@@ -322,6 +322,9 @@ export class Replica {
       case 'yielded':
         this.#primary?.exclusives.yielded(session, message.lease, message.clean);
         return;
+      case 'yieldedLocks':
+        this.#primary?.lockLeases.yielded(session, message.gfid);
+        return;
       case 'opens':
         for (const gfid of session.told(message.whole, message.held, message.closed)) this.#primary?.orphans.purge(gfid);
         if (session.openCount > OPENS_MAX) channel.close('more open files than a session may have');

@@ -181,6 +181,7 @@ export class Stream {
     if (request.op === 'write' && (request.args as Args<'write'>).sync) durability.syncThenFinish(request, (request.args as Args<'write'>).gfid, true, result);
     else mutations.finish(request, 0, result, true);
     flight.after?.();
+    if (request.op === 'setLock' && request.requestNumber > 0) this.#primary.lockLeases.answered(request.session, (request.args as Args<'setLock'>).gfid);
   }
 
   /** Tells the members soon what is committed, in case no mutation follows to carry it. */

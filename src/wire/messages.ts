@@ -21,7 +21,7 @@ import type { Args, OpName, Result } from '../fops/ops.js';
 import { brickIds, viewKind } from './kinds.js';
 import type { PeerArgs, PeerOpName, PeerResult } from './peer-ops.js';
 
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 /** Header bytes of one frame, at most. */
 export const HEADER_BYTES_MAX = 4 << 20;
 /** Payload bytes of one frame, at most. */
@@ -133,6 +133,15 @@ export const MESSAGES = {
   relayed: message(29, {}),
   /** Nothing is left of the leases that the client had before it learnt of this epoch, neither in its own memory nor in its kernel's. */
   unleased: message(8, { epoch: f.size }),
+
+  /**
+   * The client may answer requests for locks on this inode itself that nothing stands against, until `recallLocks` or the end of its lease time. `own` are
+   * its locks there, `others` those of other clients. It sends each that it gives (`granted`) before it answers.
+   */
+  lockLease: message(6, { gfid: f.gfid, own: heldLocks, others: heldLocks }),
+  /** No more of that; `yieldedLocks` when everything it gave is answered. */
+  recallLocks: message(7, { gfid: f.gfid }),
+  yieldedLocks: message(9, { gfid: f.gfid }),
 
   // --- brick to brick
   /** One mutation in the primary's order. `committed`: every in-sync brick has applied up to this sequence number. */

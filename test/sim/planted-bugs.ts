@@ -207,6 +207,36 @@ export const PLANTED_BUGS: PlantedBug[] = [
     from: 1,
   },
   {
+    name: 'a client gives locks when its lease time is over',
+    directed: 'lock-leases.test.js',
+    patches: [['client/client.js', '|| !this.cache.live ||', '||']],
+    from: 1,
+  },
+  {
+    name: 'a lock that a client gave itself is not claimed from a new primary',
+    directed: 'lock-leases.test.js',
+    patches: [['client/client.js', 'this.#held.gave(args);', '']],
+    from: 1,
+  },
+  {
+    name: 'a lock that is being given up is claimed from a new primary',
+    directed: 'lock-leases.test.js',
+    patches: [['client/client.js', 'this.#held.asked(op, args);', ';']],
+    from: 1,
+  },
+  {
+    name: 'a lock lease tells nothing of the locks of others',
+    directed: 'lock-leases.test.js',
+    patches: [['client/local-locks.js', 'for (const lock of locks)', 'for (const lock of [])']],
+    from: 1,
+  },
+  {
+    name: 'a lock that was lost under a lock lease is refused, and its client goes on',
+    directed: 'lock-leases.test.js',
+    patches: [['replica/lock-requests.js', "if (args.granted === true && found !== 'grant' && found !== 'limit') {", 'if (false) {']],
+    from: 1,
+  },
+  {
     name: 'an exclusive lease is no obstacle to others',
     patches: [['replica/inode-locks.js', 'a.of !== undefined && a.of === b.of', 'true']],
     from: 240,

@@ -137,7 +137,8 @@ class Run implements ActorHost {
 
   #ways(): Record<string, number> {
     const { localReads, allClients } = this.cluster;
-    return { 'read of a local brick': localReads, 'direct write': allClients.reduce((sum, { volume }) => sum + volume.directWrites, 0) };
+    const sum = (count: (client: SimClient) => number): number => allClients.reduce((total, client) => total + count(client), 0);
+    return { 'read of a local brick': localReads, 'direct write': sum(({ volume }) => volume.directWrites), 'lock given by the client': sum(({ volume }) => volume.localLocks) };
   }
 
   // ---------------------------------------------------------------- the course of a run

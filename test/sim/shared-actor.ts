@@ -17,6 +17,8 @@ const FILE_ENTRIES_MAX = 12;
 const THINK_MS_MAX = 120;
 const AWAKE_CHECK_MS = 5;
 const BURST_MAX = 8;
+const LOCKS_MAX = 8;
+const LOCKS_MS_MAX = 30;
 const BURST_MS_MAX = 10;
 
 export interface ActorHost {
@@ -111,8 +113,8 @@ export class SharedActor {
     else if (kind < 89) await this.#size();
     else if (kind < 90) await this.#truncate();
     else if (kind < 94) await this.#sync();
-    else if (this.#locked) await this.#unlock();
-    else await this.#lock();
+    else if (kind < 98) await this.#lockOrUnlock();
+    else await this.#lockBurst();
   }
 
   /** Asks, and writes down the answer. An answer that is not known leaves the operation open. */
@@ -321,6 +323,19 @@ export class SharedActor {
 
   #lockArgs(type: number, wait: boolean) {
     return { gfid: this.#host.tree.lock, owner: 'o', kind: 0, type, start: 0, end: 9, pid: 1, wait };
+  }
+
+  #lockOrUnlock(): Promise<void> {
+    return this.#locked ? this.#unlock() : this.#lock();
+  }
+
+  /** Several right after each other, as QEMU does: what a lock lease is for. */
+  async #lockBurst(): Promise<void> {
+    const { random } = this.#host.world;
+    for (let left = 2 + random.below(LOCKS_MAX); left > 0; left--) {
+      await this.#lockOrUnlock();
+      await this.#pause(random.skewed(0, LOCKS_MS_MAX));
+    }
   }
 
   async #lock(): Promise<void> {

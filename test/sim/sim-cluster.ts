@@ -120,7 +120,8 @@ export class SimClient implements Host {
   onRevoked: () => void = () => undefined;
   readonly #cluster: SimCluster;
 
-  constructor(cluster: SimCluster, name: string) {
+  /** `session`: it takes over that of a process that ended; it gives its own numbers to what it asks. */
+  constructor(cluster: SimCluster, name: string, session?: string) {
     this.#cluster = cluster;
     this.name = name;
     const { world, network, log } = cluster;
@@ -128,6 +129,7 @@ export class SimClient implements Host {
     const skew = { offset_ms: world.random.below(1e6), rate: 1 };
     const env = { clock: world.clock(() => this.alive, this, () => 0, skew), random: new SeededRandom(world.random.next()), network: network.of(this), log: log.child({ node: name }) };
     this.volume = new VolumeClient(env, {
+      ...(session === undefined ? {} : { session, begun: true }),
       onRevoked: () => {
         this.revocations++;
         this.onRevoked();

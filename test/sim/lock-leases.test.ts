@@ -1,0 +1,170 @@
+/** Locks that a client gives its own programs under a lock lease, in small scenarios. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Errno, type FsError } from '../../src/base/errno.js';
+import { LOCK_NONE, LOCK_READ, LOCK_WRITE } from '../../src/replica/file-locks.js';
+import { Scene } from './scene.js';
+import { SimClient } from './sim-cluster.js';
+
+const PING_TIMEOUT_MS = 10_000;
+
+function byte(scene: Scene, client: SimClient, at: number, type: number, owner = 'qemu', wait = false): Promise<unknown> {
+  return client.call('setLock', { gfid: scene.gfid, owner, kind: 0, type, start: at, end: at, pid: 1, wait });
+}
+
+function holder(scene: Scene, client: SimClient, at: number): Promise<{ type: number }> {
+  return client.call('getLock', { gfid: scene.gfid, owner: 'asks', kind: 0, type: LOCK_WRITE, start: at, end: at });
+}
+
+async function refused(scene: Scene, work: Promise<unknown>): Promise<void> {
+  await assert.rejects(scene.settle(work), (error: FsError) => error.errno === Errno.EAGAIN);
+}
+
+/** The old client has byte 1, and a lease. */
+async function leased(seed: number): Promise<Scene> {
+  const scene = await Scene.begin(seed);
+  // Nobody has leases before the first answered ping.
+  await scene.pass(300);
+  await scene.settle(byte(scene, scene.old, 1, LOCK_READ));
+  await scene.pass(20);
+  return scene;
+}
+
+/** Resolves without a message to anybody. */
+async function atOnce(scene: Scene, work: Promise<unknown>): Promise<void> {
+  const { now } = scene.world;
+  await scene.settle(work);
+  assert.equal(scene.world.now, now, 'it was asked for');
+}
+
+void describe('a lock lease', () => {
+  void it('lets its client give and take locks without asking; who asks elsewhere then finds all of it', async () => {
+    const scene = await leased(1);
+    const { old, other } = scene;
+    await atOnce(scene, byte(scene, old, 2, LOCK_WRITE));
+    await atOnce(scene, byte(scene, old, 1, LOCK_NONE));
+    await atOnce(scene, holder(scene, old, 1));
+    assert.equal(old.volume.localLocks, 2);
+    await refused(scene, byte(scene, other, 2, LOCK_READ));
+    await scene.settle(byte(scene, other, 1, LOCK_WRITE));
+    // The lease is the other's now, who knows what stands against it.
+    await scene.pass(20);
+    await atOnce(scene, byte(scene, other, 5, LOCK_WRITE));
+    await refused(scene, byte(scene, other, 2, LOCK_WRITE));
+    assert.equal((await scene.settle(holder(scene, other, 2))).type, LOCK_WRITE);
+    assert.equal((await scene.settle(holder(scene, old, 5))).type, LOCK_WRITE);
+  });
+
+  void it('gives nothing that stands against a lock of another program here', async () => {
+    const scene = await leased(2);
+    await atOnce(scene, byte(scene, scene.old, 2, LOCK_WRITE, 'one'));
+    await refused(scene, byte(scene, scene.old, 2, LOCK_WRITE, 'two'));
+    const waiting = byte(scene, scene.old, 2, LOCK_WRITE, 'two', true);
+    await scene.pass(100);
+    await scene.settle(byte(scene, scene.old, 2, LOCK_NONE, 'one'));
+    await scene.settle(waiting);
+    await refused(scene, byte(scene, scene.other, 2, LOCK_READ));
+  });
+
+  void it('is over when what it gave has reached the bricks, and not before', async () => {
+    const scene = await leased(3);
+    const { old, other, cluster } = scene;
+    // What the old client says is on the way for longer than what it is told.
+    cluster.network.cuts.add(`${old.name}>${scene.primary().name}`);
+    await atOnce(scene, byte(scene, old, 2, LOCK_WRITE));
+    const asked = byte(scene, other, 2, LOCK_WRITE).then(() => 0, (error: FsError) => error.errno);
+    await scene.pass(300);
+    cluster.network.cuts.clear();
+    assert.equal(await scene.settle(asked), Errno.EAGAIN);
+  });
+
+  for (const power of [false, true]) {
+    void it(`keeps what it gave when the primary dies before it hears of it${power ? ', and all others with it' : ''}`, async () => {
+      const scene = await leased(power ? 5 : 4);
+      const { old, other, cluster } = scene;
+      const primary = scene.primary();
+      cluster.network.cuts.add(`${old.name}>${primary.name}`);
+      await atOnce(scene, byte(scene, old, 2, LOCK_WRITE));
+      await atOnce(scene, byte(scene, old, 1, LOCK_NONE));
+      for (const brick of power ? cluster.bricks : [primary]) brick.crash(true);
+      if (power) for (const brick of cluster.bricks) brick.start();
+      cluster.network.cuts.clear();
+      const [taken, seen] = [byte(scene, other, 2, LOCK_WRITE), holder(scene, other, 2)];
+      await refused(scene, taken);
+      assert.equal((await scene.settle(seen)).type, LOCK_WRITE);
+      await scene.settle(byte(scene, other, 1, LOCK_WRITE));
+      assert.equal(old.revocations + other.revocations, 0);
+    });
+  }
+
+  void it('of a client that is not heard is over within the ping timeout; one that lost what it gave is revoked', async () => {
+    const scene = await leased(6);
+    const { old, other } = scene;
+    scene.silence(old);
+    // It still may, for as long as its lease time lasts.
+    await atOnce(scene, byte(scene, old, 2, LOCK_WRITE));
+    const begun = scene.world.now;
+    await scene.settle(byte(scene, other, 2, LOCK_WRITE, 'qemu', true));
+    assert.ok(scene.world.now - begun < PING_TIMEOUT_MS + 1000, `${scene.world.now - begun} ms`);
+    scene.hear(old);
+    await scene.until(() => old.revocations === 1);
+    await refused(scene, byte(scene, old, 2, LOCK_WRITE));
+    await scene.settle(byte(scene, other, 3, LOCK_WRITE));
+  });
+
+  void it('gives nothing when its time is over', async () => {
+    const scene = await leased(7);
+    const { old, other } = scene;
+    scene.silence(old);
+    await scene.pass(600);
+    const late = byte(scene, old, 2, LOCK_WRITE);
+    late.catch(() => undefined);
+    await scene.pass(100);
+    const given = old.volume.localLocks;
+    assert.equal(given, 0);
+    await scene.settle(byte(scene, other, 2, LOCK_WRITE, 'qemu', true));
+    scene.hear(old);
+    await refused(scene, late);
+    assert.equal(old.revocations, 0);
+  });
+
+  void it('does not bring back a lock whose end its client did not hear of, when another has it since', async () => {
+    const scene = await leased(9);
+    const { old, other, cluster } = scene;
+    const primary = scene.primary();
+    // The lease is the other's, so the old client has to ask.
+    await scene.settle(byte(scene, other, 9, LOCK_READ));
+    cluster.network.cuts.add(`${primary.name}>${old.name}`);
+    const unlocked = byte(scene, old, 1, LOCK_NONE);
+    // All bricks have it by then, and the answer is on its way.
+    await scene.pass(100);
+    for (const brick of cluster.bricks) cluster.network.cuts.add(`${old.name}>${brick.name}`);
+    primary.crash(false);
+    await scene.settle(byte(scene, other, 1, LOCK_WRITE));
+    cluster.network.cuts.clear();
+    await scene.settle(unlocked);
+    assert.equal(old.revocations, 0);
+    await refused(scene, byte(scene, old, 1, LOCK_READ));
+  });
+
+  void it('tells a process that took the session over of the locks of the one before it', async () => {
+    const scene = await leased(8);
+    const { old } = scene;
+    await atOnce(scene, byte(scene, old, 2, LOCK_WRITE, 'one'));
+    await scene.pass(50);
+    const { session } = old.volume;
+    old.crash();
+    const next = new SimClient(scene.cluster, 'next', session);
+    let number = 1000;
+    const own = (at: number, type: number, owner: string): Promise<unknown> =>
+      next.volume.call('setLock', { gfid: scene.gfid, owner, kind: 0, type, start: at, end: at, pid: 1, wait: false }, ++number);
+    await scene.pass(500);
+    // The lease of the process before is called in by somebody else; then this one gets its own.
+    await scene.settle(byte(scene, scene.other, 9, LOCK_READ));
+    await scene.settle(own(4, LOCK_READ, 'two'));
+    await scene.pass(20);
+    await refused(scene, own(2, LOCK_WRITE, 'two'));
+    await atOnce(scene, own(5, LOCK_READ, 'two'));
+    assert.equal(next.revocations, 0);
+  });
+});
