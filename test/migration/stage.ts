@@ -17,7 +17,8 @@ export const BASE = '_base/5eb7c1a0f1d3c1d9e3a0b8f6c2d4e6f8a0b2c4d6';
 
 export class Stage {
   readonly instances: string;
-  private ports = 49_400;
+  /** Below those that the kernel gives to outgoing connections. */
+  private ports = 21_000;
   private daemons: [Libvirt, Libvirt] | undefined;
   private readonly folders: string[] = [];
 
