@@ -21,10 +21,10 @@ import { dialBrick, dialThrough } from '../wire/dial.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import { Acknowledgements } from './acknowledgements.js';
 import { DirectWrites } from './direct-writes.js';
-import { HeldState, OWN } from './held-state.js';
+import { HeldState } from './held-state.js';
 import { LastKnown } from './last-known.js';
 import { LeaseCache } from './lease-cache.js';
-import { LocalLocks } from './local-locks.js';
+import { LocalLocks, type GivenLocks } from './local-locks.js';
 import { LocalReads, type OpenLocalCopy } from './local-reads.js';
 import { Route } from './route.js';
 import { WaitingNotice } from './waiting-notice.js';
@@ -43,6 +43,12 @@ export interface ClientOptions {
   begun?: boolean;
   /** Inodes that are open in the session that is taken over, once for each open. */
   opens?: readonly Gfid[];
+  /** Numbers of the client's own requests that are mutations, where the caller of `call` gives numbers: from the same series. */
+  ownNumber?: () => number;
+  /** File locks that the process before gave, and that no brick has confirmed: see `onGiven`. */
+  given?: readonly GivenLocks[];
+  /** File locks that were given here, all that no brick has confirmed. Called before anybody hears of one: a process that takes the session over must be told of them. */
+  onGiven?: (given: readonly GivenLocks[]) => void;
   /** After a takeover, requests of before may come again for so long: their answers are kept at the bricks. */
   holdAcknowledgedMs?: number;
   /** Requests fail with ETIMEDOUT after so long without an answer, 0: they wait. Absent: as the volume's network.frame-timeout says at the moment. */
@@ -94,7 +100,7 @@ interface Pending {
   bytes: number;
   /** A lock that may wait for ever takes no place among the requests under way: what it waits for must get through. */
   counts: boolean;
-  /** A file lock that was given here, under a lock lease: nobody waits for the answer, and it is asked for until there is one. */
+  /** File locks that were given here, under a lock lease: nobody waits for the answer, and it is asked for until there is one. */
   given: boolean;
   resolve(result: unknown): void;
   reject(error: Error): void;
@@ -161,7 +167,8 @@ export class VolumeClient {
     this.cache = new LeaseCache(() => env.clock.now());
     this.#localReads = new LocalReads(options.openLocalCopy, this.cache, () => env.clock.now());
     this.#direct = this.#newDirect();
-    this.#localLocks = new LocalLocks((gfid) => this.#channel?.send({ kind: 'yieldedLocks', gfid }));
+    this.#localLocks = this.#newLocalLocks(options);
+    this.#localLocks.resume(options.given ?? []);
     // What the process before this one told the kernel is not known.
     this.#unleased = this.#begun ? this.#reached(env.clock.now() + OTHERS_LEASES_MS) : Promise.resolve();
     this.fops = Object.fromEntries(OP_NAMES.map((op) => [op, (args: never, requestNumber?: number) => this.call(op, args, requestNumber)])) as unknown as Fops;
@@ -209,8 +216,8 @@ export class VolumeClient {
       } catch (error) {
         return Promise.reject(error as Error);
       }
-      if (op === 'getLock' && this.cache.live) {
-        const free = this.#localLocks.look(args as Args<'getLock'>, this.#held.ownLocks, OWN);
+      if (op === 'getLock' && this.#mayGiveLocks) {
+        const free = this.#localLocks.look(args as Args<'getLock'>);
         if (free !== undefined) return Promise.resolve(free as Result<K>);
       }
       if (op === 'read') return this.#read(args as Args<'read'>) as Promise<Result<K>>;
@@ -253,6 +260,8 @@ export class VolumeClient {
   }
 
   #ask<K extends OpName>(op: K, args: Args<K>, requestNumber?: number): Promise<Result<K>> {
+    // What was given before is told before.
+    if (op === 'dropLocks' || op === 'getLock' || (op === 'setLock' && (args as Args<'setLock'>).granted === undefined)) this.#localLocks.flush((args as Args<'getLock'>).gfid);
     return new Promise<Result<K>>((resolve, reject) => {
       if (this.#closed || this.#spec?.started === false) {
         reject(new FsError(Errno.ENOTCONN, op, this.#closed ? 'the client is closed' : `volume ${this.#spec?.name ?? ''} is stopped`));
@@ -264,15 +273,15 @@ export class VolumeClient {
         id: this.#nextId++, op, args, requestNumber: number, sent: false, everSent: false,
         since: this.#env.clock.now(),
         bytes: op === 'write' ? (args as Args<'write'>).data.byteLength : op === 'read' ? (args as Args<'read'>).size : 0,
-        counts: op !== 'setLock' || !(args as Args<'setLock'>).wait || (args as Args<'setLock'>).granted === true,
-        given: op === 'setLock' && (args as Args<'setLock'>).granted === true,
+        counts: op !== 'setLock' || !(args as Args<'setLock'>).wait,
+        given: op === 'setLock' && (args as Args<'setLock'>).granted !== undefined,
         resolve: resolve as (result: unknown) => void, reject,
       };
       this.#pending.set(pending.id, pending);
       if (number > 0) this.#localReads.began(pending.id, op, args);
-      if (op === 'setLock' || op === 'dropLocks') {
-        this.#localLocks.began((args as Args<'dropLocks'>).gfid, pending.given);
-        if (!pending.given) this.#held.asked(op, args);
+      if ((op === 'setLock' || op === 'dropLocks') && !pending.given) {
+        this.#localLocks.asks((args as Args<'dropLocks'>).gfid);
+        this.#held.asked(op, args);
       }
       this.#unsent++;
       if (this.#readyEpoch > 0 && this.#unsent === 1 && this.#hasRoom(pending)) this.#send(pending);
@@ -291,7 +300,9 @@ export class VolumeClient {
         return { attr };
       }
       case 'setLock':
-        return this.#giveLock(args as Args<'setLock'>, requestNumber) ? {} : undefined;
+        return this.#mayGiveLocks && this.#localLocks.give(args as Args<'setLock'>) ? {} : undefined;
+      case 'dropLocks':
+        return this.#mayGiveLocks && this.#localLocks.giveUp(args as Args<'dropLocks'>) ? {} : undefined;
       case 'release':
         return this.#held.closeLocally((args as Args<'release'>).gfid) ? {} : undefined;
       case 'unlink': {
@@ -309,16 +320,29 @@ export class VolumeClient {
     }
   }
 
-  /** Gives a file lock under a lock lease, when it leaves for the primary at once. */
-  #giveLock(args: Args<'setLock'>, requestNumber: number): boolean {
-    const channel = this.#channel;
-    if (channel === undefined || this.#readyEpoch === 0 || this.#unsent > 0 || this.#inFlight >= IN_FLIGHT_MAX || channel.queuedBytes > 0) return false;
-    if (this.#closed || this.#spec?.started === false || !this.cache.live || args.granted === true || !this.#localLocks.mayGive(args, this.#held.ownLocks, OWN)) return false;
-    this.#held.gave(args);
-    // It fails with the session, or with its inode.
-    this.#ask('setLock', { ...args, wait: false, granted: true }, requestNumber === 0 ? undefined : requestNumber).catch(() => undefined);
-    channel.flush?.();
-    return true;
+  /** What is told a primary soon is told in time. */
+  get #mayGiveLocks(): boolean {
+    return this.#readyEpoch > 0 && this.cache.live && !this.#closed && this.#spec?.started !== false;
+  }
+
+  #newLocalLocks({ onGiven, ownNumber }: ClientOptions): LocalLocks {
+    return new LocalLocks({
+      after: (ms, callback) => this.#env.clock.after(ms, callback),
+      held: () => this.#held,
+      number: () => {
+        const number = ownNumber?.() ?? this.#nextNumber++;
+        this.#acknowledgements.began(number, ownNumber !== undefined);
+        return number;
+      },
+      numberOver: (number) => this.#acknowledgements.settled(number),
+      send: ({ number, locks }) => {
+        const last = locks.at(-1);
+        // It fails with the session, or with its inode.
+        if (last !== undefined) this.#ask('setLock', { ...last, wait: false, granted: locks }, number).catch(() => undefined);
+      },
+      yielded: (gfid) => this.#channel?.send({ kind: 'yieldedLocks', gfid }),
+      kept: onGiven ?? ((): void => undefined),
+    });
   }
 
   #newHeld(opens: readonly Gfid[]): HeldState {
@@ -518,6 +542,11 @@ export class VolumeClient {
     this.#giveUpLeases();
     // Everything is asked again: a brick that became primary anew forgot what was waiting for it, one that did not knows the numbers.
     this.#unsendAll();
+    for (const pending of this.#pending.values()) {
+      if (!pending.given) continue;
+      const args = pending.args as Args<'setLock'>;
+      pending.args = { ...args, granted: this.#localLocks.upToNow(args.gfid, pending.requestNumber) };
+    }
     this.#channel?.send({ kind: 'reclaim', id: this.#view.epoch, epoch: this.#view.epoch, begins: !this.#begun, opens: this.#held.opens(), locks: this.#held.locks() });
     this.#tellAllOpens();
     this.#tellUnleased();
@@ -578,7 +607,6 @@ export class VolumeClient {
         return;
       case 'lockLease':
         if (this.#readyEpoch === 0) return;
-        this.#held.learnLocks(message.own);
         this.#localLocks.begin(message);
         return;
       case 'recallLocks':
@@ -640,6 +668,7 @@ export class VolumeClient {
     this.#session = hex(this.#env.random.bytes(16));
     this.#begun = false;
     this.#held = this.#newHeld([]);
+    this.#localLocks.drop();
     this.#drop('the session was revoked');
     this.#log.error('this client was silent for too long: others went on without it, its open files and locks are lost', { successor: this.#session });
     this.#log = this.#env.log.child({ session: this.#session });
@@ -783,7 +812,7 @@ export class VolumeClient {
     if (pending.sent) this.#unsend(pending);
     this.#unsent--;
     this.#pending.delete(pending.id);
-    if (pending.op === 'setLock' || pending.op === 'dropLocks') this.#localLocks.ended((pending.args as Args<'dropLocks'>).gfid, pending.given);
+    if (pending.op === 'setLock' || pending.op === 'dropLocks') this.#localLocks.ended((pending.args as Args<'dropLocks'>).gfid, pending.given ? pending.requestNumber : 0);
   }
 
   #ping(): void {

@@ -9,10 +9,11 @@ import type { Gfid } from '../base/ids.js';
 import type { Attr } from '../fops/fields.js';
 import type { Args, OpName } from '../fops/ops.js';
 import { FileLocks, LOCK_NONE } from '../replica/file-locks.js';
-import { OPENS_MAX, type HeldLock } from '../wire/messages.js';
+import type { HeldLock } from '../fops/held-lock.js';
+import { OPENS_MAX } from '../wire/messages.js';
 
 /** Under which this session's own locks are kept here. */
-export const OWN = '';
+const OWN = '';
 
 /** One `reclaim` must be able to tell all of it. */
 const LOCKS_MAX = 12_000;
@@ -92,7 +93,7 @@ export class HeldState {
     return undefined;
   }
 
-  /** Locks of this session, under the name `OWN`. */
+  /** Locks of this session, under the name ''. */
   get ownLocks(): FileLocks {
     return this.#locks;
   }
@@ -107,9 +108,9 @@ export class HeldState {
     if (op === 'dropLocks' || (op === 'setLock' && (args as Args<'setLock'>).type === LOCK_NONE)) this.settled(op, args, undefined, 0);
   }
 
-  /** A lock was given under a lock lease. */
-  gave(args: Args<'setLock'>): void {
-    this.settled('setLock', args, undefined, 0);
+  /** A lock was given or taken back under a lock lease. */
+  gave(lock: HeldLock): void {
+    this.#locks.set({ ...lock, session: OWN });
   }
 
   /** A mutation succeeded. */

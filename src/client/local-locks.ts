@@ -1,53 +1,88 @@
 /**
  * Lock leases: requests for file locks that this client answers itself (see replica/lock-leases.ts).
  *
- *   lockLease ──▶ on ──recallLocks──▶ what was given here is being answered ──▶ yielded
+ *   lockLease ──▶ on ──recallLocks──▶ what was given here is sent and answered ──▶ yielded
  *
- * What is given here has been handed to the operating system, for the primary, before anybody hears of it. A request that something stands against, that may wait, or that
- * comes while the primary decides on another one of the same inode is the primary's to decide.
+ * What is given here is kept where a process that takes the session over finds it (`kept`), before anybody hears of it, and sent a moment later, all that came together in one
+ * request. A request that something stands against, that may wait, or that comes while the primary decides on another one of the same inode is the primary's to decide; what
+ * was given before goes first.
  */
+import type { Cancel } from '../env/clock.js';
 import type { Gfid } from '../base/ids.js';
-import type { Args, Result } from '../fops/ops.js';
+import { LOCK_END_MAX, type Args, type Result } from '../fops/ops.js';
+import type { HeldLock } from '../fops/held-lock.js';
 import { FileLocks, LOCK_NONE } from '../replica/file-locks.js';
 import type { MessageOf } from '../wire/messages.js';
+import type { HeldState } from './held-state.js';
 
+/** Under which this session's own locks are looked at. */
+export const OWN = '';
 const OTHER = 'other';
+/** QEMU gives and takes its image locks within a few milliseconds. */
+const SEND_MS = 20;
+/** Given here and not answered, at most. */
+const GIVEN_MAX = 128;
+
+/** Locks that were given and removed in this order, on one inode. */
+export interface GivenLocks {
+  /** Of the request that tells them. */
+  number: number;
+  locks: HeldLock[];
+}
+
+export interface LocalLocksHost {
+  after(ms: number, callback: () => void): Cancel;
+  held(): HeldState;
+  /** For a request that will be sent. */
+  number(): number;
+  /** It will not. */
+  numberOver(number: number): void;
+  send(given: GivenLocks): void;
+  yielded(gfid: Gfid): void;
+  kept(given: readonly GivenLocks[]): void;
+}
 
 interface UnderWay {
-  /** Given here and not answered. */
-  given: number;
-  /** The primary decides. */
+  /** Sent and not answered. */
+  sent: GivenLocks[];
+  /** The primary decides so many. */
   asked: number;
 }
 
 export class LocalLocks {
+  readonly #host: LocalLocksHost;
   /** What other sessions had when the lease began. They get no more while it lasts. */
   readonly #leases = new Map<Gfid, FileLocks>();
+  readonly #unsent = new Map<Gfid, GivenLocks>();
   readonly #underWay = new Map<Gfid, UnderWay>();
   readonly #owed = new Set<Gfid>();
-  readonly #yielded: (gfid: Gfid) => void;
-  /** Locks that were given here, ever. */
+  #timed = false;
+  #notAnswered = 0;
+  /** Locks that were given or taken back here, ever. */
   given = 0;
 
-  constructor(yielded: (gfid: Gfid) => void) {
-    this.#yielded = yielded;
+  constructor(host: LocalLocksHost) {
+    this.#host = host;
   }
 
-  begin({ gfid, others: locks }: MessageOf<'lockLease'>): void {
-    const others = new FileLocks();
-    for (const lock of locks) others.set({ ...lock, gfid, session: OTHER });
-    this.#leases.set(gfid, others);
+  begin({ gfid, own, others }: MessageOf<'lockLease'>): void {
+    this.#host.held().learnLocks(own);
+    const table = new FileLocks();
+    for (const lock of others) table.set({ ...lock, gfid, session: OTHER });
+    this.#leases.set(gfid, table);
   }
 
   recall(gfid: Gfid): void {
     this.#leases.delete(gfid);
     this.#owed.add(gfid);
+    this.flush(gfid);
     this.#yield(gfid);
   }
 
   /** There was a time in which others may have been given locks. What was asked back is owed still. */
   lapsed(): void {
     this.#leases.clear();
+    this.flushAll();
   }
 
   /** No lease of before counts any more, and a primary that wants one back says so again. */
@@ -56,43 +91,132 @@ export class LocalLocks {
     this.#owed.clear();
   }
 
-  /** True when the lock may be given here: nothing of this session's own (`own`) or of others stands against it. */
-  mayGive(args: Args<'setLock'>, own: FileLocks, session: string): boolean {
-    const { gfid, kind, type, start, end } = args;
+  /** The session is over, and everything with it. */
+  drop(): void {
+    this.clear();
+    for (const { number } of this.#unsent.values()) this.#host.numberOver(number);
+    this.#unsent.clear();
+    this.#underWay.clear();
+    this.#notAnswered = 0;
+    this.#host.kept([]);
+  }
+
+  #isFree(gfid: Gfid, request: Args<'getLock'>): boolean {
     const others = this.#leases.get(gfid);
-    if (others === undefined || kind > 1 || type > LOCK_NONE || start > end || (this.#underWay.get(gfid)?.asked ?? 0) > 0) return false;
-    const request = { ...args, session };
-    return own.conflict(request) === undefined && others.conflict(request) === undefined;
+    if (others === undefined || request.kind > 1 || request.type > LOCK_NONE || request.start > request.end || (this.#underWay.get(gfid)?.asked ?? 0) > 0) return false;
+    const lock = { ...request, pid: 0, session: OWN };
+    return this.#host.held().ownLocks.conflict(lock) === undefined && others.conflict(lock) === undefined;
+  }
+
+  /** Gives the lock, or takes it back; false when that is for the primary. */
+  give({ gfid, owner, kind, type, start, end, pid }: Args<'setLock'>): boolean {
+    if (this.#notAnswered >= GIVEN_MAX || !this.#isFree(gfid, { gfid, owner, kind, type, start, end })) return false;
+    const lock = { gfid, owner, kind, type, start, end, pid };
+    let unsent = this.#unsent.get(gfid);
+    if (unsent === undefined) {
+      unsent = { number: this.#host.number(), locks: [] };
+      this.#unsent.set(gfid, unsent);
+    }
+    this.#notAnswered -= unsent.locks.length;
+    unsent.locks = [...unsent.locks.filter((before) => !covers(lock, before)), lock];
+    this.#notAnswered += unsent.locks.length;
+    this.#host.held().gave(lock);
+    this.#keep();
+    this.given++;
+    if (!this.#timed) {
+      this.#timed = true;
+      this.#host.after(SEND_MS, () => {
+        this.#timed = false;
+        this.flushAll();
+      });
+    }
+    return true;
+  }
+
+  /** Removes all of an owner's locks, as `give` does. */
+  giveUp({ gfid, owner, kind }: Args<'dropLocks'>): boolean {
+    return this.give({ gfid, owner, kind, type: LOCK_NONE, start: 0, end: LOCK_END_MAX, pid: 0, wait: false });
   }
 
   /** That nothing stands against it; undefined where something may, or the primary has to be asked. */
-  look(args: Args<'getLock'>, own: FileLocks, session: string): Result<'getLock'> | undefined {
+  look(args: Args<'getLock'>): Result<'getLock'> | undefined {
     const { start, end } = args;
-    return this.mayGive({ ...args, pid: 0, wait: false }, own, session) ? { type: LOCK_NONE, start, end, pid: 0 } : undefined;
+    return this.#isFree(args.gfid, args) ? { type: LOCK_NONE, start, end, pid: 0 } : undefined;
   }
 
-  began(gfid: Gfid, given: boolean): void {
-    let count = this.#underWay.get(gfid);
-    if (count === undefined) this.#underWay.set(gfid, (count = { given: 0, asked: 0 }));
-    if (given) {
-      count.given++;
-      this.given++;
-    } else count.asked++;
+  /** What was given on this inode is sent now. */
+  flush(gfid: Gfid): void {
+    const unsent = this.#unsent.get(gfid);
+    if (unsent === undefined) return;
+    this.#unsent.delete(gfid);
+    this.#count(gfid).sent.push(unsent);
+    this.#host.send(unsent);
   }
 
-  /** It was answered, or is not waited for any more. */
-  ended(gfid: Gfid, given: boolean): void {
+  flushAll(): void {
+    for (const gfid of [...this.#unsent.keys()]) this.flush(gfid);
+  }
+
+  /** What a process before this one gave, and had no answer to. */
+  resume(given: readonly GivenLocks[]): void {
+    for (const each of given) {
+      const [first] = each.locks;
+      if (first === undefined) continue;
+      for (const lock of each.locks) this.#host.held().gave(lock);
+      this.#notAnswered += each.locks.length;
+      this.#count(first.gfid).sent.push(each);
+      this.#host.send(each);
+    }
+  }
+
+  /** The primary is asked about a lock on this inode. */
+  asks(gfid: Gfid): void {
+    this.#count(gfid).asked++;
+  }
+
+  /** It was answered, or is not waited for any more: what was asked, or (with its number) what was given. */
+  ended(gfid: Gfid, number: number): void {
     const count = this.#underWay.get(gfid);
     if (count === undefined) return;
-    if (given) count.given--;
-    else count.asked--;
-    if (count.given + count.asked === 0) this.#underWay.delete(gfid);
-    if (given) this.#yield(gfid);
+    if (number === 0) count.asked--;
+    else {
+      for (const given of count.sent) if (given.number === number) this.#notAnswered -= given.locks.length;
+      count.sent = count.sent.filter((given) => given.number !== number);
+      this.#keep();
+    }
+    if (count.sent.length + count.asked === 0) this.#underWay.delete(gfid);
+    this.#yield(gfid);
+  }
+
+  /**
+   * What a request tells a primary that has just heard what this session holds: everything up to now, at once. Step by step it would remove locks that were given again later, and
+   * somebody else could get them in between.
+   */
+  upToNow(gfid: Gfid, number: number): HeldLock[] {
+    const { sent } = this.#count(gfid);
+    const from = sent.findIndex((given) => given.number === number);
+    const all = [...sent.slice(Math.max(from, 0)), ...(this.#unsent.has(gfid) ? [this.#unsent.get(gfid) as GivenLocks] : [])].flatMap(({ locks }) => locks);
+    return all.filter((lock, i) => !all.slice(i + 1).some((later) => covers(later, lock)));
+  }
+
+  #count(gfid: Gfid): UnderWay {
+    let count = this.#underWay.get(gfid);
+    if (count === undefined) this.#underWay.set(gfid, (count = { sent: [], asked: 0 }));
+    return count;
+  }
+
+  #keep(): void {
+    this.#host.kept([...[...this.#underWay.values()].flatMap(({ sent }) => sent), ...this.#unsent.values()]);
   }
 
   #yield(gfid: Gfid): void {
-    if (!this.#owed.has(gfid) || (this.#underWay.get(gfid)?.given ?? 0) > 0) return;
+    if (!this.#owed.has(gfid) || this.#unsent.has(gfid) || (this.#underWay.get(gfid)?.sent.length ?? 0) > 0) return;
     this.#owed.delete(gfid);
-    this.#yielded(gfid);
+    this.#host.yielded(gfid);
   }
+}
+
+/** Nothing is left of `before` after it. */
+function covers(lock: HeldLock, before: HeldLock): boolean {
+  return lock.owner === before.owner && lock.kind === before.kind && lock.start <= before.start && lock.end >= before.end;
 }

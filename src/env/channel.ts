@@ -12,8 +12,6 @@ export interface Channel<M> {
    * written: the caller does not change them afterwards.
    */
   send(message: M): void;
-  /** Hands what is queued to the operating system now instead of at the end of the turn. Absent where `send` does so. */
-  flush?(): void;
   /** Bytes queued here and not yet taken by the operating system. */
   readonly queuedBytes: number;
   /**

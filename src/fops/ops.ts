@@ -3,6 +3,7 @@
  * the simulator. Sizes and offsets are bytes. A failure is an FsError with the errno that Linux documents for the system
  * call, or a LostError where the outcome is unknown.
  */
+import { heldLocks } from './held-lock.js';
 import { f, optional, type Fields, type Values } from './fields.js';
 
 export interface OpSpec<A extends Fields = Fields, R extends Fields = Fields> {
@@ -110,9 +111,10 @@ export const OPS = {
   /**
    * Byte range lock. `kind`: 0 POSIX/OFD, 1 flock. `type`: 0 read, 1 write, 2 unlock. `end` is inclusive; 2^53 - 1 means end of file.
    * `owner` is unique within the session. EAGAIN on conflict unless `wait`, EDEADLK where waiting would close a cycle, EINTR
-   * when `cancelLock` ended the wait, ENOLCK at the limit. `granted`: the client gave it itself, under a lock lease, and its program goes by it.
+   * when `cancelLock` ended the wait, ENOLCK at the limit. `granted`: what
+   * the client gave and removed itself on the inode, in this order, under a lock lease, and its programs go by (then the rest counts for nothing).
    */
-  setLock: mutation(28, { gfid: f.gfid, owner: f.token, kind: f.u32, type: f.u32, start: f.size, end: f.size, pid: f.u32, wait: f.flag, granted: optional(f.flag) }, {}),
+  setLock: mutation(28, { gfid: f.gfid, owner: f.token, kind: f.u32, type: f.u32, start: f.size, end: f.size, pid: f.u32, wait: f.flag, granted: optional(heldLocks) }, {}),
   /** The first conflicting lock; `type` 2 (unlock) where there is none. */
   getLock: read(
     29,

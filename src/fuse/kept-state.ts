@@ -2,6 +2,7 @@
  * What of a mount outlives its worker, and where it is in state memory:
  *
  *   0          header: magic, layout, INIT result, session id, table sizes
+ *   64 KiB     file locks that were given and not confirmed, twice
  *   1 MiB      nodes: what the kernel knows by nodeid
  *   + 1 GiB    handles: open files
  *   + 128 MiB  lock owners: who took locks through which handle
@@ -14,6 +15,7 @@ import { ROOT_GFID, type Gfid } from '../base/ids.js';
 import { DirectoryTable } from './directories.js';
 import { HandleTable } from './handles.js';
 import { LockOwners } from './lock-owners.js';
+import { lateNumber } from './message.js';
 import { NodeTable } from './nodes.js';
 import { StateTable, type StateMemory } from './state-memory.js';
 
@@ -46,6 +48,8 @@ const ROOT_AT = 160;
 const ROOT_BYTES = 16;
 const NOTE_AT = 4096;
 const NOTE_BYTES_MAX = HEADER_BYTES - NOTE_AT;
+const GIVEN_AT = HEADER_BYTES;
+const GIVEN_BYTES_MAX = 65_536;
 const NO_GFID = '0'.repeat(32);
 
 const Word = {
@@ -66,12 +70,19 @@ const Word = {
   newestHigh: 14,
   revokedLow: 15,
   revokedHigh: 16,
+  /** Which of the two places holds the file locks that were given and not confirmed: 0 for none, 1 or 2. */
+  givenPlace: 17,
+  givenBytes1: 18,
+  givenBytes2: 19,
+  lateLow: 20,
+  lateHigh: 21,
 } as const;
 const TWO_TO_32 = 0x1_0000_0000;
 
 export class KeptState {
   readonly #words: Uint32Array;
   readonly #bytes: Buffer;
+  readonly #given: Buffer;
   readonly nodes: NodeTable;
   readonly handles: HandleTable;
   readonly owners: LockOwners;
@@ -81,6 +92,7 @@ export class KeptState {
     const header = memory.map(0, HEADER_BYTES);
     this.#words = new Uint32Array(header);
     this.#bytes = Buffer.from(header);
+    this.#given = Buffer.from(memory.map(GIVEN_AT, 2 * GIVEN_BYTES_MAX));
     if (this.#get(Word.magic) === 0) {
       this.#words[Word.layout] = LAYOUT;
       this.#words[Word.magic] = MAGIC;
@@ -137,6 +149,14 @@ export class KeptState {
     this.#words[Word.newestLow] = unique % TWO_TO_32;
   }
 
+  /** The number of a mutation that begins after later requests may have begun theirs; no worker of this mount gives it again. */
+  lateNumber(): number {
+    const number = lateNumber(this.#get(Word.lateHigh) * TWO_TO_32 + this.#get(Word.lateLow), this.newestUnique);
+    this.#words[Word.lateHigh] = Math.floor(number / TWO_TO_32);
+    this.#words[Word.lateLow] = number % TWO_TO_32;
+    return number;
+  }
+
   /** Requests up to this number may have been sent under a session that was revoked: they must not be sent under another. */
   get revokedUpTo(): number {
     return this.#get(Word.revokedHigh) * TWO_TO_32 + this.#get(Word.revokedLow);
@@ -151,6 +171,7 @@ export class KeptState {
     this.#words[Word.revokedHigh] = Math.floor(newestUnique / TWO_TO_32);
     this.#words[Word.revokedLow] = newestUnique % TWO_TO_32;
     this.handles.loseAll();
+    this.given = '';
     this.session = successor;
     this.begun = false;
   }
@@ -178,6 +199,23 @@ export class KeptState {
     if (bytes > NOTE_BYTES_MAX) return;
     this.#bytes.write(text, NOTE_AT, 'utf8');
     this.#words[Word.noteBytes] = bytes;
+  }
+
+  /** File locks that a worker gave and no brick has confirmed, as text; '' for none. */
+  get given(): string {
+    const place = this.#get(Word.givenPlace);
+    if (place === 0) return '';
+    const at = (place - 1) * GIVEN_BYTES_MAX;
+    return this.#given.toString('latin1', at, at + this.#get(Word.givenPlace + place));
+  }
+
+  /** Whole or not at all, also when the process ends in the middle. Throws where the text has no room. */
+  set given(text: string) {
+    assert(text.length <= GIVEN_BYTES_MAX, 'the file locks that are not confirmed have room');
+    const place = this.#get(Word.givenPlace) === 1 ? 2 : 1;
+    this.#given.write(text, (place - 1) * GIVEN_BYTES_MAX, 'latin1');
+    this.#words[Word.givenPlace + place] = text.length;
+    this.#words[Word.givenPlace] = place;
   }
 
   /** What INIT agreed on; minor 0 before the kernel asked. INIT is not sent again after a takeover. */

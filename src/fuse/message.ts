@@ -138,7 +138,7 @@ export class Request {
 
 /**
  * Numbers of mutations: those of a request are `unique * 256 + 0..127`, so they are the same when the request comes again; uniques are even,
- * and what lies between belongs to mutations that begin late (see LateNumbers). At 100,000 requests a second 2^53 lasts five years.
+ * and what lies between belongs to mutations that begin late (see lateNumber). At 100,000 requests a second 2^53 lasts five years.
  */
 export const MUTATIONS_PER_UNIQUE = 256;
 const OWN_NUMBERS = 128;
@@ -148,16 +148,10 @@ export function uniqueNumber(low: number, high: number): number {
 }
 
 /**
- * Numbers for mutations that begin when their request is no longer the newest: a lock tried again, an open undone because its caller died. The
- * bricks may have been told that lower numbers never come, so these are taken above the newest request's own. They need not be the same again
- * after a takeover, because what is done under them does no harm when it is done twice.
+ * A number for a mutation that begins when its request is no longer the newest: a lock tried again, an open undone because its caller died. The
+ * bricks may have been told that lower numbers never come, so it is taken above the newest request's own (the highest `unique` seen so far), and above
+ * the `last` of its kind.
  */
-export class LateNumbers {
-  #next = 0;
-
-  /** `newest`: the highest `unique` seen so far. */
-  take(newest: number): number {
-    this.#next = Math.max(this.#next + 1, newest * MUTATIONS_PER_UNIQUE + OWN_NUMBERS);
-    return this.#next;
-  }
+export function lateNumber(last: number, newest: number): number {
+  return Math.max(last + 1, newest * MUTATIONS_PER_UNIQUE + OWN_NUMBERS);
 }

@@ -23,7 +23,7 @@ import { Interrupts, type Processes } from './interrupts.js';
 import { encodeDropPages } from './invalidator.js';
 import type { KeptState } from './kept-state.js';
 import type { LockOwners } from './lock-owners.js';
-import { LateNumbers, Message, nameErrno, Request, write64 } from './message.js';
+import { Message, nameErrno, Request, write64 } from './message.js';
 import type { NodeTable } from './nodes.js';
 import { OPERATIONS } from './operations.js';
 import type { Operation } from './operation.js';
@@ -75,7 +75,6 @@ export class Session {
   readonly #message = new Message();
   readonly #outstanding = new Map<number, Request>();
   readonly #interrupts: Interrupts;
-  readonly #lateNumbers = new LateNumbers();
   readonly #refuseResent: boolean;
   #buffer: RequestBuffer | undefined;
   #kept = false;
@@ -236,7 +235,7 @@ export class Session {
 
   /** The number of a mutation that begins after later requests may have begun theirs. */
   lateNumber(): number {
-    return this.#lateNumbers.take(this.state.newestUnique);
+    return this.state.lateNumber();
   }
 
   /** Keeps the buffer of the request in hand until `recycle`. */

@@ -4,6 +4,7 @@ import type { Gfid } from '../base/ids.js';
 import { LargeBuffers } from '../base/large-buffers.js';
 import { LocalFiles } from '../brick/local-files.js';
 import { VolumeClient } from '../client/client.js';
+import type { GivenLocks } from '../client/local-locks.js';
 import type { View } from '../fops/view.js';
 import type { VolumeSpec } from '../fops/volume.js';
 import { leaseCaching } from '../fuse/caching.js';
@@ -71,7 +72,7 @@ class MountedVolume implements OpenVolume {
   }
 
   #update(spec: VolumeSpec, view: View): void {
-    const { session, begun, opens, takeover, log, clock } = this.#request;
+    const { session, begun, opens, given, takeover, log, clock } = this.#request;
     this.#client ??= new VolumeClient(
       { clock, random: new RealRandom(), network: new TcpNetwork(this.#buffers), log },
       {
@@ -80,6 +81,9 @@ class MountedVolume implements OpenVolume {
         onBegun: () => this.#request.onBegun(),
         onRevoked: (successor) => this.#request.onRevoked(successor),
         opens,
+        given: given === '' ? [] : (JSON.parse(given) as GivenLocks[]),
+        ownNumber: () => this.#request.lateNumber(),
+        onGiven: (locks) => this.#request.onGiven(locks.length === 0 ? '' : JSON.stringify(locks)),
         holdAcknowledgedMs: takeover ? HOLD_ACKNOWLEDGED_MS : 0,
         invalidate: (gfids) => this.#invalidate(gfids),
         copyOf: (data) => this.#buffers.copy(data),

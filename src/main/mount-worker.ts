@@ -40,6 +40,11 @@ export interface VolumeRequest {
   onRevoked(successor: string): void;
   /** Inodes that programs have open, once for each open. */
   opens: Gfid[];
+  /** File locks that the last worker gave and no brick has confirmed, as it noted them with `onGiven`; '' for none. */
+  given: string;
+  onGiven(text: string): void;
+  /** A number for a request of the client's own. */
+  lateNumber(): number;
   /** The session exists already: requests of a worker that died come again under their old numbers. */
   takeover: boolean;
   /** What the last worker noted, '' for nothing; the latest note goes to the next worker. */
@@ -127,6 +132,11 @@ class MountWorker {
       },
       onRevoked: (successor): void => this.#state.revoked(successor),
       opens,
+      given: this.#state.given,
+      onGiven: (text): void => {
+        this.#state.given = text;
+      },
+      lateNumber: () => this.#state.lateNumber(),
       takeover,
       noted: this.#state.note,
       note,

@@ -172,10 +172,6 @@ class TcpChannel implements Channel<Message> {
     }
   }
 
-  flush(): void {
-    this.#flush();
-  }
-
   close(reason: string): void {
     if (this.closed) return;
     this.#flush();

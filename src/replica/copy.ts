@@ -226,9 +226,9 @@ export class Copy {
       case 'setLock': {
         const args = change.args as Args<'setLock'>;
         const { gfid, owner, kind, type, start, end, pid } = args;
-        const lock = { gfid, owner, kind, type, start, end, pid, session: change.session };
-        this.journal.noteNow(lockRecord(lock));
-        this.fileLocks.set(lock);
+        const locks = (args.granted ?? [{ gfid, owner, kind, type, start, end, pid }]).map((lock) => ({ ...lock, session: change.session }));
+        this.journal.noteNow(...locks.map(lockRecord));
+        for (const lock of locks) this.fileLocks.set(lock);
         return {};
       }
       case 'dropLocks': {

@@ -220,13 +220,13 @@ export class Journal {
     this.#appendBehindAnswers(this.#fresh(keys), answer);
   }
 
-  /** A record of what is about to be done, behind the answers that wait. When the disk refuses, FsError, and nothing of it waits to be written. */
-  noteNow(record: string): void {
-    this.#appendBehindAnswers([], record);
+  /** Records of what is about to be done, behind the answers that wait. When the disk refuses, FsError, and nothing of them waits to be written. */
+  noteNow(...records: readonly string[]): void {
+    this.#appendBehindAnswers([], ...records);
   }
 
-  #appendBehindAnswers(keys: readonly Key[], record: string): void {
-    this.#append(keys, [...this.#answers, record]);
+  #appendBehindAnswers(keys: readonly Key[], ...records: readonly string[]): void {
+    this.#append(keys, [...this.#answers, ...records]);
     this.#answers = [];
   }
 

@@ -16,7 +16,7 @@
  */
 import type { Gfid } from '../base/ids.js';
 import type { Cancel } from '../env/clock.js';
-import type { HeldLock } from '../wire/messages.js';
+import type { HeldLock } from '../fops/held-lock.js';
 import type { Lock, Ticket } from './inode-locks.js';
 import { fileLockLock } from './plan.js';
 import type { Primary } from './primary.js';

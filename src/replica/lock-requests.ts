@@ -2,7 +2,7 @@
 import { Errno } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
 import type { Args } from '../fops/ops.js';
-import type { HeldLock } from '../wire/messages.js';
+import type { HeldLock } from '../fops/held-lock.js';
 import { LOCK_NONE, type LockRequest } from './file-locks.js';
 import { LockWaiters, type LockWaiter } from './lock-waiters.js';
 import type { Mutation } from './mutation.js';
@@ -20,27 +20,30 @@ export class LockRequests {
 
   /** What may be done now: the lock be set (undefined), or an errno answered, or the request waits. */
   verdict(mutation: Mutation, args: Args<'setLock'>): number | 'waits' | undefined {
-    const request = { ...args, session: mutation.sessionId };
+    const { granted } = args;
+    const requests = (granted ?? [args]).map((lock) => ({ ...lock, session: mutation.sessionId }));
     const { clients, mutations } = this.#primary;
-    if (mutation.requestNumber > 0 && args.type !== LOCK_NONE && clients.graceHolds(() => mutations.plan(mutation))) return 'waits';
-    const holder = this.silentHolder(request);
-    if (holder !== undefined) {
-      void clients.revoke([holder]).then(() => mutations.plan(mutation));
+    const gives = requests.some(({ type }) => type !== LOCK_NONE);
+    if (mutation.requestNumber > 0 && gives && clients.graceHolds(() => mutations.plan(mutation))) return 'waits';
+    const holders = requests.map((request) => this.silentHolder(request)).filter((holder) => holder !== undefined);
+    if (holders.length > 0) {
+      void clients.revoke(holders).then(() => mutations.plan(mutation));
       return 'waits';
     }
-    const found = this.#waiters.examine(request);
-    if (args.granted === true && found !== 'grant' && found !== 'limit') {
-      // Its program believes that it has it.
+    if (granted !== undefined) {
+      if (requests.every((request) => this.#primary.host.copy.fileLocks.conflict(request) === undefined)) return undefined;
+      // Its programs believe that they have it.
       void clients.revoke([mutation.sessionId]);
       return 'waits';
     }
-    switch (found) {
+    const request = { ...args, session: mutation.sessionId };
+    switch (this.#waiters.examine(request)) {
       case 'grant':
         return undefined;
       case 'deadlock':
         return Errno.EDEADLK;
       case 'limit':
-        return args.granted === true ? undefined : Errno.ENOLCK;
+        return Errno.ENOLCK;
       case 'conflict':
         if (!args.wait) return Errno.EAGAIN;
         return this.#waiters.add({ request, mutation }) ? 'waits' : Errno.ENOLCK;

@@ -86,7 +86,7 @@ export function isAnswerTo(op: OpName, answer: Answer): boolean {
 }
 
 export function unlocks(op: OpName, args: unknown): boolean {
-  return op === 'dropLocks' || (op === 'setLock' && (args as Args<'setLock'>).type === LOCK_NONE);
+  return op === 'dropLocks' || (op === 'setLock' && (args as Args<'setLock'>).type === LOCK_NONE && (args as Args<'setLock'>).granted === undefined);
 }
 
 /** The inode that the mutation opens, '' for none. */

@@ -368,7 +368,7 @@ export class Mutations {
    */
   finish(mutation: Mutation, errno: number, result: unknown, everywhere = false): void {
     if (mutation.requestNumber === 0 || this.#primary.stopped) return;
-    if (errno !== 0 && mutation.op === 'setLock' && (mutation.args as Args<'setLock'>).granted === true) {
+    if (errno !== 0 && mutation.op === 'setLock' && (mutation.args as Args<'setLock'>).granted !== undefined) {
       // It is in force already; only the record of it waits, for a disk that takes it.
       void this.#primary.sleep(UNREADABLE_MS).then(() => this.plan(mutation));
       return;

@@ -155,9 +155,11 @@ export function planMutation(store: Store, op: OpName, args: unknown): Plan {
     case 'copyFileRange':
       return planCopy(store, args as Args<'copyFileRange'>);
     case 'setLock': {
-      const { kind, type, start, end } = args as Args<'setLock'>;
-      if (kind > 1 || type > 2 || start > end) throw new FsError(Errno.EINVAL, op);
-      return plan([fileLockLock((args as Args<'setLock'>).gfid)], []);
+      const { gfid, granted } = args as Args<'setLock'>;
+      for (const lock of granted ?? [args as Args<'setLock'>]) {
+        if (lock.kind > 1 || lock.type > 2 || lock.start > lock.end || lock.gfid !== gfid) throw new FsError(Errno.EINVAL, op);
+      }
+      return plan([fileLockLock(gfid)], []);
     }
     case 'dropLocks':
       return plan([fileLockLock((args as Args<'dropLocks'>).gfid)], []);

@@ -17,6 +17,7 @@
  */
 import type { Gfid } from '../base/ids.js';
 import { f, type Fields, type Kind, type Values } from '../fops/fields.js';
+import { heldLocks } from '../fops/held-lock.js';
 import type { Args, OpName, Result } from '../fops/ops.js';
 import { brickIds, viewKind } from './kinds.js';
 import type { PeerArgs, PeerOpName, PeerResult } from './peer-ops.js';
@@ -31,31 +32,6 @@ export const PAYLOAD_BYTES_MAX = 1 << 20;
 export const OPENS_MAX = 65_536;
 
 const gfids: Kind<Gfid[]> = { label: 'gfids', check: (v) => Array.isArray(v) && v.length <= OPENS_MAX && v.every((x) => f.gfid.check(x)) };
-
-/** A lock that a client holds: what `reclaim` restores after a restart of all bricks. */
-export interface HeldLock {
-  gfid: Gfid;
-  owner: string;
-  kind: number;
-  type: number;
-  start: number;
-  end: number;
-  pid: number;
-}
-
-/** As in `setLock`: the primary passes the lock on to the other bricks in that form. */
-const HELD_LOCK: Kind<never>[] = [f.gfid, f.token, f.u32, f.u32, f.size, f.size, f.u32] as Kind<never>[];
-
-const heldLocks: Kind<HeldLock[]> = {
-  label: 'locks',
-  check: (v) =>
-    Array.isArray(v) &&
-    v.length <= 65_536 &&
-    v.every((x) => Array.isArray(x) && x.length === HELD_LOCK.length && HELD_LOCK.every((kind, i) => kind.check(x[i]))),
-  pack: (v) => v.map((l) => [l.gfid, l.owner, l.kind, l.type, l.start, l.end, l.pid]),
-  unpack: (v) =>
-    (v as [Gfid, string, number, number, number, number, number][]).map(([gfid, owner, kind, type, start, end, pid]) => ({ gfid, owner, kind, type, start, end, pid })),
-};
 
 interface MessageSpec<F extends Fields = Fields> {
   readonly code: number;
@@ -136,7 +112,7 @@ export const MESSAGES = {
 
   /**
    * The client may answer requests for locks on this inode itself that nothing stands against, until `recallLocks` or the end of its lease time. `own` are
-   * its locks there, `others` those of other clients. It sends each that it gives (`granted`) before it answers.
+   * its locks there, `others` those of other clients. It tells what it gives (`granted`) before it yields.
    */
   lockLease: message(6, { gfid: f.gfid, own: heldLocks, others: heldLocks }),
   /** No more of that; `yieldedLocks` when everything it gave is answered. */

@@ -147,14 +147,16 @@ void describe('a lock lease', () => {
     await refused(scene, byte(scene, old, 1, LOCK_READ));
   });
 
-  void it('tells a process that took the session over of the locks of the one before it', async () => {
+  void it('tells a process that took the session over of the locks of the one before it, and tells the bricks of what that one gave last', async () => {
     const scene = await leased(8);
     const { old } = scene;
     await atOnce(scene, byte(scene, old, 2, LOCK_WRITE, 'one'));
     await scene.pass(50);
-    const { session } = old.volume;
+    assert.deepEqual(old.given, []);
+    // This one nobody hears of but the next process.
+    await atOnce(scene, byte(scene, old, 3, LOCK_WRITE, 'one'));
     old.crash();
-    const next = new SimClient(scene.cluster, 'next', session);
+    const next = new SimClient(scene.cluster, 'next', old);
     let number = 1000;
     const own = (at: number, type: number, owner: string): Promise<unknown> =>
       next.volume.call('setLock', { gfid: scene.gfid, owner, kind: 0, type, start: at, end: at, pid: 1, wait: false }, ++number);
@@ -164,6 +166,10 @@ void describe('a lock lease', () => {
     await scene.settle(own(4, LOCK_READ, 'two'));
     await scene.pass(20);
     await refused(scene, own(2, LOCK_WRITE, 'two'));
+    await refused(scene, own(3, LOCK_WRITE, 'two'));
+    await refused(scene, byte(scene, scene.other, 3, LOCK_READ));
+    await scene.settle(own(4, LOCK_NONE, 'two'));
+    await scene.pass(20);
     await atOnce(scene, own(5, LOCK_READ, 'two'));
     assert.equal(next.revocations, 0);
   });

@@ -209,13 +209,13 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'a client gives locks when its lease time is over',
     directed: 'lock-leases.test.js',
-    patches: [['client/client.js', '|| !this.cache.live ||', '||']],
+    patches: [['client/client.js', 'this.#readyEpoch > 0 && this.cache.live && !this.#closed', 'this.#readyEpoch > 0 && !this.#closed']],
     from: 1,
   },
   {
     name: 'a lock that a client gave itself is not claimed from a new primary',
     directed: 'lock-leases.test.js',
-    patches: [['client/client.js', 'this.#held.gave(args);', '']],
+    patches: [['client/local-locks.js', 'this.#host.held().gave(lock);\n        this.#keep', 'this.#keep']],
     from: 1,
   },
   {
@@ -227,13 +227,19 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'a lock lease tells nothing of the locks of others',
     directed: 'lock-leases.test.js',
-    patches: [['client/local-locks.js', 'for (const lock of locks)', 'for (const lock of [])']],
+    patches: [['client/local-locks.js', 'for (const lock of others)', 'for (const lock of [])']],
+    from: 1,
+  },
+  {
+    name: 'a process that takes a session over tells nobody of the locks that the one before it gave last',
+    directed: 'lock-leases.test.js',
+    patches: [['client/client.js', 'this.#localLocks.resume(options.given ?? []);', '']],
     from: 1,
   },
   {
     name: 'a lock that was lost under a lock lease is refused, and its client goes on',
     directed: 'lock-leases.test.js',
-    patches: [['replica/lock-requests.js', "if (args.granted === true && found !== 'grant' && found !== 'limit') {", 'if (false) {']],
+    patches: [['replica/lock-requests.js', 'void clients.revoke([mutation.sessionId]);\n            return', 'return Errno.EAGAIN;\n            return']],
     from: 1,
   },
   {

@@ -1,6 +1,7 @@
 /** A replica set in one process: bricks, the authority over its views, clients, and the network between them. */
 import type { Gfid } from '../../src/base/ids.js';
 import { VolumeClient } from '../../src/client/client.js';
+import type { GivenLocks } from '../../src/client/local-locks.js';
 import type { LocalCopy } from '../../src/client/local-reads.js';
 import { silentLog, type Log } from '../../src/env/log.js';
 import type { Args, OpName, Result } from '../../src/fops/ops.js';
@@ -120,16 +121,21 @@ export class SimClient implements Host {
   onRevoked: () => void = () => undefined;
   readonly #cluster: SimCluster;
 
-  /** `session`: it takes over that of a process that ended; it gives its own numbers to what it asks. */
-  constructor(cluster: SimCluster, name: string, session?: string) {
+  /** File locks that it gave and no brick has confirmed: what a successor is told. */
+  given: readonly GivenLocks[] = [];
+
+  /** `before`: it takes over the session of this one, whose process ended; it gives its own numbers to what it asks. */
+  constructor(cluster: SimCluster, name: string, before?: SimClient) {
     this.#cluster = cluster;
     this.name = name;
     const { world, network, log } = cluster;
     this.home = cluster.brickIds[cluster.clientsMade++ % cluster.brickIds.length] as BrickId;
     const skew = { offset_ms: world.random.below(1e6), rate: 1 };
     const env = { clock: world.clock(() => this.alive, this, () => 0, skew), random: new SeededRandom(world.random.next()), network: network.of(this), log: log.child({ node: name }) };
+    let numbers = 1e6;
     this.volume = new VolumeClient(env, {
-      ...(session === undefined ? {} : { session, begun: true }),
+      ...(before === undefined ? {} : { session: before.volume.session, begun: true, given: before.given, ownNumber: () => ++numbers }),
+      onGiven: (given) => (this.given = structuredClone(given)),
       onRevoked: () => {
         this.revocations++;
         this.onRevoked();

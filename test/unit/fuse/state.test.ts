@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { ROOT_GFID } from '../../../src/base/ids.js';
 import { KeptState } from '../../../src/fuse/kept-state.js';
 import { ownerToken, OWNERS_PER_HANDLE_MAX } from '../../../src/fuse/lock-owners.js';
-import { LateNumbers, MUTATIONS_PER_UNIQUE } from '../../../src/fuse/message.js';
+import { lateNumber, MUTATIONS_PER_UNIQUE } from '../../../src/fuse/message.js';
 import { PayloadPool } from '../../../src/fuse/payloads.js';
 import { HeapStateMemory } from '../../../src/fuse/state-memory.js';
 
@@ -46,6 +46,10 @@ test('a successor knows every inode, handle, lock owner and directory of its pre
   first.session = 'c'.repeat(32);
   first.root = gfid(99);
   first.note = 'what it knew: \u00e9';
+  first.given = 'an earlier text';
+  first.given = 'what it gave';
+  first.newestUnique = 7;
+  const late = first.lateNumber();
   first.setAgreed(45, 0xffff_ffff, 7);
   const ids = Array.from({ length: 40_000 }, (_, i) => first.nodes.look(gfid(i + 1000)));
   first.nodes.forget(ids[7] as number, 1);
@@ -58,6 +62,8 @@ test('a successor knows every inode, handle, lock owner and directory of its pre
   directory?.endedAt(12, 'name\xff');
 
   const second = new KeptState(memory);
+  assert.equal(second.given, 'what it gave');
+  assert.ok(second.lateNumber() > late);
   assert.equal(second.session, 'c'.repeat(32));
   assert.equal(second.root, gfid(99));
   assert.equal(second.note, 'what it knew: \u00e9');
@@ -99,11 +105,10 @@ test('one handle has a limit of lock owners', () => {
 });
 
 test('late numbers grow, lie above the newest request and never meet the numbers of a request', () => {
-  const late = new LateNumbers();
   const newest = 1000;
   let last = newest * MUTATIONS_PER_UNIQUE + 127;
   for (let i = 0; i < 384; i++) {
-    const number = late.take(newest);
+    const number = lateNumber(last, newest);
     assert.ok(number > last && number < (newest + 2) * MUTATIONS_PER_UNIQUE);
     last = number;
   }
