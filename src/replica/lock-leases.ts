@@ -5,8 +5,8 @@
  *
  * QEMU takes and gives back its image locks one byte at a time, some thirty calls in a row, and twice so while a guest that migrates stands still.
  *
- * The lease is a lock on the inode's locks that its own session does not feel (inode-locks.ts): whoever else asks waits, and so calls it in. The client sends what it gives
- * at once (`granted`), before its program hears of it, and yields when all of that is answered. So whoever comes later finds it in the table.
+ * The lease is a lock on the inode's locks that its own session does not feel (inode-locks.ts): whoever else asks waits, and so calls it in. The client tells what it gave
+ * (`granted`) a moment later, or when it is called in, and yields when all of that is answered. So whoever comes later finds it in the table.
  *
  * A client that does not yield is not waited for longer than `network.ping-timeout`, nor long after its connection ended. Should it say later that it gave a lock which
  * somebody else has by then, its session is revoked: its program relies on what it lost.
@@ -44,6 +44,8 @@ interface LockLease {
 export class LockLeases {
   readonly #primary: Primary;
   readonly #byGfid = new Map<Gfid, LockLease>();
+  /** Who had to give a lease back, where nobody has one since. */
+  readonly #before = new Map<Gfid, Session>();
 
   constructor(primary: Primary) {
     this.#primary = primary;
@@ -52,17 +54,32 @@ export class LockLeases {
   /** A lock of this session was set or removed, and every brick has it. */
   answered(session: Session, gfid: Gfid): void {
     const { serving, gate, leases, locks, host, lockRequests, clients } = this.#primary;
+    this.#before.delete(gfid);
     if (!serving || gate.closed || session.channel === undefined || !leases.eligible(session) || !host.copy.sessions.has(session.id)) return;
-    if (this.#byGfid.has(gfid) || this.#byGfid.size >= LEASES_MAX || lockRequests.anybodyWaits(gfid) || clients.mayClaim) return;
-    const held = host.copy.fileLocks.on(gfid);
-    if (held.length > LOCKS_MAX) return;
+    const present = this.#byGfid.get(gfid);
+    // Its time was over for a while: it believes that it has none.
+    if (present?.session === session && !present.recalled) this.#tell(session, gfid);
+    if (present !== undefined || this.#byGfid.size >= LEASES_MAX || lockRequests.anybodyWaits(gfid) || clients.mayClaim) return;
+    if (host.copy.fileLocks.on(gfid).length > LOCKS_MAX) return;
     const lock: Lock = { ...fileLockLock(gfid), of: session.id, overtakes: true, wanted: () => this.#wanted(lease) };
     if (!locks.free(lock)) return;
     const lease: LockLease = { gfid, session, lock, ticket: undefined, recalled: false, lookedAt: 0, cancel: () => undefined };
     lease.ticket = locks.acquire([lock], () => undefined);
     this.#byGfid.set(gfid, lease);
-    const told = (own: boolean): HeldLock[] => held.filter((each) => (each.session === session.id) === own).map(({ session: _, ...rest }) => ({ gfid, ...rest }));
-    session.channel.send({ kind: 'lockLease', gfid, own: told(true), others: told(false) });
+    this.#tell(session, gfid);
+  }
+
+  /** Somebody asked who has locks there, and changed nothing: who had to give the lease back for it gets it again. */
+  lookedAt(gfid: Gfid): void {
+    const before = this.#before.get(gfid);
+    if (before !== undefined) this.answered(before, gfid);
+  }
+
+  #tell(session: Session, gfid: Gfid): void {
+    const held = this.#primary.host.copy.fileLocks.on(gfid);
+    const told = (own: boolean): HeldLock[] =>
+      held.filter((each) => (each.session === session.id) === own).map(({ owner, kind, type, start, end, pid }) => ({ gfid, owner, kind, type, start, end, pid }));
+    session.channel?.send({ kind: 'lockLease', gfid, own: told(true), others: told(false) });
   }
 
   /** Another one gives locks on this inode itself, and was told of all that there are. */
@@ -100,7 +117,10 @@ export class LockLeases {
   /** What the client gave is in the table. */
   yielded(session: Session, gfid: Gfid): void {
     const lease = this.#byGfid.get(gfid);
-    if (lease?.session === session) this.#free(lease);
+    if (lease?.session !== session) return;
+    if (this.#before.size >= LEASES_MAX) this.#before.clear();
+    this.#before.set(gfid, session);
+    this.#free(lease);
   }
 
   /** It has a new connection: what it was asked for on the old one may be lost. */
@@ -115,6 +135,7 @@ export class LockLeases {
   stop(): void {
     for (const lease of this.#byGfid.values()) lease.cancel();
     this.#byGfid.clear();
+    this.#before.clear();
   }
 
   #free(lease: LockLease): void {

@@ -55,6 +55,22 @@ void describe('a lock lease', () => {
     assert.equal((await scene.settle(holder(scene, old, 5))).type, LOCK_WRITE);
   });
 
+  void it('comes back to who had it when another one only looked; and after a time in which nobody answered', async () => {
+    const scene = await leased(11);
+    const { old, other, cluster } = scene;
+    assert.equal((await scene.settle(holder(scene, other, 1))).type, LOCK_READ);
+    await scene.pass(20);
+    await atOnce(scene, byte(scene, old, 2, LOCK_WRITE));
+    cluster.network.cuts.add(`${scene.primary().name}>${old.name}`);
+    await scene.pass(1000);
+    cluster.network.cuts.clear();
+    await scene.pass(300);
+    await scene.settle(byte(scene, old, 3, LOCK_WRITE));
+    await scene.pass(20);
+    await atOnce(scene, byte(scene, old, 4, LOCK_WRITE));
+    await refused(scene, byte(scene, other, 4, LOCK_WRITE));
+  });
+
   void it('gives nothing that stands against a lock of another program here', async () => {
     const scene = await leased(2);
     await atOnce(scene, byte(scene, scene.old, 2, LOCK_WRITE, 'one'));
