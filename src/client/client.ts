@@ -327,6 +327,7 @@ export class VolumeClient {
 
   #newLocalLocks({ onGiven, ownNumber }: ClientOptions): LocalLocks {
     return new LocalLocks({
+      now: () => this.#env.clock.now(),
       after: (ms, callback) => this.#env.clock.after(ms, callback),
       held: () => this.#held,
       number: () => {
@@ -340,7 +341,11 @@ export class VolumeClient {
         // It fails with the session, or with its inode.
         if (last !== undefined) this.#ask('setLock', { ...last, wait: false, granted: locks }, number).catch(() => undefined);
       },
-      yielded: (gfid) => this.#channel?.send({ kind: 'yieldedLocks', gfid }),
+      yielded: (gfid) => {
+        if (this.#readyEpoch === 0) return false;
+        this.#channel?.send({ kind: 'yieldedLocks', gfid });
+        return true;
+      },
       kept: onGiven ?? ((): void => undefined),
     });
   }
@@ -547,14 +552,14 @@ export class VolumeClient {
       const args = pending.args as Args<'setLock'>;
       pending.args = { ...args, granted: this.#localLocks.upToNow(args.gfid, pending.requestNumber) };
     }
-    this.#channel?.send({ kind: 'reclaim', id: this.#view.epoch, epoch: this.#view.epoch, begins: !this.#begun, opens: this.#held.opens(), locks: this.#held.locks() });
+    this.#channel?.send({ kind: 'reclaim', id: this.#view.epoch, epoch: this.#view.epoch, begins: !this.#begun, opens: this.#held.opens(), locks: [...this.#localLocks.givenUp(), ...this.#held.locks()] });
     this.#tellAllOpens();
     this.#tellUnleased();
   }
 
   /** Nothing is answered under the leases that there were. What the kernel believes of them is taken back, or waited for. */
   #giveUpLeases(): void {
-    this.#localLocks.clear();
+    this.#localLocks.end();
     const { gfids, otherwiseUntil, until } = this.cache.clear();
     const takenBack = gfids.length === 0 ? undefined : this.#invalidate(gfids).catch(() => this.#reached(until));
     this.#unleased = Promise.all([this.#unleased, takenBack, this.#reached(otherwiseUntil)]);
@@ -590,7 +595,8 @@ export class VolumeClient {
         // While it held no lease, a name may have been removed of what it has open.
         if (sentAt === undefined || message.epoch !== this.#readyEpoch) return;
         if (this.cache.extend(sentAt + message.leaseMs)) {
-          this.#localLocks.lapsed();
+          this.#localLocks.end();
+          this.#localLocks.ready();
           this.#tellAllOpens();
         }
         this.#localReads.allow(this.#spec, message.equal);
@@ -621,6 +627,7 @@ export class VolumeClient {
         }
         this.#ping();
         this.#sendAll();
+        this.#localLocks.ready();
         return;
       case 'redirect':
         this.#redirected(message);
@@ -838,6 +845,7 @@ export class VolumeClient {
         if (now - this.#lastHeard > silence_ms) this.#drop(`nothing heard for ${silence_ms} ms`);
       } else if (this.#dialing === 0 && this.#readyEpoch === 0 && this.#retryMs >= RETRY_MS_MAX) this.#connect();
       this.#direct.tick();
+      this.#localLocks.tick();
       if (this.#channel !== undefined) this.#lookForDirectWay(now);
       this.#expire(now);
       if (this.#ticks++ % TICKS_PER_NOTICE === 0) this.#noticeWaiting(now);

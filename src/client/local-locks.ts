@@ -1,7 +1,7 @@
 /**
  * Lock leases: requests for file locks that this client answers itself (see replica/lock-leases.ts).
  *
- *   lockLease ──▶ on ──recallLocks──▶ what was given here is sent and answered ──▶ yielded
+ *   lockLease ──▶ on ──recallLocks, or not used for a moment──▶ what was given here is sent and answered ──▶ yielded
  *
  * What is given here is kept where a process that takes the session over finds it (`kept`), before anybody hears of it, and sent a moment later, all that came together in one
  * request. A request that something stands against, that may wait, or that comes while the primary decides on another one of the same inode is the primary's to decide; what
@@ -20,6 +20,8 @@ export const OWN = '';
 const OTHER = 'other';
 /** QEMU gives and takes its image locks within a few milliseconds. */
 const SEND_MS = 20;
+/** A lease that was not used for so long is given back. */
+const USED_MS = 100;
 /** Given here and not answered, at most. */
 const GIVEN_MAX = 128;
 
@@ -31,6 +33,7 @@ export interface GivenLocks {
 }
 
 export interface LocalLocksHost {
+  now(): number;
   after(ms: number, callback: () => void): Cancel;
   held(): HeldState;
   /** For a request that will be sent. */
@@ -38,8 +41,14 @@ export interface LocalLocksHost {
   /** It will not. */
   numberOver(number: number): void;
   send(given: GivenLocks): void;
-  yielded(gfid: Gfid): void;
+  /** False where no primary hears it now. */
+  yielded(gfid: Gfid): boolean;
   kept(given: readonly GivenLocks[]): void;
+}
+
+interface Lease {
+  others: FileLocks;
+  usedAt: number;
 }
 
 interface UnderWay {
@@ -52,7 +61,7 @@ interface UnderWay {
 export class LocalLocks {
   readonly #host: LocalLocksHost;
   /** What other sessions had when the lease began. They get no more while it lasts. */
-  readonly #leases = new Map<Gfid, FileLocks>();
+  readonly #leases = new Map<Gfid, Lease>();
   readonly #unsent = new Map<Gfid, GivenLocks>();
   readonly #underWay = new Map<Gfid, UnderWay>();
   readonly #owed = new Set<Gfid>();
@@ -69,9 +78,11 @@ export class LocalLocks {
     this.#host.held().learnLocks(own);
     const table = new FileLocks();
     for (const lock of others) table.set({ ...lock, gfid, session: OTHER });
-    this.#leases.set(gfid, table);
+    this.#leases.set(gfid, { others: table, usedAt: this.#host.now() });
+    this.#owed.delete(gfid);
   }
 
+  /** The lease is over here; it is given back when what was given is known. */
   recall(gfid: Gfid): void {
     this.#leases.delete(gfid);
     this.#owed.add(gfid);
@@ -79,21 +90,32 @@ export class LocalLocks {
     this.#yield(gfid);
   }
 
-  /** There was a time in which others may have been given locks. What was asked back is owed still. */
-  lapsed(): void {
+  /** No lease of before counts any more. */
+  end(): void {
+    for (const gfid of this.#leases.keys()) this.#owed.add(gfid);
     this.#leases.clear();
-    this.flushAll();
   }
 
-  /** No lease of before counts any more, and a primary that wants one back says so again. */
-  clear(): void {
-    this.#leases.clear();
-    this.#owed.clear();
+  /** A primary hears this client, and what was given before was sent to it. */
+  ready(): void {
+    for (const gfid of [...this.#owed]) this.recall(gfid);
+  }
+
+  /** Gives back what was not used for a moment: a client that falls silent should have none. */
+  tick(): void {
+    const since = this.#host.now() - USED_MS;
+    for (const [gfid, { usedAt }] of [...this.#leases]) if (usedAt < since) this.recall(gfid);
+  }
+
+  /** What this session gave up and no brick has confirmed. */
+  givenUp(): HeldLock[] {
+    return [...[...this.#underWay.values()].flatMap(({ sent }) => sent), ...this.#unsent.values()].flatMap(({ locks }) => locks.filter(({ type }) => type === LOCK_NONE));
   }
 
   /** The session is over, and everything with it. */
   drop(): void {
-    this.clear();
+    this.#leases.clear();
+    this.#owed.clear();
     for (const { number } of this.#unsent.values()) this.#host.numberOver(number);
     this.#unsent.clear();
     this.#underWay.clear();
@@ -102,10 +124,10 @@ export class LocalLocks {
   }
 
   #isFree(gfid: Gfid, request: Args<'getLock'>): boolean {
-    const others = this.#leases.get(gfid);
-    if (others === undefined || request.kind > 1 || request.type > LOCK_NONE || request.start > request.end || (this.#underWay.get(gfid)?.asked ?? 0) > 0) return false;
+    const lease = this.#leases.get(gfid);
+    if (lease === undefined || request.kind > 1 || request.type > LOCK_NONE || request.start > request.end || (this.#underWay.get(gfid)?.asked ?? 0) > 0) return false;
     const lock = { ...request, pid: 0, session: OWN };
-    return this.#host.held().ownLocks.conflict(lock) === undefined && others.conflict(lock) === undefined;
+    return this.#host.held().ownLocks.conflict(lock) === undefined && lease.others.conflict(lock) === undefined;
   }
 
   /** Gives the lock, or takes it back; false when that is for the primary. */
@@ -122,6 +144,7 @@ export class LocalLocks {
     this.#notAnswered += unsent.locks.length;
     this.#host.held().gave(lock);
     this.#keep();
+    (this.#leases.get(gfid) as Lease).usedAt = this.#host.now();
     this.given++;
     if (!this.#timed) {
       this.#timed = true;
@@ -211,8 +234,7 @@ export class LocalLocks {
 
   #yield(gfid: Gfid): void {
     if (!this.#owed.has(gfid) || this.#unsent.has(gfid) || (this.#underWay.get(gfid)?.sent.length ?? 0) > 0) return;
-    this.#owed.delete(gfid);
-    this.#host.yielded(gfid);
+    if (this.#host.yielded(gfid)) this.#owed.delete(gfid);
   }
 }
 

@@ -113,8 +113,9 @@ export const OPS = {
    * `owner` is unique within the session. EAGAIN on conflict unless `wait`, EDEADLK where waiting would close a cycle, EINTR
    * when `cancelLock` ended the wait, ENOLCK at the limit. `granted`: what
    * the client gave and removed itself on the inode, in this order, under a lock lease, and its programs go by (then the rest counts for nothing).
+   * `leased`: from the primary to the other bricks, see replica/lock-leases.ts.
    */
-  setLock: mutation(28, { gfid: f.gfid, owner: f.token, kind: f.u32, type: f.u32, start: f.size, end: f.size, pid: f.u32, wait: f.flag, granted: optional(heldLocks) }, {}),
+  setLock: mutation(28, { gfid: f.gfid, owner: f.token, kind: f.u32, type: f.u32, start: f.size, end: f.size, pid: f.u32, wait: f.flag, granted: optional(heldLocks), leased: optional(f.size) }, {}),
   /** The first conflicting lock; `type` 2 (unlock) where there is none. */
   getLock: read(
     29,

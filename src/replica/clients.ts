@@ -141,6 +141,7 @@ export class Clients {
     session.opens.clear();
     for (const gfid of message.opens) session.opened(gfid);
     for (const lock of message.locks) if (!this.#primary.lockRequests.reclaim(session, lock)) return false;
+    this.#primary.lockLeases.endOf(session.id);
     this.#claimed(session.id);
     return true;
   }

@@ -40,6 +40,8 @@ export class Copy {
   readonly store: Store;
   readonly journal: Journal;
   readonly fileLocks = new FileLocks();
+  /** Lock leases that may not be over: what their clients gave may not be in `fileLocks`. */
+  readonly lockLeases = new Map<Gfid, { lease: number; session: string }>();
   readonly results = new Results();
   readonly direct = new DirectLeases();
   readonly room: Room;
@@ -184,6 +186,7 @@ export class Copy {
   setSession(session: string, state: SessionState): void {
     if (state === SessionState.ended) {
       this.fileLocks.dropSession(session);
+      for (const [gfid, lease] of this.lockLeases) if (lease.session === session) this.lockLeases.delete(gfid);
       this.results.drop(session);
     }
     this.sessions.set(session, state);
@@ -202,7 +205,7 @@ export class Copy {
   /** `serving`: what is in doubt belongs to this brick's own stream. A primary that recovers settles it with every member before it serves. */
   exportState(serving: boolean): Buffer {
     const doubt = serving ? this.#doubt : [];
-    return Buffer.from(JSON.stringify({ sessions: this.sessions.export(), locks: this.fileLocks.export(), locksKnown: this.locksKnown, results: this.results.export(), doubt }), 'latin1');
+    return Buffer.from(JSON.stringify({ sessions: this.sessions.export(), locks: this.fileLocks.export(), locksKnown: this.locksKnown, lockLeases: [...this.lockLeases].map(([gfid, { lease, session }]) => ({ gfid, lease, session })), results: this.results.export(), doubt }), 'latin1');
   }
 
   /** Takes over what `exportState` of another copy gave, durable on return. FsError EPROTO when it is not that, and then nothing was; that of the disk when it refuses. */
@@ -211,6 +214,8 @@ export class Copy {
     this.sessions.import(state.sessions);
     this.fileLocks.import(state.locks);
     this.locksKnown = state.locksKnown;
+    this.lockLeases.clear();
+    for (const { gfid, lease, session } of state.lockLeases ?? []) this.lockLeases.set(gfid, { lease, session });
     this.results.import(state.results);
     // The copy that this one was made equal to has them, and another brick may not.
     this.#doubt = state.doubt ?? [];
@@ -221,6 +226,10 @@ export class Copy {
     this.journal.writeAnswers();
   }
 
+  lockLeaseOver(gfid: Gfid, lease: number): void {
+    if (this.lockLeases.get(gfid)?.lease === lease) this.lockLeases.delete(gfid);
+  }
+
   #carryOutWhole(change: Change): unknown {
     switch (change.op) {
       case 'setLock': {
@@ -229,6 +238,7 @@ export class Copy {
         const locks = (args.granted ?? [{ gfid, owner, kind, type, start, end, pid }]).map((lock) => ({ ...lock, session: change.session }));
         this.journal.noteNow(...locks.map(lockRecord));
         for (const lock of locks) this.fileLocks.set(lock);
+        if (args.leased !== undefined) this.lockLeases.set(gfid, { lease: args.leased, session: change.session });
         return {};
       }
       case 'dropLocks': {

@@ -87,11 +87,6 @@ export class FileLocks {
     return this.#byInode.get(gfid) ?? [];
   }
 
-  /** True when its owner has all of it. */
-  has(lock: LockRequest): boolean {
-    return this.on(lock.gfid).some((held) => sameOwner(held, lock) && held.kind === lock.kind && held.type === lock.type && held.start <= lock.start && held.end >= lock.end);
-  }
-
   /** Drops every lock of one owner on one inode. True when there was one. */
   dropOwner(gfid: Gfid, session: string, owner: string, kind: number): boolean {
     return this.#filter(gfid, session, (held) => held.session !== session || held.owner !== owner || held.kind !== kind);

@@ -76,12 +76,12 @@ export class LockRequests {
     return this.#primary.host.copy.fileLocks.dropSession(session);
   }
 
-  /** A lock that the client says it holds. False when another has taken it. */
+  /** A lock that the client says it holds, or gave up without having had an answer. False when another has taken it. */
   reclaim(session: Session, lock: HeldLock): boolean {
     const { gfid, owner, kind, type, start, end, pid } = lock;
     const { fileLocks } = this.#primary.host.copy;
     const claim = { ...lock, session: session.id };
-    if (fileLocks.conflict(claim) !== undefined || (this.#primary.lockLeases.isAnothers(gfid, session.id) && !fileLocks.has(claim))) return false;
+    if (fileLocks.conflict(claim) !== undefined) return false;
     // Here at once, before any request that waits for it; the members get it as soon as changes are let through.
     fileLocks.set(claim);
     const args = { gfid, owner, kind, type, start, end, pid, wait: false };

@@ -341,6 +341,11 @@ export class Member {
       case 'locksKnown':
         this.#copy.locksKnown = true;
         return {};
+      case 'lockLeaseOver': {
+        const { gfid, lease } = args as PeerArgs<'lockLeaseOver'>;
+        this.#copy.lockLeaseOver(gfid, lease);
+        return {};
+      }
       case 'grantLease': {
         const { lease, gfid, session } = args as PeerArgs<'grantLease'>;
         this.#copy.direct.grant(lease, gfid, session);

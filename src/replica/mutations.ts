@@ -261,6 +261,7 @@ export class Mutations {
         return;
       }
     }
+    if (op === 'setLock') args = { ...(args as Args<'setLock'>), leased: this.#primary.lockLeases.announce(mutation.session, (args as Args<'setLock'>).gfid) };
     const newGfid = plan.creates ? hex(host.random.bytes(16)) : '';
     if (plan.creates) keys = [...keys, inodeKey(newGfid)];
     const change: Change = {

@@ -196,6 +196,7 @@ export class Primary {
     this.stream.announce();
     this.followers.joinSealed();
     this.clients.serve();
+    this.lockLeases.adopt();
     this.slowness.start();
     if (this.clients.allUnleased) this.oldLeasesAreOver();
     else this.gate.letThrough();
@@ -257,12 +258,6 @@ export class Primary {
 
   /** Who reads a file goes by what it says: no silent session may change it afterwards. */
   #read(session: Session, channel: Channel<Message>, message: MessageOf<'request'>): void {
-    // Its holder may have given a lock that is not known here yet: it is claimed before these are over.
-    if (message.op === 'getLock' && this.gate.closedBy(OLD_LEASES)) {
-      const kept = own(message, this.host.copyOf);
-      this.gate.hold(() => this.request(session, channel, kept));
-      return;
-    }
     const silent = this.host.copy.sessions.anySilent ? this.#silentAgainst(session, message) : [];
     if (silent.length === 0) {
       answerRead(this, session, channel, message);

@@ -145,7 +145,6 @@ function reply(primary: Primary, session: Session, channel: Channel<Message>, me
   const lease = grantLeases(primary, session, message, errno, result);
   if (message.op === 'read' && errno === 0) session.bytesRead += (result as { data: Uint8Array }).data.byteLength;
   channel.send({ kind: 'reply', id: message.id, errno, lease, op: message.op, result: errno === 0 ? result : undefined } as Message);
-  if (message.op === 'getLock') primary.lockLeases.lookedAt(message.args.gfid);
 }
 
 /** Bytes that do not match their checksums are replaced by another brick's, then the request is looked at again. */

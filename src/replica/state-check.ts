@@ -1,5 +1,6 @@
 /** What one brick tells another of sessions, answers and locks is looked at before anything of it is taken over. */
 import { Errno, FsError } from '../base/errno.js';
+import type { Gfid } from '../base/ids.js';
 import { f, type Fields, type Kind } from '../fops/fields.js';
 import { OPS, type OpName } from '../fops/ops.js';
 import type { LockRequest } from './file-locks.js';
@@ -14,6 +15,8 @@ export interface CopyState {
   /** See Copy.locksKnown. */
   locksKnown: boolean;
   results: [session: string, acknowledged: number, answers: [number, Answer][]][];
+  /** See Copy.lockLeases. */
+  lockLeases?: { gfid: Gfid; lease: number; session: string }[];
   /** What was applied and may not be on every brick. A brick of before this field does not tell. */
   doubt?: Doubt[];
 }
@@ -25,6 +28,8 @@ export interface Doubt {
 }
 
 const LOCK_FIELDS: Fields = { gfid: f.gfid, session: f.token, owner: f.token, kind: f.u32, type: f.u32, start: f.size, end: f.size, pid: f.u32 };
+
+const LEASE_FIELDS: Fields = { gfid: f.gfid, lease: f.size, session: f.token };
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
@@ -74,8 +79,8 @@ export function parseState(text: string): CopyState {
   } catch (error) {
     throw new FsError(Errno.EPROTO, 'settle', 'the state is not readable', { cause: error });
   }
-  const { sessions, locks, locksKnown, results, doubt } = isRecord(state) ? state : {};
-  if (!Array.isArray(sessions) || sessions.length > SESSIONS_MAX || !sessions.every((line) => f.token.check(line)) || !Array.isArray(locks) || !locks.every(isLockRequest) || typeof locksKnown !== 'boolean' || !Array.isArray(results) || !results.every(isSession) || (doubt !== undefined && (!Array.isArray(doubt) || !doubt.every(isDoubt))))
+  const { sessions, locks, locksKnown, lockLeases, results, doubt } = isRecord(state) ? state : {};
+  if (!Array.isArray(sessions) || sessions.length > SESSIONS_MAX || !sessions.every((line) => f.token.check(line)) || !Array.isArray(locks) || !locks.every(isLockRequest) || typeof locksKnown !== 'boolean' || !Array.isArray(results) || !results.every(isSession) || (lockLeases !== undefined && (!Array.isArray(lockLeases) || !lockLeases.every((lease) => fits(LEASE_FIELDS, lease)))) || (doubt !== undefined && (!Array.isArray(doubt) || !doubt.every(isDoubt))))
     throw new FsError(Errno.EPROTO, 'settle', 'the state is malformed');
   return state as CopyState;
 }

@@ -122,6 +122,8 @@ export const PEER_OPS = {
   dropLease: op(35, { lease: f.size }, {}),
   /** What these requests did is about to be undone: they may come again. */
   forgetAnswers: op(36, { session: f.token, numbers }, {}),
+  /** The lock lease of this number on the inode is over. */
+  lockLeaseOver: op(37, { gfid: f.gfid, lease: f.size }, {}),
 } satisfies Record<string, PeerOpSpec>;
 
 export type PeerOpName = keyof typeof PEER_OPS;

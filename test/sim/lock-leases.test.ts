@@ -55,12 +55,9 @@ void describe('a lock lease', () => {
     assert.equal((await scene.settle(holder(scene, old, 5))).type, LOCK_WRITE);
   });
 
-  void it('comes back to who had it when another one only looked; and after a time in which nobody answered', async () => {
+  void it('comes back after a time in which nobody answered', async () => {
     const scene = await leased(11);
     const { old, other, cluster } = scene;
-    assert.equal((await scene.settle(holder(scene, other, 1))).type, LOCK_READ);
-    await scene.pass(20);
-    await atOnce(scene, byte(scene, old, 2, LOCK_WRITE));
     cluster.network.cuts.add(`${scene.primary().name}>${old.name}`);
     await scene.pass(1000);
     cluster.network.cuts.clear();
@@ -140,8 +137,8 @@ void describe('a lock lease', () => {
     assert.equal(given, 0);
     await scene.settle(byte(scene, other, 2, LOCK_WRITE, 'qemu', true));
     scene.hear(old);
-    await refused(scene, late);
-    assert.equal(old.revocations, 0);
+    await assert.rejects(scene.settle(late));
+    assert.equal(old.revocations, 1, 'it might have given locks before');
   });
 
   void it('does not bring back a lock whose end its client did not hear of, when another has it since', async () => {
@@ -156,8 +153,10 @@ void describe('a lock lease', () => {
     await scene.pass(100);
     for (const brick of cluster.bricks) cluster.network.cuts.add(`${old.name}>${brick.name}`);
     primary.crash(false);
-    await scene.settle(byte(scene, other, 1, LOCK_WRITE));
+    const taken = byte(scene, other, 1, LOCK_WRITE);
+    await scene.pass(300);
     cluster.network.cuts.clear();
+    await scene.settle(taken);
     await scene.settle(unlocked);
     assert.equal(old.revocations, 0);
     await refused(scene, byte(scene, old, 1, LOCK_READ));
