@@ -263,7 +263,9 @@ export class VolumeClient {
     // What was given before is told before.
     if (op === 'dropLocks' || op === 'getLock' || (op === 'setLock' && (args as Args<'setLock'>).granted === undefined)) this.#localLocks.flush((args as Args<'getLock'>).gfid);
     return new Promise<Result<K>>((resolve, reject) => {
-      if (this.#closed || this.#spec?.started === false) {
+      // What was given is in force, and told when the volume is started again.
+      const given = op === 'setLock' && (args as Args<'setLock'>).granted !== undefined;
+      if (this.#closed || (this.#spec?.started === false && !given)) {
         reject(new FsError(Errno.ENOTCONN, op, this.#closed ? 'the client is closed' : `volume ${this.#spec?.name ?? ''} is stopped`));
         return;
       }
@@ -274,7 +276,7 @@ export class VolumeClient {
         since: this.#env.clock.now(),
         bytes: op === 'write' ? (args as Args<'write'>).data.byteLength : op === 'read' ? (args as Args<'read'>).size : 0,
         counts: op !== 'setLock' || !(args as Args<'setLock'>).wait,
-        given: op === 'setLock' && (args as Args<'setLock'>).granted !== undefined,
+        given,
         resolve: resolve as (result: unknown) => void, reject,
       };
       this.#pending.set(pending.id, pending);
@@ -341,9 +343,9 @@ export class VolumeClient {
         // It fails with the session, or with its inode.
         if (last !== undefined) this.#ask('setLock', { ...last, wait: false, granted: locks }, number).catch(() => undefined);
       },
-      yielded: (gfid) => {
+      yielded: (gfid, lease) => {
         if (this.#readyEpoch === 0) return false;
-        this.#channel?.send({ kind: 'yieldedLocks', gfid });
+        this.#channel?.send({ kind: 'yieldedLocks', gfid, lease });
         return true;
       },
       kept: onGiven ?? ((): void => undefined),
@@ -612,11 +614,11 @@ export class VolumeClient {
         this.#direct.yield(message.lease);
         return;
       case 'lockLease':
-        if (this.#readyEpoch === 0) return;
         this.#localLocks.begin(message);
+        if (this.#readyEpoch === 0) this.#localLocks.end();
         return;
       case 'recallLocks':
-        this.#localLocks.recall(message.gfid);
+        this.#localLocks.recall(message.gfid, message.lease);
         return;
       case 'reclaimed':
         if (message.id !== this.#view.epoch) return;
@@ -876,6 +878,7 @@ export class VolumeClient {
 
   #failAll(reason: string): void {
     for (const pending of [...this.#pending.values()]) {
+      if (pending.given && !this.#closed) continue;
       this.#remove(pending);
       pending.reject(unanswered(pending, Errno.ENOTCONN, reason));
     }

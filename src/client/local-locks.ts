@@ -42,11 +42,12 @@ export interface LocalLocksHost {
   numberOver(number: number): void;
   send(given: GivenLocks): void;
   /** False where no primary hears it now. */
-  yielded(gfid: Gfid): boolean;
+  yielded(gfid: Gfid, lease: number): boolean;
   kept(given: readonly GivenLocks[]): void;
 }
 
 interface Lease {
+  number: number;
   others: FileLocks;
   usedAt: number;
 }
@@ -64,7 +65,8 @@ export class LocalLocks {
   readonly #leases = new Map<Gfid, Lease>();
   readonly #unsent = new Map<Gfid, GivenLocks>();
   readonly #underWay = new Map<Gfid, UnderWay>();
-  readonly #owed = new Set<Gfid>();
+  /** Leases to give back, by their numbers. */
+  readonly #owed = new Map<number, Gfid>();
   #timed = false;
   #notAnswered = 0;
   /** Locks that were given or taken back here, ever. */
@@ -74,37 +76,37 @@ export class LocalLocks {
     this.#host = host;
   }
 
-  begin({ gfid, own, others }: MessageOf<'lockLease'>): void {
+  begin({ gfid, lease, own, others }: MessageOf<'lockLease'>): void {
     this.#host.held().learnLocks(own);
+    for (const given of this.#notConfirmed(gfid)) this.#host.held().gave(given);
     const table = new FileLocks();
     for (const lock of others) table.set({ ...lock, gfid, session: OTHER });
-    this.#leases.set(gfid, { others: table, usedAt: this.#host.now() });
-    this.#owed.delete(gfid);
+    this.#leases.set(gfid, { number: lease, others: table, usedAt: this.#host.now() });
   }
 
   /** The lease is over here; it is given back when what was given is known. */
-  recall(gfid: Gfid): void {
-    this.#leases.delete(gfid);
-    this.#owed.add(gfid);
+  recall(gfid: Gfid, number: number): void {
+    if (this.#leases.get(gfid)?.number === number) this.#leases.delete(gfid);
+    this.#owed.set(number, gfid);
     this.flush(gfid);
     this.#yield(gfid);
   }
 
   /** No lease of before counts any more. */
   end(): void {
-    for (const gfid of this.#leases.keys()) this.#owed.add(gfid);
+    for (const [gfid, { number }] of this.#leases) this.#owed.set(number, gfid);
     this.#leases.clear();
   }
 
   /** A primary hears this client, and what was given before was sent to it. */
   ready(): void {
-    for (const gfid of [...this.#owed]) this.recall(gfid);
+    for (const [number, gfid] of [...this.#owed]) this.recall(gfid, number);
   }
 
   /** Gives back what was not used for a moment: a client that falls silent should have none. */
   tick(): void {
     const since = this.#host.now() - USED_MS;
-    for (const [gfid, { usedAt }] of [...this.#leases]) if (usedAt < since) this.recall(gfid);
+    for (const [gfid, { usedAt, number }] of [...this.#leases]) if (usedAt < since) this.recall(gfid, number);
   }
 
   /** What this session gave up and no brick has confirmed. */
@@ -232,9 +234,14 @@ export class LocalLocks {
     this.#host.kept([...[...this.#underWay.values()].flatMap(({ sent }) => sent), ...this.#unsent.values()]);
   }
 
+  /** Locks that were given or removed on this inode and that no brick has confirmed, in order. */
+  #notConfirmed(gfid: Gfid): HeldLock[] {
+    return [...(this.#underWay.get(gfid)?.sent ?? []), ...(this.#unsent.has(gfid) ? [this.#unsent.get(gfid) as GivenLocks] : [])].flatMap(({ locks }) => locks);
+  }
+
   #yield(gfid: Gfid): void {
-    if (!this.#owed.has(gfid) || this.#unsent.has(gfid) || (this.#underWay.get(gfid)?.sent.length ?? 0) > 0) return;
-    if (this.#host.yielded(gfid)) this.#owed.delete(gfid);
+    if (this.#owed.size === 0 || this.#unsent.has(gfid) || (this.#underWay.get(gfid)?.sent.length ?? 0) > 0) return;
+    for (const [number, of] of [...this.#owed]) if (of === gfid && this.#host.yielded(gfid, number)) this.#owed.delete(number);
   }
 }
 

@@ -43,9 +43,19 @@ export class FileLocks {
 
   /** The first lock that stands against the request. */
   conflict(request: LockRequest): FileLock | undefined {
+    return this.#conflict(request, () => true);
+  }
+
+  /** The first lock of another session that stands against the request. */
+  conflictElsewhere(request: LockRequest): FileLock | undefined {
+    return this.#conflict(request, (held) => held.session !== request.session);
+  }
+
+  #conflict(request: LockRequest, counts: (held: FileLock) => boolean): FileLock | undefined {
     if (request.type === LOCK_NONE) return undefined;
     return this.#byInode.get(request.gfid)?.find(
       (held) =>
+        counts(held) &&
         held.kind === request.kind &&
         overlaps(held, request) &&
         !sameOwner(held, request) &&

@@ -26,7 +26,7 @@ const LEASES_MAX = 4096;
 const LOCKS_MAX = 256;
 const LOOK_MS = 100;
 /** Lease numbers of one epoch. */
-const PER_EPOCH = 2 ** 20;
+const PER_EPOCH = 2 ** 32;
 
 interface LockLease {
   readonly lease: number;
@@ -54,7 +54,7 @@ export class LockLeases {
   /** Number of the lease that this session may get with a lock that is about to be set; undefined for none. */
   announce(session: Session, gfid: Gfid): number | undefined {
     if (!this.#mayHave(session, gfid) || this.#made + 1 >= PER_EPOCH) return undefined;
-    const lease = this.#primary.view.epoch * PER_EPOCH + ++this.#made;
+    const lease = this.#primary.firstEpoch * PER_EPOCH + ++this.#made;
     this.#announced.set(gfid, { lease, session: session.id });
     return lease;
   }
@@ -69,8 +69,12 @@ export class LockLeases {
   /** A lock of this session was set or removed, and every brick has it. */
   answered(session: Session, gfid: Gfid): void {
     const announced = this.#announced.get(gfid);
-    if (announced?.session !== session.id) return;
+    if (announced === undefined) return;
     this.#announced.delete(gfid);
+    if (announced.session !== session.id) {
+      this.#tellOver(gfid, announced.lease);
+      return;
+    }
     const lock = this.#lockOf(gfid, session.id);
     if (!this.#mayHave(session, gfid) || !this.#primary.locks.free(lock)) {
       this.#tellOver(gfid, announced.lease);
@@ -80,7 +84,7 @@ export class LockLeases {
     const held = this.#primary.host.copy.fileLocks.on(gfid);
     const told = (own: boolean): HeldLock[] =>
       held.filter((each) => (each.session === session.id) === own).map(({ owner, kind, type, start, end, pid }) => ({ gfid, owner, kind, type, start, end, pid }));
-    session.channel?.send({ kind: 'lockLease', gfid, own: told(true), others: told(false) });
+    session.channel?.send({ kind: 'lockLease', gfid, lease: announced.lease, own: told(true), others: told(false) });
   }
 
   #lockOf(gfid: Gfid, session: string): Lock {
@@ -107,7 +111,7 @@ export class LockLeases {
     const lease = this.#byGfid.get(gfid);
     if (lease === undefined || lease.recalled) return;
     lease.recalled = true;
-    this.#channelOf(lease.session)?.send({ kind: 'recallLocks', gfid });
+    this.#channelOf(lease.session)?.send({ kind: 'recallLocks', gfid, lease: lease.lease });
     this.#look(lease);
   }
 
@@ -124,19 +128,20 @@ export class LockLeases {
   }
 
   /** What the client gave is in the table. */
-  yielded(session: Session, gfid: Gfid): void {
+  yielded(session: Session, gfid: Gfid, number: number): void {
     const lease = this.#byGfid.get(gfid);
     // One that an earlier primary gave is over when the client has claimed its locks.
-    if (lease?.session === session.id && session.countedBy === this.#primary) this.#free(lease);
+    if (lease?.lease === number && lease.session === session.id && session.countedBy === this.#primary) this.#free(lease);
   }
 
   /** It has a new connection: what it was asked for on the old one may be lost. */
   again(session: Session): void {
-    for (const lease of this.#byGfid.values()) if (lease.session === session.id && lease.recalled) session.channel?.send({ kind: 'recallLocks', gfid: lease.gfid });
+    for (const lease of this.#byGfid.values()) if (lease.session === session.id && lease.recalled) session.channel?.send({ kind: 'recallLocks', gfid: lease.gfid, lease: lease.lease });
   }
 
   /** The session is over, or has just claimed all that it holds from this primary. */
   endOf(session: string): void {
+    for (const [gfid, announced] of this.#announced) if (announced.session === session) this.#announced.delete(gfid);
     for (const lease of [...this.#byGfid.values()]) if (lease.session === session) this.#free(lease);
   }
 

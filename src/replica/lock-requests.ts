@@ -12,6 +12,8 @@ import type { Session } from './sessions.js';
 export class LockRequests {
   readonly #primary: Primary;
   readonly #waiters: LockWaiters;
+  /** Requests that may wait, from when they come until they are answered. */
+  readonly #undecided = new Map<string, Set<Mutation>>();
 
   constructor(primary: Primary) {
     this.#primary = primary;
@@ -24,14 +26,18 @@ export class LockRequests {
     const requests = (granted ?? [args]).map((lock) => ({ ...lock, session: mutation.sessionId }));
     const { clients, mutations } = this.#primary;
     const gives = requests.some(({ type }) => type !== LOCK_NONE);
-    if (mutation.requestNumber > 0 && gives && clients.graceHolds(() => mutations.plan(mutation))) return 'waits';
-    const holders = requests.map((request) => this.silentHolder(request)).filter((holder) => holder !== undefined);
+    // What a client gave under a lease stands against nobody's claim, and must not be overtaken by what it asks for later.
+    if (mutation.requestNumber > 0 && gives && granted === undefined && clients.graceHolds(() => mutations.plan(mutation))) return 'waits';
+    const { fileLocks } = this.#primary.host.copy;
+    // What stands against each other within a session is the client's to decide.
+    const against = requests.map((each) => (granted === undefined ? fileLocks.conflict(each) : fileLocks.conflictElsewhere(each)));
+    const holders = against.filter((held) => held !== undefined && clients.isSilent(held.session)).map((held) => held?.session ?? '');
     if (holders.length > 0) {
       void clients.revoke(holders).then(() => mutations.plan(mutation));
       return 'waits';
     }
     if (granted !== undefined) {
-      if (requests.every((request) => this.#primary.host.copy.fileLocks.conflict(request) === undefined)) return undefined;
+      if (against.every((held) => held === undefined)) return undefined;
       // Its programs believe that they have it.
       void clients.revoke([mutation.sessionId]);
       return 'waits';
@@ -46,8 +52,21 @@ export class LockRequests {
         return Errno.ENOLCK;
       case 'conflict':
         if (!args.wait) return Errno.EAGAIN;
+        if (mutation.cancelled === true) return Errno.EINTR;
         return this.#waiters.add({ request, mutation }) ? 'waits' : Errno.ENOLCK;
     }
+  }
+
+  /** The request may come to wait. */
+  began(mutation: Mutation): void {
+    const undecided = this.#undecided.get(mutation.sessionId);
+    if (undecided === undefined) this.#undecided.set(mutation.sessionId, new Set([mutation]));
+    else undecided.add(mutation);
+  }
+
+  ended(mutation: Mutation): void {
+    const undecided = this.#undecided.get(mutation.sessionId);
+    if (undecided?.delete(mutation) === true && undecided.size === 0) this.#undecided.delete(mutation.sessionId);
   }
 
   anybodyWaits(gfid: Gfid): boolean {
@@ -65,14 +84,19 @@ export class LockRequests {
     for (const waiter of this.#waiters.take(gfid)) this.#primary.mutations.plan((waiter as LockWaiter<Mutation>).mutation);
   }
 
-  /** The client gives up waiting. */
+  /** The client gives up waiting, also where the request has not come to that yet. */
   cancel(session: Session, gfid: Gfid, owner: string): void {
+    for (const mutation of this.#undecided.get(session.id) ?? []) {
+      const args = mutation.args as Args<'setLock'>;
+      if (args.gfid === gfid && args.owner === owner) mutation.cancelled = true;
+    }
     for (const waiter of this.#waiters.cancel(session.id, gfid, owner)) this.#primary.mutations.finish((waiter as LockWaiter<Mutation>).mutation, Errno.EINTR, undefined);
   }
 
   /** Drops the session's locks here, and what waits for it; answers the inodes that had one. */
   dropSession(session: string): Gfid[] {
     this.#waiters.cancelSession(session);
+    this.#undecided.delete(session);
     return this.#primary.host.copy.fileLocks.dropSession(session);
   }
 
@@ -81,7 +105,7 @@ export class LockRequests {
     const { gfid, owner, kind, type, start, end, pid } = lock;
     const { fileLocks } = this.#primary.host.copy;
     const claim = { ...lock, session: session.id };
-    if (fileLocks.conflict(claim) !== undefined) return false;
+    if (fileLocks.conflictElsewhere(claim) !== undefined) return false;
     // Here at once, before any request that waits for it; the members get it as soon as changes are let through.
     fileLocks.set(claim);
     const args = { gfid, owner, kind, type, start, end, pid, wait: false };

@@ -24,6 +24,8 @@ export interface Mutation {
   spaceChecked?: boolean;
   /** This disk may have made a part of it. The locks are kept until all of it is made, also when its session is revoked: nobody has seen the range since. */
   halfMade?: boolean;
+  /** A lock that is not waited for any more. */
+  cancelled?: boolean;
 }
 
 /** A request that goes by the data of a file, or changes it. */

@@ -78,6 +78,7 @@ export class Mutations {
       session, sessionId: session.id, id, requestNumber, acknowledged: message.acknowledged, op,
       args: ownArgs(op, message.args, this.#primary.host.copyOf), begun: session.lastSeen,
     };
+    if (op === 'setLock' && message.args.wait) this.#primary.lockRequests.began(mutation);
     if (synced) this.#syncRepeated(mutation, known);
     else if (OPENING.has(op) && session.opens.size >= OPENS_MAX) this.finish(mutation, Errno.ENFILE, undefined);
     else if (op === 'release') this.#release(mutation, message.args as Args<'release'>);
@@ -261,7 +262,10 @@ export class Mutations {
         return;
       }
     }
-    if (op === 'setLock') args = { ...(args as Args<'setLock'>), leased: this.#primary.lockLeases.announce(mutation.session, (args as Args<'setLock'>).gfid) };
+    if (op === 'setLock') {
+      const { gfid } = args as Args<'setLock'>;
+      args = { ...(args as Args<'setLock'>), leased: mutation.requestNumber === 0 ? undefined : this.#primary.lockLeases.announce(mutation.session, gfid) };
+    }
     const newGfid = plan.creates ? hex(host.random.bytes(16)) : '';
     if (plan.creates) keys = [...keys, inodeKey(newGfid)];
     const change: Change = {
@@ -374,7 +378,8 @@ export class Mutations {
       void this.#primary.sleep(UNREADABLE_MS).then(() => this.plan(mutation));
       return;
     }
-    const { host, heals, view } = this.#primary;
+    const { host, heals, view, lockRequests } = this.#primary;
+    if (mutation.op === 'setLock') lockRequests.ended(mutation);
     const { results } = host.copy;
     // A lock waits for its holder, not for this brick.
     if (mutation.op !== 'setLock') heals.pace.answered(host.clock.now() - mutation.begun);

@@ -323,7 +323,7 @@ export class Replica {
         this.#primary?.exclusives.yielded(session, message.lease, message.clean);
         return;
       case 'yieldedLocks':
-        this.#primary?.lockLeases.yielded(session, message.gfid);
+        this.#primary?.lockLeases.yielded(session, message.gfid, message.lease);
         return;
       case 'opens':
         for (const gfid of session.told(message.whole, message.held, message.closed)) this.#primary?.orphans.purge(gfid);

@@ -114,10 +114,10 @@ export const MESSAGES = {
    * The client may answer requests for locks on this inode itself that nothing stands against, until `recallLocks` or the end of its lease time. `own` are
    * its locks there, `others` those of other clients. It tells what it gives (`granted`) before it yields.
    */
-  lockLease: message(6, { gfid: f.gfid, own: heldLocks, others: heldLocks }),
-  /** No more of that; `yieldedLocks` when everything it gave is answered. */
-  recallLocks: message(7, { gfid: f.gfid }),
-  yieldedLocks: message(9, { gfid: f.gfid }),
+  lockLease: message(6, { gfid: f.gfid, lease: f.size, own: heldLocks, others: heldLocks }),
+  /** No more of that; `yieldedLocks` when everything it gave is answered, also when the client does not know this lease. */
+  recallLocks: message(7, { gfid: f.gfid, lease: f.size }),
+  yieldedLocks: message(9, { gfid: f.gfid, lease: f.size }),
 
   // --- brick to brick
   /** One mutation in the primary's order. `committed`: every in-sync brick has applied up to this sequence number. */

@@ -377,7 +377,9 @@ export class MemoryTree {
   }
 
   punch(gfid: Gfid, offset: number, length: number): void {
-    this.#get(gfid).data.fill(0, offset, offset + length);
+    const { data } = this.#get(gfid);
+    // Behind the end there is nothing to remove, as on a disk.
+    data.fill(0, Math.min(offset, data.length), Math.min(offset + length, data.length));
   }
 
   forget(gfid: Gfid): void {
