@@ -231,15 +231,39 @@ export const PLANTED_BUGS: PlantedBug[] = [
     from: 1,
   },
   {
-    name: 'a process that takes a session over tells nobody of the locks that the one before it gave last',
+    name: 'locks of one client stand against each other at the bricks, though it has decided',
     directed: 'lock-leases.test.js',
-    patches: [['client/client.js', 'this.#localLocks.resume(options.given ?? []);', '']],
+    patches: [['replica/lock-requests.js', 'fileLocks.conflictElsewhere(each)', 'fileLocks.conflict(each)']],
     from: 1,
   },
   {
-    name: 'a lock that was lost under a lock lease is refused, and its client goes on',
+    name: 'a lock lease is over by what was said of the one before it',
     directed: 'lock-leases.test.js',
-    patches: [['replica/lock-requests.js', 'void clients.revoke([mutation.sessionId]);\n            return', 'return Errno.EAGAIN;\n            return']],
+    patches: [['replica/lock-leases.js', 'lease?.lease === number && ', 'lease !== undefined && ']],
+    from: 1,
+  },
+  {
+    name: 'what a client gave is overtaken by what it asks for later, after a restart of all bricks',
+    directed: 'lock-leases.test.js',
+    patches: [['replica/lock-requests.js', 'gives && granted === undefined &&', 'gives &&']],
+    from: 1,
+  },
+  {
+    name: 'a new primary knows no lock leases',
+    directed: 'lock-leases.test.js',
+    patches: [['replica/primary.js', 'this.lockLeases.adopt();', '']],
+    from: 1,
+  },
+  {
+    name: 'a lock whose program was interrupted begins to wait',
+    directed: 'lock-leases.test.js',
+    patches: [['replica/lock-requests.js', 'if (mutation.cancelled === true)', 'if (false)']],
+    from: 1,
+  },
+  {
+    name: 'a process that takes a session over tells nobody of the locks that the one before it gave last',
+    directed: 'lock-leases.test.js',
+    patches: [['client/client.js', 'this.#localLocks.resume(options.given ?? []);', '']],
     from: 1,
   },
   {
