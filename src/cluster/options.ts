@@ -222,6 +222,13 @@ export const OPTIONS: readonly OptionSpec[] = [
     ACTS,
   ),
   option(
+    'client.lock-leases',
+    'boolean',
+    'off',
+    'The client that asked for a file lock last gives its programs the next ones on that file itself, while they come one after the other; off: the primary gives them all.',
+    ACTS,
+  ),
+  option(
     'cluster.read-hash-mode',
     'integer',
     '1',

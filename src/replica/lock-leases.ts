@@ -53,7 +53,7 @@ export class LockLeases {
 
   /** Number of the lease that this session may get with a lock that is about to be set; undefined for none. */
   announce(session: Session, gfid: Gfid): number | undefined {
-    if (!this.#mayHave(session, gfid) || this.#made + 1 >= PER_EPOCH) return undefined;
+    if (!this.#primary.host.lockLeases() || !this.#mayHave(session, gfid) || this.#made + 1 >= PER_EPOCH) return undefined;
     const lease = this.#primary.firstEpoch * PER_EPOCH + ++this.#made;
     this.#announced.set(gfid, { lease, session: session.id });
     return lease;

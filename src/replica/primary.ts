@@ -65,6 +65,8 @@ export interface PrimaryHost {
   readonly healThrottle: () => boolean;
   /** Writes of one session to a file, one after the other, before it gets an exclusive lease; 0: never. */
   readonly directAfter: () => number;
+  /** Clients may get lock leases. */
+  readonly lockLeases: () => boolean;
   /** Memory of a large payload that is not needed any more. */
   giveBack(data: Uint8Array): void;
   /** A copy of what may be overwritten when this returns; `giveBack` takes it. */

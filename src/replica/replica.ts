@@ -41,6 +41,8 @@ export interface ReplicaEnv {
   healThrottle?(): boolean;
   /** Writes of one client to a file, one after the other, before it may write to all bricks itself (16); 0: never. */
   directAfter?(): number;
+  /** Clients may give file locks themselves (see lock-leases.ts); absent: they may not. */
+  lockLeases?(): boolean;
   /** Memory of a large payload that is not needed any more. */
   giveBack(data: Uint8Array): void;
   /** A copy of what may be overwritten when this returns; `giveBack` takes it. */
@@ -278,6 +280,7 @@ export class Replica {
       leaseLive: () => env.clock.now() < this.#leaseUntil,
       pingTimeoutMs: () => env.pingTimeoutMs(),
       healThrottle: () => env.healThrottle?.() ?? true,
+      lockLeases: () => env.lockLeases?.() ?? false,
       directAfter: () => env.directAfter?.() ?? DIRECT_AFTER,
       standing: () => this.standing,
       giveBack: (data) => env.giveBack(data),

@@ -89,6 +89,7 @@ export class ClientAttack {
   readonly #honest: Honest;
   readonly #past: Buffer[] = [];
   readonly #recalls: number[] = [];
+  readonly #lockRecalls: { gfid: string; lease: number }[] = [];
   /** Requests that are to be answered before the volume is looked at. */
   readonly #unanswered = new Set<number>();
   #number = 1000;
@@ -181,10 +182,12 @@ export class ClientAttack {
       if (attr !== undefined) this.#mutator.learn(attr.gfid);
     } else if (message.kind === 'redirect') watch.refused++;
     else if (message.kind === 'recall' && this.#random.chance(0.9)) this.#recalls.push(message.id);
+    else if (message.kind === 'recallLocks' && this.#random.chance(0.9)) this.#lockRecalls.push({ gfid: message.gfid, lease: message.lease });
   }
 
   /** A few recalls are never answered. */
   #answerRecalls(): void {
+    for (const { gfid, lease } of this.#lockRecalls.splice(0)) for (const caller of this.#callers) caller?.deliver(encodeFrame({ kind: 'yieldedLocks', gfid, lease }));
     for (const id of this.#recalls.splice(0)) for (const caller of this.#callers) caller?.deliver(encodeFrame({ kind: 'recalled', id }));
   }
 
@@ -296,14 +299,21 @@ export class ClientAttack {
     }
   }
 
+  /** A session that is silent is revoked when another wants what it may hold, and what it asked for before is then new. */
+  #signOfLife(): void {
+    for (const caller of this.#callers) if (caller?.closed === false) caller.deliver(encodeFrame({ kind: 'ping', id: 1 }));
+  }
+
   /** What was asked for has been done, but for what waits for a lock; recalls that nobody answered ran out. */
   async #quiet(): Promise<void> {
     const limit = Date.now() + HONEST_MS;
     while (this.#unanswered.size > 0 && Date.now() < limit) {
       this.#answerRecalls();
+      this.#signOfLife();
       await pause();
     }
     await new Promise((resolve) => setTimeout(resolve, RECALL_MS));
+    this.#signOfLife();
     await this.#check();
     this.#target.flush();
   }
@@ -327,7 +337,8 @@ export class ClientAttack {
     const before = this.#arena.tree(0);
     for (const frame of fresh) {
       watch.input(frame, 'again');
-      this.#caller(0).deliver(frame);
+      // Another connection would begin the session anew, and nothing be repeated.
+      if (!caller.closed) caller.deliver(frame);
     }
     const { epoch: now } = this.#target;
     for (const epoch of [0, now - 1, now + 1, 2 ** 40, Number.MAX_SAFE_INTEGER]) {

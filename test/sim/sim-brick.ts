@@ -105,6 +105,7 @@ export class SimBrick implements Host {
       dial: (brick) =>
         dialBrick({ network: net, clock, random }, { host: cluster.brick(brick).name, port: 1 }, DIAL_MS, { role: 'brick', id, brick, volume: spec.id, secret }),
       pingTimeoutMs: () => cluster.pingTimeoutMs,
+      lockLeases: () => true,
       directAfter: () => cluster.directAfter,
       giveBack: () => undefined,
       copyOf: (data) => Buffer.from(data),
