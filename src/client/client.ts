@@ -260,11 +260,12 @@ export class VolumeClient {
   }
 
   #ask<K extends OpName>(op: K, args: Args<K>, requestNumber?: number): Promise<Result<K>> {
+    const given = op === 'setLock' && (args as Args<'setLock'>).granted !== undefined;
+    const changesLocks = !given && (op === 'setLock' || op === 'dropLocks');
     // What was given before is told before.
-    if (op === 'dropLocks' || op === 'getLock' || (op === 'setLock' && (args as Args<'setLock'>).granted === undefined)) this.#localLocks.flush((args as Args<'getLock'>).gfid);
+    if (changesLocks || op === 'getLock') this.#localLocks.flush((args as Args<'getLock'>).gfid);
     return new Promise<Result<K>>((resolve, reject) => {
       // What was given is in force, and told when the volume is started again.
-      const given = op === 'setLock' && (args as Args<'setLock'>).granted !== undefined;
       if (this.#closed || (this.#spec?.started === false && !given)) {
         reject(new FsError(Errno.ENOTCONN, op, this.#closed ? 'the client is closed' : `volume ${this.#spec?.name ?? ''} is stopped`));
         return;
@@ -281,7 +282,7 @@ export class VolumeClient {
       };
       this.#pending.set(pending.id, pending);
       if (number > 0) this.#localReads.began(pending.id, op, args);
-      if ((op === 'setLock' || op === 'dropLocks') && !pending.given) {
+      if (changesLocks) {
         this.#localLocks.asks((args as Args<'dropLocks'>).gfid);
         this.#held.asked(op, args);
       }

@@ -7,9 +7,9 @@
 import { Errno, FsError } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
 import type { Attr } from '../fops/fields.js';
+import { heldLock, type HeldLock } from '../fops/held-lock.js';
 import type { Args, OpName } from '../fops/ops.js';
 import { FileLocks, LOCK_NONE } from '../replica/file-locks.js';
-import type { HeldLock } from '../fops/held-lock.js';
 import { OPENS_MAX } from '../wire/messages.js';
 
 /** Under which this session's own locks are kept here. */
@@ -93,14 +93,9 @@ export class HeldState {
     return undefined;
   }
 
-  /** Locks of this session, under the name ''. */
-  get ownLocks(): FileLocks {
-    return this.#locks;
-  }
-
-  /** What the primary says that this session holds: a process before this one may have asked for it. */
-  learnLocks(locks: readonly HeldLock[]): void {
-    for (const lock of locks) this.#locks.set({ ...lock, session: OWN });
+  /** A lock of another program of this session stands against it. */
+  standsAgainst(lock: HeldLock): boolean {
+    return this.#locks.conflict({ ...lock, session: OWN }) !== undefined;
   }
 
   /** A mutation is about to be sent: what is given up is not claimed any more, since another may have it before this client hears that it went. */
@@ -108,7 +103,7 @@ export class HeldState {
     if (op === 'dropLocks' || (op === 'setLock' && (args as Args<'setLock'>).type === LOCK_NONE)) this.settled(op, args, undefined, 0);
   }
 
-  /** A lock was given or taken back under a lock lease. */
+  /** A lock was given or taken back without asking, or is known to be held. */
   gave(lock: HeldLock): void {
     this.#locks.set({ ...lock, session: OWN });
   }
@@ -125,11 +120,9 @@ export class HeldState {
       case 'release':
         this.#open((args as Args<'release'>).gfid, -1);
         break;
-      case 'setLock': {
-        const { gfid, owner, kind, type, start, end, pid } = args as Args<'setLock'>;
-        this.#locks.set({ gfid, owner, kind, type, start, end, pid, session: OWN });
+      case 'setLock':
+        this.gave(heldLock(args as Args<'setLock'>));
         break;
-      }
       case 'dropLocks': {
         const { gfid, owner, kind } = args as Args<'dropLocks'>;
         this.#locks.dropOwner(gfid, OWN, owner, kind);
@@ -147,7 +140,7 @@ export class HeldState {
   }
 
   locks(): HeldLock[] {
-    return this.#locks.export().map(({ gfid, owner, kind, type, start, end, pid }) => ({ gfid, owner, kind, type, start, end, pid }));
+    return this.#locks.export().map(heldLock);
   }
 
   #open(gfid: Gfid, change: number): void {

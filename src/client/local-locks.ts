@@ -4,20 +4,20 @@
  *   lockLease ──▶ on ──recallLocks, or not used for a moment──▶ what was given here is sent and answered ──▶ yielded
  *
  * What is given here is kept where a process that takes the session over finds it (`kept`), before anybody hears of it, and sent a moment later, all that came together in one
- * request. A request that something stands against, that may wait, or that comes while the primary decides on another one of the same inode is the primary's to decide; what
- * was given before goes first.
+ * request. A request that something stands against, or that comes while the primary decides on another one of the same inode, is the primary's to decide; what was given before
+ * goes first.
  */
 import type { Cancel } from '../env/clock.js';
 import type { Gfid } from '../base/ids.js';
 import { LOCK_END_MAX, type Args, type Result } from '../fops/ops.js';
-import type { HeldLock } from '../fops/held-lock.js';
+import { heldLock, type HeldLock } from '../fops/held-lock.js';
 import { FileLocks, LOCK_NONE } from '../replica/file-locks.js';
 import type { MessageOf } from '../wire/messages.js';
 import type { HeldState } from './held-state.js';
 
-/** Under which this session's own locks are looked at. */
-export const OWN = '';
+/** Sessions under which locks are looked at. */
 const OTHER = 'other';
+const OWN = '';
 /** QEMU gives and takes its image locks within a few milliseconds. */
 const SEND_MS = 20;
 /** A lease that was not used for so long is given back. */
@@ -68,7 +68,7 @@ export class LocalLocks {
   /** Leases to give back, by their numbers. */
   readonly #owed = new Map<number, Gfid>();
   #timed = false;
-  #notAnswered = 0;
+  #count = 0;
   /** Locks that were given or taken back here, ever. */
   given = 0;
 
@@ -77,8 +77,8 @@ export class LocalLocks {
   }
 
   begin({ gfid, lease, own, others }: MessageOf<'lockLease'>): void {
-    this.#host.held().learnLocks(own);
-    for (const given of this.#notConfirmed(gfid)) this.#host.held().gave(given);
+    // A process before this one may have asked for some of them.
+    for (const lock of [...own, ...locksOf(this.#notAnswered(gfid))]) this.#host.held().gave(lock);
     const table = new FileLocks();
     for (const lock of others) table.set({ ...lock, gfid, session: OTHER });
     this.#leases.set(gfid, { number: lease, others: table, usedAt: this.#host.now() });
@@ -111,7 +111,7 @@ export class LocalLocks {
 
   /** What this session gave up and no brick has confirmed. */
   givenUp(): HeldLock[] {
-    return [...[...this.#underWay.values()].flatMap(({ sent }) => sent), ...this.#unsent.values()].flatMap(({ locks }) => locks.filter(({ type }) => type === LOCK_NONE));
+    return locksOf(this.#allNotAnswered()).filter(({ type }) => type === LOCK_NONE);
   }
 
   /** The session is over, and everything with it. */
@@ -121,32 +121,35 @@ export class LocalLocks {
     for (const { number } of this.#unsent.values()) this.#host.numberOver(number);
     this.#unsent.clear();
     this.#underWay.clear();
-    this.#notAnswered = 0;
+    this.#count = 0;
     this.#host.kept([]);
   }
 
-  #isFree(gfid: Gfid, request: Args<'getLock'>): boolean {
+  /** The lease under which nothing stands against the request; undefined where something does, or there is none. */
+  #leaseFor(lock: HeldLock): Lease | undefined {
+    const { gfid, kind, type, start, end } = lock;
     const lease = this.#leases.get(gfid);
-    if (lease === undefined || request.kind > 1 || request.type > LOCK_NONE || request.start > request.end || (this.#underWay.get(gfid)?.asked ?? 0) > 0) return false;
-    const lock = { ...request, pid: 0, session: OWN };
-    return this.#host.held().ownLocks.conflict(lock) === undefined && lease.others.conflict(lock) === undefined;
+    if (lease === undefined || kind > 1 || type > LOCK_NONE || start > end || (this.#underWay.get(gfid)?.asked ?? 0) > 0) return undefined;
+    return this.#host.held().standsAgainst(lock) || lease.others.conflict({ ...lock, session: OWN }) !== undefined ? undefined : lease;
   }
 
   /** Gives the lock, or takes it back; false when that is for the primary. */
-  give({ gfid, owner, kind, type, start, end, pid }: Args<'setLock'>): boolean {
-    if (this.#notAnswered >= GIVEN_MAX || !this.#isFree(gfid, { gfid, owner, kind, type, start, end })) return false;
-    const lock = { gfid, owner, kind, type, start, end, pid };
+  give(args: Args<'setLock'>): boolean {
+    const lock = heldLock(args);
+    const lease = this.#count >= GIVEN_MAX ? undefined : this.#leaseFor(lock);
+    if (lease === undefined) return false;
+    const { gfid } = lock;
     let unsent = this.#unsent.get(gfid);
     if (unsent === undefined) {
       unsent = { number: this.#host.number(), locks: [] };
       this.#unsent.set(gfid, unsent);
     }
-    this.#notAnswered -= unsent.locks.length;
+    this.#count -= unsent.locks.length;
     unsent.locks = [...unsent.locks.filter((before) => !covers(lock, before)), lock];
-    this.#notAnswered += unsent.locks.length;
+    this.#count += unsent.locks.length;
     this.#host.held().gave(lock);
     this.#keep();
-    (this.#leases.get(gfid) as Lease).usedAt = this.#host.now();
+    lease.usedAt = this.#host.now();
     this.given++;
     if (!this.#timed) {
       this.#timed = true;
@@ -166,7 +169,7 @@ export class LocalLocks {
   /** That nothing stands against it; undefined where something may, or the primary has to be asked. */
   look(args: Args<'getLock'>): Result<'getLock'> | undefined {
     const { start, end } = args;
-    return this.#isFree(args.gfid, args) ? { type: LOCK_NONE, start, end, pid: 0 } : undefined;
+    return this.#leaseFor({ ...args, pid: 0 }) !== undefined ? { type: LOCK_NONE, start, end, pid: 0 } : undefined;
   }
 
   /** What was given on this inode is sent now. */
@@ -174,7 +177,7 @@ export class LocalLocks {
     const unsent = this.#unsent.get(gfid);
     if (unsent === undefined) return;
     this.#unsent.delete(gfid);
-    this.#count(gfid).sent.push(unsent);
+    this.#wayOf(gfid).sent.push(unsent);
     this.#host.send(unsent);
   }
 
@@ -188,15 +191,15 @@ export class LocalLocks {
       const [first] = each.locks;
       if (first === undefined) continue;
       for (const lock of each.locks) this.#host.held().gave(lock);
-      this.#notAnswered += each.locks.length;
-      this.#count(first.gfid).sent.push(each);
+      this.#count += each.locks.length;
+      this.#wayOf(first.gfid).sent.push(each);
       this.#host.send(each);
     }
   }
 
   /** The primary is asked about a lock on this inode. */
   asks(gfid: Gfid): void {
-    this.#count(gfid).asked++;
+    this.#wayOf(gfid).asked++;
   }
 
   /** It was answered, or is not waited for any more: what was asked, or (with its number) what was given. */
@@ -205,7 +208,7 @@ export class LocalLocks {
     if (count === undefined) return;
     if (number === 0) count.asked--;
     else {
-      for (const given of count.sent) if (given.number === number) this.#notAnswered -= given.locks.length;
+      for (const given of count.sent) if (given.number === number) this.#count -= given.locks.length;
       count.sent = count.sent.filter((given) => given.number !== number);
       this.#keep();
     }
@@ -218,31 +221,39 @@ export class LocalLocks {
    * somebody else could get them in between.
    */
   upToNow(gfid: Gfid, number: number): HeldLock[] {
-    const { sent } = this.#count(gfid);
-    const from = sent.findIndex((given) => given.number === number);
-    const all = [...sent.slice(Math.max(from, 0)), ...(this.#unsent.has(gfid) ? [this.#unsent.get(gfid) as GivenLocks] : [])].flatMap(({ locks }) => locks);
+    const given = this.#notAnswered(gfid);
+    const all = locksOf(given.slice(Math.max(0, given.findIndex((each) => each.number === number))));
     return all.filter((lock, i) => !all.slice(i + 1).some((later) => covers(later, lock)));
   }
 
-  #count(gfid: Gfid): UnderWay {
-    let count = this.#underWay.get(gfid);
-    if (count === undefined) this.#underWay.set(gfid, (count = { sent: [], asked: 0 }));
-    return count;
+  #wayOf(gfid: Gfid): UnderWay {
+    let way = this.#underWay.get(gfid);
+    if (way === undefined) this.#underWay.set(gfid, (way = { sent: [], asked: 0 }));
+    return way;
   }
 
   #keep(): void {
-    this.#host.kept([...[...this.#underWay.values()].flatMap(({ sent }) => sent), ...this.#unsent.values()]);
+    this.#host.kept(this.#allNotAnswered());
   }
 
-  /** Locks that were given or removed on this inode and that no brick has confirmed, in order. */
-  #notConfirmed(gfid: Gfid): HeldLock[] {
-    return [...(this.#underWay.get(gfid)?.sent ?? []), ...(this.#unsent.has(gfid) ? [this.#unsent.get(gfid) as GivenLocks] : [])].flatMap(({ locks }) => locks);
+  /** What was given on this inode and no brick has confirmed, in order. */
+  #notAnswered(gfid: Gfid): GivenLocks[] {
+    const unsent = this.#unsent.get(gfid);
+    return [...(this.#underWay.get(gfid)?.sent ?? []), ...(unsent === undefined ? [] : [unsent])];
+  }
+
+  #allNotAnswered(): GivenLocks[] {
+    return [...[...this.#underWay.values()].flatMap(({ sent }) => sent), ...this.#unsent.values()];
   }
 
   #yield(gfid: Gfid): void {
-    if (this.#owed.size === 0 || this.#unsent.has(gfid) || (this.#underWay.get(gfid)?.sent.length ?? 0) > 0) return;
+    if (this.#owed.size === 0 || this.#notAnswered(gfid).length > 0) return;
     for (const [number, of] of [...this.#owed]) if (of === gfid && this.#host.yielded(gfid, number)) this.#owed.delete(number);
   }
+}
+
+function locksOf(given: readonly GivenLocks[]): HeldLock[] {
+  return given.flatMap(({ locks }) => locks);
 }
 
 /** Nothing is left of `before` after it. */

@@ -3,7 +3,7 @@
  * the simulator. Sizes and offsets are bytes. A failure is an FsError with the errno that Linux documents for the system
  * call, or a LostError where the outcome is unknown.
  */
-import { heldLocks } from './held-lock.js';
+import { HELD_LOCK, heldLocks } from './held-lock.js';
 import { f, optional, type Fields, type Values } from './fields.js';
 
 export interface OpSpec<A extends Fields = Fields, R extends Fields = Fields> {
@@ -115,7 +115,7 @@ export const OPS = {
    * the client gave and removed itself on the inode, in this order, under a lock lease, and its programs go by (then the rest counts for nothing).
    * `leased`: from the primary to the other bricks, see replica/lock-leases.ts.
    */
-  setLock: mutation(28, { gfid: f.gfid, owner: f.token, kind: f.u32, type: f.u32, start: f.size, end: f.size, pid: f.u32, wait: f.flag, granted: optional(heldLocks), leased: optional(f.size) }, {}),
+  setLock: mutation(28, { ...HELD_LOCK, wait: f.flag, granted: optional(heldLocks), leased: optional(f.size) }, {}),
   /** The first conflicting lock; `type` 2 (unlock) where there is none. */
   getLock: read(
     29,

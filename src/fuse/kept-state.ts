@@ -66,16 +66,15 @@ const Word = {
   directories: 11,
   /** 1: the bricks have confirmed the session. */
   begun: 12,
-  newestLow: 13,
-  newestHigh: 14,
-  revokedLow: 15,
-  revokedHigh: 16,
+  /** These take two words each, the lower one first. */
+  newest: 13,
+  revoked: 15,
   /** Which of the two places holds the file locks that were given and not confirmed: 0 for none, 1 or 2. */
   givenPlace: 17,
   givenBytes1: 18,
   givenBytes2: 19,
-  lateLow: 20,
-  lateHigh: 21,
+  /** Two words. */
+  late: 20,
 } as const;
 const TWO_TO_32 = 0x1_0000_0000;
 
@@ -119,6 +118,15 @@ export class KeptState {
     return this.#words[word] as number;
   }
 
+  #number(word: number): number {
+    return this.#get(word + 1) * TWO_TO_32 + this.#get(word);
+  }
+
+  #setNumber(word: number, number: number): void {
+    this.#words[word + 1] = Math.floor(number / TWO_TO_32);
+    this.#words[word] = number % TWO_TO_32;
+  }
+
   /** The session that bricks know this mount by; '' before it was chosen. It stays until it is revoked. */
   get session(): string {
     const text = this.#bytes.toString('latin1', SESSION_AT, SESSION_AT + SESSION_CHARS);
@@ -141,25 +149,23 @@ export class KeptState {
 
   /** The highest request number of the kernel that was read. */
   get newestUnique(): number {
-    return this.#get(Word.newestHigh) * TWO_TO_32 + this.#get(Word.newestLow);
+    return this.#number(Word.newest);
   }
 
   set newestUnique(unique: number) {
-    this.#words[Word.newestHigh] = Math.floor(unique / TWO_TO_32);
-    this.#words[Word.newestLow] = unique % TWO_TO_32;
+    this.#setNumber(Word.newest, unique);
   }
 
   /** The number of a mutation that begins after later requests may have begun theirs; no worker of this mount gives it again. */
   lateNumber(): number {
-    const number = lateNumber(this.#get(Word.lateHigh) * TWO_TO_32 + this.#get(Word.lateLow), this.newestUnique);
-    this.#words[Word.lateHigh] = Math.floor(number / TWO_TO_32);
-    this.#words[Word.lateLow] = number % TWO_TO_32;
+    const number = lateNumber(this.#number(Word.late), this.newestUnique);
+    this.#setNumber(Word.late, number);
     return number;
   }
 
   /** Requests up to this number may have been sent under a session that was revoked: they must not be sent under another. */
   get revokedUpTo(): number {
-    return this.#get(Word.revokedHigh) * TWO_TO_32 + this.#get(Word.revokedLow);
+    return this.#number(Word.revoked);
   }
 
   /**
@@ -167,11 +173,8 @@ export class KeptState {
    * new one that no brick knows: its successor is told that it was revoked, and does this again.
    */
   revoked(successor: string): void {
-    const { newestUnique } = this;
-    this.#words[Word.revokedHigh] = Math.floor(newestUnique / TWO_TO_32);
-    this.#words[Word.revokedLow] = newestUnique % TWO_TO_32;
+    this.#setNumber(Word.revoked, this.newestUnique);
     this.handles.loseAll();
-    this.given = '';
     this.session = successor;
     this.begun = false;
   }

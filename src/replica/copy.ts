@@ -5,6 +5,7 @@
 import { Errno, errnoOf, FsError } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
 import type { Time } from '../base/time.js';
+import { heldLock } from '../fops/held-lock.js';
 import { OPS, type Args, type OpName, type Result } from '../fops/ops.js';
 import { DirectLeases } from './direct-leases.js';
 import { FileLocks } from './file-locks.js';
@@ -234,11 +235,10 @@ export class Copy {
     switch (change.op) {
       case 'setLock': {
         const args = change.args as Args<'setLock'>;
-        const { gfid, owner, kind, type, start, end, pid } = args;
-        const locks = (args.granted ?? [{ gfid, owner, kind, type, start, end, pid }]).map((lock) => ({ ...lock, session: change.session }));
+        const locks = (args.granted ?? [heldLock(args)]).map((lock) => ({ ...lock, session: change.session }));
         this.journal.noteNow(...locks.map(lockRecord));
         for (const lock of locks) this.fileLocks.set(lock);
-        if (args.leased !== undefined) this.lockLeases.set(gfid, { lease: args.leased, session: change.session });
+        if (args.leased !== undefined) this.lockLeases.set(args.gfid, { lease: args.leased, session: change.session });
         return {};
       }
       case 'dropLocks': {

@@ -3,25 +3,18 @@
  * one owner never conflict, a new lock of an owner replaces what it holds in the range, as fcntl(2) says. The two kinds do not see each other.
  */
 import type { Gfid } from '../base/ids.js';
+import type { HeldLock } from '../fops/held-lock.js';
 
 export const LOCK_READ = 0;
 export const LOCK_WRITE = 1;
 export const LOCK_NONE = 2;
 
-export interface FileLock {
+export interface LockRequest extends HeldLock {
   session: string;
-  owner: string;
-  kind: number;
-  type: number;
-  /** Inclusive. */
-  start: number;
-  end: number;
-  pid: number;
 }
 
-export interface LockRequest extends FileLock {
-  gfid: Gfid;
-}
+/** In the table of its inode. */
+export type FileLock = Omit<LockRequest, 'gfid'>;
 
 function sameOwner(a: FileLock, b: FileLock): boolean {
   return a.session === b.session && a.owner === b.owner;

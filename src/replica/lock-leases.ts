@@ -15,7 +15,7 @@
  */
 import type { Cancel } from '../env/clock.js';
 import type { Gfid } from '../base/ids.js';
-import type { HeldLock } from '../fops/held-lock.js';
+import { heldLock, type HeldLock } from '../fops/held-lock.js';
 import type { Lock, Ticket } from './inode-locks.js';
 import { fileLockLock } from './plan.js';
 import type { Primary } from './primary.js';
@@ -25,15 +25,14 @@ const LEASES_MAX = 4096;
 /** Locks that the client is told of, at most: an inode with more is not worth a lease. */
 const LOCKS_MAX = 256;
 const LOOK_MS = 100;
-/** Lease numbers of one epoch. */
+/** Lease numbers of one epoch: more than there is time for. */
 const PER_EPOCH = 2 ** 32;
 
 interface LockLease {
   readonly lease: number;
   readonly gfid: Gfid;
   readonly session: string;
-  readonly lock: Lock;
-  ticket: Ticket | undefined;
+  readonly ticket: Ticket;
   recalled: boolean;
   cancel: Cancel;
 }
@@ -53,7 +52,7 @@ export class LockLeases {
 
   /** Number of the lease that this session may get with a lock that is about to be set; undefined for none. */
   announce(session: Session, gfid: Gfid): number | undefined {
-    if (!this.#primary.host.lockLeases() || !this.#mayHave(session, gfid) || this.#made + 1 >= PER_EPOCH) return undefined;
+    if (!this.#primary.host.lockLeases() || !this.#mayHave(session, gfid)) return undefined;
     const lease = this.#primary.firstEpoch * PER_EPOCH + ++this.#made;
     this.#announced.set(gfid, { lease, session: session.id });
     return lease;
@@ -71,19 +70,14 @@ export class LockLeases {
     const announced = this.#announced.get(gfid);
     if (announced === undefined) return;
     this.#announced.delete(gfid);
-    if (announced.session !== session.id) {
-      this.#tellOver(gfid, announced.lease);
-      return;
-    }
     const lock = this.#lockOf(gfid, session.id);
-    if (!this.#mayHave(session, gfid) || !this.#primary.locks.free(lock)) {
+    if (announced.session !== session.id || !this.#mayHave(session, gfid) || !this.#primary.locks.free(lock)) {
       this.#tellOver(gfid, announced.lease);
       return;
     }
     this.#hold(announced.lease, gfid, session.id, lock);
     const held = this.#primary.host.copy.fileLocks.on(gfid);
-    const told = (own: boolean): HeldLock[] =>
-      held.filter((each) => (each.session === session.id) === own).map(({ owner, kind, type, start, end, pid }) => ({ gfid, owner, kind, type, start, end, pid }));
+    const told = (own: boolean): HeldLock[] => held.filter((each) => (each.session === session.id) === own).map((each) => heldLock({ ...each, gfid }));
     session.channel?.send({ kind: 'lockLease', gfid, lease: announced.lease, own: told(true), others: told(false) });
   }
 
@@ -91,16 +85,16 @@ export class LockLeases {
     return { ...fileLockLock(gfid), of: session, overtakes: true, wanted: () => this.#wanted(gfid) };
   }
 
-  #hold(lease: number, gfid: Gfid, session: string, lock: Lock): void {
+  #hold(lease: number, gfid: Gfid, session: string, lock = this.#lockOf(gfid, session)): void {
     const ticket = this.#primary.locks.acquire([lock], () => undefined);
-    this.#byGfid.set(gfid, { lease, gfid, session, lock, ticket, recalled: false, cancel: () => undefined });
+    this.#byGfid.set(gfid, { lease, gfid, session, ticket, recalled: false, cancel: () => undefined });
   }
 
   /** This brick serves from now on: leases that the primary before it gave. */
   adopt(): void {
     const { copy } = this.#primary.host;
     for (const [gfid, { lease, session }] of copy.lockLeases) {
-      if (copy.sessions.has(session)) this.#hold(lease, gfid, session, this.#lockOf(gfid, session));
+      if (copy.sessions.has(session)) this.#hold(lease, gfid, session);
       else copy.lockLeases.delete(gfid);
     }
   }
@@ -111,12 +105,12 @@ export class LockLeases {
     const lease = this.#byGfid.get(gfid);
     if (lease === undefined || lease.recalled) return;
     lease.recalled = true;
-    this.#channelOf(lease.session)?.send({ kind: 'recallLocks', gfid, lease: lease.lease });
+    this.#recall(lease);
     this.#look(lease);
   }
 
-  #channelOf(session: string): Session['channel'] {
-    return this.#primary.host.sessions.get(session)?.channel;
+  #recall({ gfid, lease, session }: LockLease): void {
+    this.#primary.host.sessions.get(session)?.channel?.send({ kind: 'recallLocks', gfid, lease });
   }
 
   #look(lease: LockLease): void {
@@ -136,7 +130,7 @@ export class LockLeases {
 
   /** It has a new connection: what it was asked for on the old one may be lost. */
   again(session: Session): void {
-    for (const lease of this.#byGfid.values()) if (lease.session === session.id && lease.recalled) session.channel?.send({ kind: 'recallLocks', gfid: lease.gfid, lease: lease.lease });
+    for (const lease of this.#byGfid.values()) if (lease.session === session.id && lease.recalled) this.#recall(lease);
   }
 
   /** The session is over, or has just claimed all that it holds from this primary. */
@@ -155,7 +149,7 @@ export class LockLeases {
     lease.cancel();
     this.#byGfid.delete(lease.gfid);
     this.#tellOver(lease.gfid, lease.lease);
-    if (lease.ticket !== undefined) this.#primary.locks.release(lease.ticket);
+    this.#primary.locks.release(lease.ticket);
   }
 
   /** Bricks that do not hear of it wait for a client in vain, once, should they become primary. */

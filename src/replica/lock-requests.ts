@@ -22,27 +22,15 @@ export class LockRequests {
 
   /** What may be done now: the lock be set (undefined), or an errno answered, or the request waits. */
   verdict(mutation: Mutation, args: Args<'setLock'>): number | 'waits' | undefined {
-    const { granted } = args;
-    const requests = (granted ?? [args]).map((lock) => ({ ...lock, session: mutation.sessionId }));
-    const { clients, mutations } = this.#primary;
-    const gives = requests.some(({ type }) => type !== LOCK_NONE);
-    // What a client gave under a lease stands against nobody's claim, and must not be overtaken by what it asks for later.
-    if (mutation.requestNumber > 0 && gives && granted === undefined && clients.graceHolds(() => mutations.plan(mutation))) return 'waits';
-    const { fileLocks } = this.#primary.host.copy;
-    // What stands against each other within a session is the client's to decide.
-    const against = requests.map((each) => (granted === undefined ? fileLocks.conflict(each) : fileLocks.conflictElsewhere(each)));
-    const holders = against.filter((held) => held !== undefined && clients.isSilent(held.session)).map((held) => held?.session ?? '');
-    if (holders.length > 0) {
-      void clients.revoke(holders).then(() => mutations.plan(mutation));
-      return 'waits';
-    }
-    if (granted !== undefined) {
-      if (against.every((held) => held === undefined)) return undefined;
-      // Its programs believe that they have it.
-      void clients.revoke([mutation.sessionId]);
-      return 'waits';
-    }
+    if (args.granted !== undefined) return this.#verdictOnGiven(mutation, args.granted);
     const request = { ...args, session: mutation.sessionId };
+    const { clients, mutations } = this.#primary;
+    if (mutation.requestNumber > 0 && args.type !== LOCK_NONE && clients.graceHolds(() => mutations.plan(mutation))) return 'waits';
+    const holder = this.silentHolder(request);
+    if (holder !== undefined) {
+      void clients.revoke([holder]).then(() => mutations.plan(mutation));
+      return 'waits';
+    }
     switch (this.#waiters.examine(request)) {
       case 'grant':
         return undefined;
@@ -55,6 +43,21 @@ export class LockRequests {
         if (mutation.cancelled === true) return Errno.EINTR;
         return this.#waiters.add({ request, mutation }) ? 'waits' : Errno.ENOLCK;
     }
+  }
+
+  /**
+   * What a client gave under a lease stands against nobody's claim, so it need not wait for them, and must not: what the client asks for later would overtake it. What stands against
+   * each other within a session was the client's to decide.
+   */
+  #verdictOnGiven(mutation: Mutation, given: readonly HeldLock[]): 'waits' | undefined {
+    const { clients, mutations, host } = this.#primary;
+    const against = given.map((lock) => host.copy.fileLocks.conflictElsewhere({ ...lock, session: mutation.sessionId })).filter((held) => held !== undefined);
+    if (against.length === 0) return undefined;
+    const silent = against.filter(({ session }) => clients.isSilent(session));
+    // With nobody silent in the way it goes itself: its programs believe that they have it.
+    if (silent.length === 0) void clients.revoke([mutation.sessionId]);
+    else void clients.revoke(silent.map(({ session }) => session)).then(() => mutations.plan(mutation));
+    return 'waits';
   }
 
   /** The request may come to wait. */
@@ -102,13 +105,12 @@ export class LockRequests {
 
   /** A lock that the client says it holds, or gave up without having had an answer. False when another has taken it. */
   reclaim(session: Session, lock: HeldLock): boolean {
-    const { gfid, owner, kind, type, start, end, pid } = lock;
     const { fileLocks } = this.#primary.host.copy;
     const claim = { ...lock, session: session.id };
     if (fileLocks.conflictElsewhere(claim) !== undefined) return false;
     // Here at once, before any request that waits for it; the members get it as soon as changes are let through.
     fileLocks.set(claim);
-    const args = { gfid, owner, kind, type, start, end, pid, wait: false };
+    const args = { ...lock, wait: false };
     this.#primary.mutations.plan({ session, sessionId: session.id, id: 0, requestNumber: 0, acknowledged: 0, op: 'setLock', args, begun: session.lastSeen });
     return true;
   }

@@ -2,6 +2,7 @@
 import { Errno, FsError } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
 import { f, type Fields, type Kind } from '../fops/fields.js';
+import { HELD_LOCK } from '../fops/held-lock.js';
 import { OPS, type OpName } from '../fops/ops.js';
 import type { LockRequest } from './file-locks.js';
 import { parseKey, type Key } from './keys.js';
@@ -27,7 +28,7 @@ export interface Doubt {
   keys: Key[];
 }
 
-const LOCK_FIELDS: Fields = { gfid: f.gfid, session: f.token, owner: f.token, kind: f.u32, type: f.u32, start: f.size, end: f.size, pid: f.u32 };
+const LOCK_FIELDS: Fields = { ...HELD_LOCK, session: f.token };
 
 const LEASE_FIELDS: Fields = { gfid: f.gfid, lease: f.size, session: f.token };
 

@@ -94,6 +94,7 @@ export class LoneBrick implements Target {
       authority: { change: () => Promise.reject(new LostError('there is no gluond here')) },
       dial: () => Promise.reject(new LostError('there is no other brick')),
       pingTimeoutMs: () => 10_000,
+      lockLeases: () => true,
       giveBack: () => undefined,
       copyOf: (data) => Buffer.from(data),
     });

@@ -233,7 +233,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'locks of one client stand against each other at the bricks, though it has decided',
     directed: 'lock-leases.test.js',
-    patches: [['replica/lock-requests.js', 'fileLocks.conflictElsewhere(each)', 'fileLocks.conflict(each)']],
+    patches: [['replica/lock-requests.js', 'host.copy.fileLocks.conflictElsewhere({', 'host.copy.fileLocks.conflict({']],
     from: 1,
   },
   {
@@ -245,7 +245,9 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'what a client gave is overtaken by what it asks for later, after a restart of all bricks',
     directed: 'lock-leases.test.js',
-    patches: [['replica/lock-requests.js', 'gives && granted === undefined &&', 'gives &&']],
+    patches: [
+      ['replica/lock-requests.js', 'const { clients, mutations, host } = this.#primary;', 'const { clients, mutations, host } = this.#primary; if (mutation.requestNumber > 0 && given.some(({ type }) => type !== LOCK_NONE) && clients.graceHolds(() => mutations.plan(mutation))) return "waits";'],
+    ],
     from: 1,
   },
   {

@@ -6,6 +6,7 @@ import { Errno, FsError } from '../../src/base/errno.js';
 import { ROOT_GFID, type Gfid, type Name } from '../../src/base/ids.js';
 import type { Time } from '../../src/base/time.js';
 import type { Attr } from '../../src/fops/fields.js';
+import { heldLock, type HeldLock } from '../../src/fops/held-lock.js';
 import {
   FALLOC_KEEP_SIZE,
   FALLOC_PUNCH_HOLE,
@@ -38,16 +39,6 @@ interface Inode {
   opens: number;
 }
 
-interface Lock {
-  gfid: Gfid;
-  owner: string;
-  kind: number;
-  type: number;
-  start: number;
-  end: number;
-  pid: number;
-}
-
 interface Waiter {
   args: Args<'setLock'>;
   resolve: (result: Result<'setLock'>) => void;
@@ -66,7 +57,7 @@ function now(): Time {
 export class MemoryVolume {
   readonly inodes = new Map<Gfid, Inode>();
   readonly numbers: number[] = [];
-  readonly locks: Lock[] = [];
+  readonly locks: HeldLock[] = [];
   readonly waiters: Waiter[] = [];
   /** Called before each operation; a promise holds the operation back. */
   before: ((op: OpName, args: object) => Promise<void> | undefined) | undefined;
@@ -197,14 +188,7 @@ export class MemoryVolume {
     inode.xattrs.delete('security.capability');
   }
 
-  #conflict(args: {
-    gfid: Gfid;
-    owner: string;
-    kind: number;
-    type: number;
-    start: number;
-    end: number;
-  }): Lock | undefined {
+  #conflict(args: Omit<HeldLock, 'pid'>): HeldLock | undefined {
     return this.locks.find(
       (l) =>
         l.gfid === args.gfid &&
@@ -224,8 +208,7 @@ export class MemoryVolume {
       if (lock.start < args.start) this.locks.push({ ...lock, end: args.start - 1 });
       if (lock.end > args.end) this.locks.push({ ...lock, start: args.end + 1 });
     }
-    const { gfid, owner, kind, type, start, end, pid } = args;
-    if (type !== UNLOCK) this.locks.push({ gfid, owner, kind, type, start, end, pid });
+    if (args.type !== UNLOCK) this.locks.push(heldLock(args));
   }
 
   #wake(): void {

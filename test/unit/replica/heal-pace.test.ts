@@ -53,14 +53,16 @@ void describe('the pace of healing', () => {
     pace.begin();
     let left = 1e6;
     const fewer = (): number => left--;
+    // It begins near its least: it must have grown before it can give way.
+    for (let i = 0; i < 8; i++) await second(clock, pace, 12, fewer);
     const first = await second(clock, pace, 12, fewer);
     await second(clock, pace, 30, fewer);
     await second(clock, pace, 30, fewer);
     const slow = await second(clock, pace, 30, fewer);
-    for (let i = 0; i < 5; i++) await second(clock, pace, 12, fewer);
+    for (let i = 0; i < 8; i++) await second(clock, pace, 12, fewer);
     const fast = await second(clock, pace, 12, fewer);
-    assert.ok(slow * 1.3 < first, `${slow} against ${first}`);
-    assert.ok(fast > slow * 1.5, `${fast} against ${slow}`);
+    assert.ok(slow * 2 < first, `${slow} against ${first}`);
+    assert.ok(fast > slow * 4, `${fast} against ${slow}`);
     assert.ok(slow > 50, 'it never stands still');
   });
 
