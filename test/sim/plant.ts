@@ -39,7 +39,7 @@ export function plantedBug(name: string): PlantedBug {
 
 /** What catches the bug: words for `runPlanted`. */
 export function plantedWords(bug: PlantedBug): string[] {
-  if (bug.directed !== undefined) return [bug.directed];
+  if (bug.directed !== undefined) return bug.scenario === undefined ? [bug.directed] : [bug.directed, `--test-name-pattern=${bug.scenario}`];
   const words = ['--start', String(bug.from), '--seeds', String(SEEDS_MAX), '--threads', '1', '--failures', '1'];
   return bug.faults === undefined ? words : [...words, '--faults', bug.faults];
 }
@@ -50,7 +50,8 @@ export async function runPlanted(bug: PlantedBug, words: string[]): Promise<{ st
   try {
     // A test that is run by a test is not taken for a part of it.
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-    const child = spawn(process.execPath, words[0]?.endsWith('.test.js') === true ? ['--test', join(folder, 'dist', 'test', 'sim', words[0])] : [join(folder, 'dist', 'test', 'sim', 'main.js'), ...words], { stdio: ['ignore', 'pipe', 'pipe'], env });
+    const [test = '', ...options] = words;
+    const child = spawn(process.execPath, test.endsWith('.test.js') ? ['--test', ...options, join(folder, 'dist', 'test', 'sim', test)] : [join(folder, 'dist', 'test', 'sim', 'main.js'), ...words], { stdio: ['ignore', 'pipe', 'pipe'], env });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
     const status = await new Promise<number | null>((resolve, reject) => {

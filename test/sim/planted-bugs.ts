@@ -14,6 +14,8 @@ export interface PlantedBug {
   faults?: string;
   /** Chance meets it too seldom: the scenarios of this test, a compiled file of this folder, catch it. */
   directed?: string;
+  /** Of these only those whose name has this. */
+  scenario?: string;
   /** Where the search begins: a seed that catches it with the generator of now. */
   from: number;
 }
@@ -39,6 +41,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'serves after the lease ran out',
     directed: 'directed.test.js',
+    scenario: 'is not answered for by a primary that was cut off',
     patches: [['replica/replica.js', 'leaseLive: () => env.clock.now() < this.#leaseUntil', 'leaseLive: () => true']],
     from: 1,
   },
@@ -46,19 +49,19 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'a rename does not note its new name in the journal',
     faults: 'kill,partition',
     patches: [['replica/plan.js', 'const keys = [nameKey(args.parent, args.name), nameKey(args.newParent, args.newName), ', 'const keys = [nameKey(args.parent, args.name), ']],
-    from: 5,
+    from: 11,
   },
   {
     name: 'the answers are dropped when another primary takes over',
     faults: 'crash at a message',
     patches: [['replica/primary.js', 'copy.clearDoubt();', 'copy.clearDoubt(); copy.results.import([]);']],
-    from: 8,
+    from: 29,
   },
   {
     name: 'the worse copy is the source of a resync',
     faults: 'kill,loss of power',
     patches: [['replica/recovery.js', 'if (best > host.standing()) {', 'if (false) {']],
-    from: 3,
+    from: 14,
   },
   {
     name: 'a copy that lost unsynced data counts as intact',
@@ -81,13 +84,14 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'a synchronous write that comes again is answered without a sync',
     patches: [['replica/mutations.js', "const synced = answered && known.errno === 0 && known.op === 'write' && op === 'write' && message.args.sync;", 'const synced = false;']],
     directed: 'takeover.test.js',
+    scenario: 'syncs what a synchronous write left',
     from: 1,
   },
   {
     name: 'an answer is written after a change that must not be made twice',
     faults: 'several killed,crash at a disk call',
     patches: [['replica/copy.js', 'const intent = requestNumber === 0 ? undefined : intentOf(this.store, change);', 'const intent = undefined;']],
-    from: 18,
+    from: 37,
   },
   {
     name: 'the answer to a truncation is written after it',
@@ -101,7 +105,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
       ['replica/durability.js', 'if (!whole || this.#primary.stopped || ', 'if (this.#primary.stopped || '],
       ['replica/journal.js', 'this.updateMeta({ base: number, torn: false });', ''],
     ],
-    from: 2,
+    from: 3,
   },
   {
     name: 'a read does not wait for the change under way',
@@ -113,7 +117,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'changes that arrive during a resync are forgotten',
     faults: 'kill',
     patches: [['replica/lacking.js', 'this.missed(change);\n            return false;', 'return false;']],
-    from: 66,
+    from: 73,
   },
   {
     name: 'fsync does not reach the members',
@@ -125,11 +129,12 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'fsync does not reach the disk of the primary',
     faults: 'loss of all power,kill',
     patches: [['replica/durability.js', 'await this.#primary.host.copy.store.fsync(gfid, dataOnly);', '']],
-    from: 2,
+    from: 3,
   },
   {
     name: 'locks that were lost with all bricks are given before their holders claimed them',
     directed: 'takeover.test.js',
+    scenario: 'gives no lock after a loss of all power',
     patches: [['replica/clients.js', 'if (this.#primary.host.copy.locksKnown)\n            return false;', 'return false;']],
     from: 1,
   },
@@ -137,23 +142,26 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'a disk error of the primary is the answer',
     faults: 'disk error',
     patches: [['replica/refusals.js', 'return DISK_ERRORS.has(errno) && ', 'return false && ']],
-    from: 1,
+    from: 2,
   },
   {
     name: 'a new primary does not wait for the leases of the old one',
     directed: 'takeover.test.js',
+    scenario: 'changes nothing while a client may believe',
     patches: [['replica/primary.js', 'if (this.#view.epoch > 1) {', 'if (false) {']],
     from: 1,
   },
   {
     name: 'a new primary takes it that no client trusts an old lease',
     directed: 'takeover.test.js',
+    scenario: 'changes nothing while a client may believe',
     patches: [['replica/clients.js', 'return session !== undefined && session.unleasedEpoch >= this.#primary.firstEpoch;', 'return true;']],
     from: 1,
   },
   {
     name: 'a member is sealed for a view that is over',
     directed: 'takeover.test.js',
+    scenario: 'is not obeyed by a brick that has promised',
     patches: [
       ['replica/replica.js', ' || view.epoch < journal.meta.sealedEpoch', ''],
       ['replica/member.js', ' || view.epoch < this.#copy.journal.meta.sealedEpoch', ''],
@@ -163,12 +171,14 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'a member that was lost while another was made equal counts as equal',
     directed: 'takeover.test.js',
+    scenario: 'makes a member equal again that was lost',
     patches: [['replica/recovery.js', ' || member.link !== links.get(member)', '']],
     from: 1,
   },
   {
     name: 'a half-settled copy is taken for intact',
     directed: 'takeover.test.js',
+    scenario: 'does not believe a copy that the one before was changing',
     patches: [['replica/replica.js', 'if (unsettled)', 'if (false)']],
     from: 1,
   },
@@ -179,27 +189,29 @@ export const PLANTED_BUGS: PlantedBug[] = [
       ['replica/mutations.js', 'return !this.#primary.host.copy.sessions.has(mutation.sessionId);', 'return false;'],
       ['replica/clients.js', 'if (!message.begins || this.#revoking.has(session.id)) {', 'if (false) {'],
     ],
-    from: 107,
+    from: 243,
   },
   {
     name: 'a direct write counts as done when one brick has it',
     patches: [['client/direct-writes.js', 'if (flight.waits.size === 0)', 'if (true)']],
-    from: 10,
+    from: 100,
   },
   {
     name: 'a direct write that only the primary has is answered when it comes again',
     directed: 'exclusive.test.js',
+    scenario: 'answers no write that a brick refused',
     patches: [['replica/exclusives.js', "return exclusive?.state === 'ending' && exclusive.session.id === session;", 'return false;']],
     from: 1,
   },
   {
     name: 'what is in doubt when an exclusive lease ends is left as it is',
     patches: [['replica/exclusives.js', 'for (const replay of replays)', 'for (const replay of [])']],
-    from: 180,
+    from: 315,
   },
   {
     name: 'a brick takes direct writes under a lease that is over',
     directed: 'exclusive.test.js',
+    scenario: 'is ended by the bricks when its client is silent',
     patches: [
       ['replica/direct-leases.js', 'found.over = true;', ''],
       ['replica/direct-leases.js', 'this.#leases.delete(lease);', ''],
@@ -209,42 +221,49 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'a client gives locks when its lease time is over',
     directed: 'lock-leases.test.js',
+    scenario: 'gives nothing when its time is over',
     patches: [['client/client.js', 'this.#readyEpoch > 0 && this.cache.live && !this.#closed', 'this.#readyEpoch > 0 && !this.#closed']],
     from: 1,
   },
   {
     name: 'a lock that a client gave itself is not claimed from a new primary',
     directed: 'lock-leases.test.js',
+    scenario: 'keeps what it gave when the primary dies',
     patches: [['client/local-locks.js', 'this.#host.held().gave(lock);\n        this.#keep', 'this.#keep']],
     from: 1,
   },
   {
     name: 'a lock that is being given up is claimed from a new primary',
     directed: 'lock-leases.test.js',
+    scenario: 'does not bring back a lock whose end',
     patches: [['client/client.js', 'this.#held.asked(op, args);', ';']],
     from: 1,
   },
   {
     name: 'a lock lease tells nothing of the locks of others',
     directed: 'lock-leases.test.js',
+    scenario: 'lets its client give and take locks without asking',
     patches: [['client/local-locks.js', 'for (const lock of others)', 'for (const lock of [])']],
     from: 1,
   },
   {
     name: 'locks of one client stand against each other at the bricks, though it has decided',
     directed: 'lock-leases.test.js',
+    scenario: 'goes over from one program to another',
     patches: [['replica/lock-requests.js', 'host.copy.fileLocks.conflictElsewhere({', 'host.copy.fileLocks.conflict({']],
     from: 1,
   },
   {
     name: 'a lock lease is over by what was said of the one before it',
     directed: 'lock-leases.test.js',
+    scenario: 'is not taken away by what was said',
     patches: [['replica/lock-leases.js', 'lease?.lease === number && ', 'lease !== undefined && ']],
     from: 1,
   },
   {
     name: 'what a client gave is overtaken by what it asks for later, after a restart of all bricks',
     directed: 'lock-leases.test.js',
+    scenario: 'is not overtaken by what its client asks for',
     patches: [
       ['replica/lock-requests.js', 'const { clients, mutations, host } = this.#primary;', 'const { clients, mutations, host } = this.#primary; if (mutation.requestNumber > 0 && given.some(({ type }) => type !== LOCK_NONE) && clients.graceHolds(() => mutations.plan(mutation))) return "waits";'],
     ],
@@ -253,29 +272,33 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'a new primary knows no lock leases',
     directed: 'lock-leases.test.js',
+    scenario: 'of a client that is late after a takeover',
     patches: [['replica/primary.js', 'this.lockLeases.adopt();', '']],
     from: 1,
   },
   {
     name: 'a lock whose program was interrupted begins to wait',
     directed: 'lock-leases.test.js',
+    scenario: 'keeps nobody waiting whose program was interrupted',
     patches: [['replica/lock-requests.js', 'if (mutation.cancelled === true)', 'if (false)']],
     from: 1,
   },
   {
     name: 'a process that takes a session over tells nobody of the locks that the one before it gave last',
     directed: 'lock-leases.test.js',
+    scenario: 'tells a process that took the session over',
     patches: [['client/client.js', 'this.#localLocks.resume(options.given ?? []);', '']],
     from: 1,
   },
   {
     name: 'an exclusive lease is no obstacle to others',
     patches: [['replica/inode-locks.js', 'a.of !== undefined && a.of === b.of', 'true']],
-    from: 240,
+    from: 253,
   },
   {
     name: 'a brick of this node is read while a write of this client to the same bytes is under way',
     directed: 'exclusive.test.js',
+    scenario: 'is not answered here while a write of its own',
     patches: [
       ['client/local-reads.js', 'if (this.#isChanging(gfid, offset, offset + wanted))', 'if (false)'],
       ['client/local-reads.js', ' && !this.#isChanging(attr.gfid, start, end)', ''],
