@@ -27,6 +27,7 @@ import { LeaseCache } from './lease-cache.js';
 import { LocalLocks, type GivenLocks } from './local-locks.js';
 import { LocalReads, type OpenLocalCopy } from './local-reads.js';
 import { Route } from './route.js';
+import { Unsynced } from './unsynced.js';
 import { WaitingNotice } from './waiting-notice.js';
 
 export interface ClientEnv {
@@ -60,6 +61,8 @@ export interface ClientOptions {
    * hears of a failure finds it known.
    */
   onRevoked?: (session: string) => void;
+  /** All bricks lost their power at once: what this client changed in these inodes, and nobody synced, may be gone. */
+  onLoss?: (gfids: ReadonlySet<Gfid>) => void;
   /** What the leases on these inodes allowed to keep elsewhere (the kernel) must be gone when the promise resolves. */
   invalidate?: (gfids: readonly Gfid[]) => Promise<void>;
   /** A copy of data that was read, for the caller to keep. */
@@ -102,6 +105,8 @@ interface Pending {
   counts: boolean;
   /** File locks that were given here, under a lock lease: nobody waits for the answer, and it is asked for until there is one. */
   given: boolean;
+  /** Of an fsync, see Unsynced. */
+  mark: number;
   resolve(result: unknown): void;
   reject(error: Error): void;
 }
@@ -119,6 +124,7 @@ export class VolumeClient {
   readonly #copyOf: (data: Uint8Array) => Uint8Array;
   readonly #onBegun: (() => void) | undefined;
   readonly #onRevoked: ((session: string) => void) | undefined;
+  readonly #onLoss: ((gfids: ReadonlySet<Gfid>) => void) | undefined;
   #session: string;
   #begun: boolean;
   #held: HeldState;
@@ -126,6 +132,7 @@ export class VolumeClient {
   readonly #localReads: LocalReads;
   readonly #direct: DirectWrites<Pending>;
   readonly #localLocks: LocalLocks;
+  readonly #unsynced = new Unsynced();
   readonly #pending = new Map<number, Pending>();
   readonly #pings = new Map<number, number>();
   #spec: VolumeSpec | undefined;
@@ -158,6 +165,7 @@ export class VolumeClient {
     this.#begun = options.begun ?? false;
     this.#onBegun = options.onBegun;
     this.#onRevoked = options.onRevoked;
+    this.#onLoss = options.onLoss;
     this.#log = env.log.child({ session: this.#session });
     this.#frameTimeoutMs = options.frameTimeoutMs;
     this.#copyOf = options.copyOf ?? ((data): Uint8Array => Buffer.from(data));
@@ -278,6 +286,7 @@ export class VolumeClient {
         bytes: op === 'write' ? (args as Args<'write'>).data.byteLength : op === 'read' ? (args as Args<'read'>).size : 0,
         counts: op !== 'setLock' || !(args as Args<'setLock'>).wait,
         given,
+        mark: this.#unsynced.mark(),
         resolve: resolve as (result: unknown) => void, reject,
       };
       this.#pending.set(pending.id, pending);
@@ -624,6 +633,7 @@ export class VolumeClient {
       case 'reclaimed':
         if (message.id !== this.#view.epoch) return;
         this.#readyEpoch = this.#view.epoch;
+        this.#learnLosses(message.losses);
         if (!this.#begun) {
           this.#begun = true;
           this.#onBegun?.();
@@ -660,9 +670,12 @@ export class VolumeClient {
     this.cache.learn(op, args, message.errno, message.result, message.lease);
     if (message.errno === 0 && isTooLong(op, args, message.result)) {
       pending.reject(new FsError(Errno.EIO, op, 'the brick answered with more than was asked for'));
+    } else if (message.errno === 0 && op === 'fsync' && !this.#unsynced.synced((args as Args<'fsync'>).gfid, pending.mark)) {
+      pending.reject(new FsError(Errno.EIO, op, 'all bricks lost their power since, and what was not synced'));
     } else if (message.errno === 0) {
       ownResult(message, this.#copyOf);
       this.#lastKnown.learn(op, args, message.result);
+      if (requestNumber > 0) this.#unsynced.changed(op, args, message.result, this.#env.clock.now());
       if (requestNumber > 0 && !pending.given) this.#held.settled(op, args, message.result, requestNumber);
       pending.resolve(message.result);
     } else pending.reject(new FsError(message.errno, op));
@@ -688,6 +701,13 @@ export class VolumeClient {
       this.#remove(pending);
       pending.reject(unanswered(pending, Errno.EIO, 'the session was revoked'));
     }
+  }
+
+  #learnLosses(losses: number): void {
+    const concerned = this.#unsynced.learn(losses);
+    if (concerned.size === 0) return;
+    this.#log.error('all bricks lost their power at once: what was changed and not synced may be gone; the next fsync of it says so (EIO)', { inodes: concerned.size });
+    this.#onLoss?.(concerned);
   }
 
   /** The kernel forgets attributes when told, names by themselves after a moment; then the recall is answered. */
@@ -766,6 +786,7 @@ export class VolumeClient {
     this.#acknowledgements.settled(pending.requestNumber);
     const args = pending.args as Args<'write'>;
     const result = { offset: args.offset, attr };
+    this.#unsynced.changed('write', args, result, this.#env.clock.now());
     if (attr !== undefined) this.cache.learn('write', args, 0, result, true);
     pending.resolve(result);
     if (this.#unsent > 0 && this.#readyEpoch > 0) this.#sendAll();
@@ -849,6 +870,7 @@ export class VolumeClient {
       } else if (this.#dialing === 0 && this.#readyEpoch === 0 && this.#retryMs >= RETRY_MS_MAX) this.#connect();
       this.#direct.tick();
       this.#localLocks.tick();
+      this.#unsynced.tick(now);
       if (this.#channel !== undefined) this.#lookForDirectWay(now);
       this.#expire(now);
       if (this.#ticks++ % TICKS_PER_NOTICE === 0) this.#noticeWaiting(now);

@@ -7,6 +7,8 @@ const OPEN = 4;
 /** Values of the word at `OPEN`. */
 const INTACT = 1;
 const LOST = 2;
+/** Intact, but see `doubt`. */
+const DOUBTED = 3;
 
 /**
  * Open files by the handle number given to the kernel. Reads and writes do not come here (they name the inode); the table is what a new
@@ -16,6 +18,7 @@ export class HandleTable {
   readonly #table: StateTable;
   readonly #gfids = new Map<number, Gfid>();
   readonly #lost = new Set<number>();
+  readonly #doubted = new Set<number>();
 
   constructor(table: StateTable) {
     this.#table = table;
@@ -23,7 +26,9 @@ export class HandleTable {
       (index) => table.getWord(index, OPEN) !== 0,
       (index) => {
         this.#gfids.set(index + 1, table.getText(index, GFID_AT, GFID_BYTES, 'hex'));
-        if (table.getWord(index, OPEN) === LOST) this.#lost.add(index + 1);
+        const word = table.getWord(index, OPEN);
+        if (word === LOST) this.#lost.add(index + 1);
+        if (word === DOUBTED) this.#doubted.add(index + 1);
       },
     );
   }
@@ -45,8 +50,25 @@ export class HandleTable {
   loseAll(): void {
     for (const fh of this.#gfids.keys()) {
       this.#lost.add(fh);
+      this.#doubted.delete(fh);
       this.#table.setWord(fh - 1, OPEN, LOST);
     }
+  }
+
+  /** What was changed in these inodes and not synced may be gone from the bricks: each open file says so once, to the next fsync, also one of a later worker. */
+  doubt(gfids: ReadonlySet<Gfid>): void {
+    for (const [fh, gfid] of this.#gfids) {
+      if (!gfids.has(gfid) || this.#lost.has(fh)) continue;
+      this.#doubted.add(fh);
+      this.#table.setWord(fh - 1, OPEN, DOUBTED);
+    }
+  }
+
+  /** True once for an open file that was doubted. */
+  takeDoubt(fh: number): boolean {
+    if (this.#doubted.size === 0 || !this.#doubted.delete(fh)) return false;
+    this.#table.setWord(fh - 1, OPEN, INTACT);
+    return true;
   }
 
   gfid(fh: number): Gfid | undefined {
@@ -66,6 +88,7 @@ export class HandleTable {
   remove(fh: number): void {
     if (!this.#gfids.delete(fh)) return;
     this.#lost.delete(fh);
+    this.#doubted.delete(fh);
     this.#table.setWord(fh - 1, OPEN, 0);
     this.#table.free(fh - 1);
   }

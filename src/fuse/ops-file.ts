@@ -37,7 +37,7 @@ import {
   WRITE_KILL_SUIDGID,
 } from './abi-constants.js';
 import { write64, type Message, type Request } from './message.js';
-import { operation, type Handler } from './operation.js';
+import { operation } from './operation.js';
 import { COPIED_BYTES_MAX } from './payloads.js';
 import type { Session } from './session.js';
 
@@ -163,18 +163,28 @@ export const write = operation('WRITE', { body: WriteIn, changes: true }, (sessi
   writeData(session, request, message, data, () => session.recycle(buffer));
 });
 
-const fsyncHandler: Handler = (session, request, message) => {
+/** See HandleTable.doubt. */
+function lostWithPower(): never {
+  throw new FsError(Errno.EIO, 'fsync', 'all bricks lost their power since, and what was not synced');
+}
+
+function syncInode(session: Session, request: Request, message: Message): Promise<unknown> {
   const dataOnly = (message.u32(FsyncIn.at.fsync_flags) & FSYNC_FDATASYNC) !== 0;
-  session.settle(request, session.fops.fsync({ gfid: session.gfid, dataOnly }, request.mutation(0)), () =>
-    session.ok(request),
-  );
-};
+  return session.fops.fsync({ gfid: session.gfid, dataOnly }, request.mutation(0));
+}
 
 export const fsync = operation('FSYNC', { body: FsyncIn }, (session, request, message) => {
-  session.needIntact(message.u64(FsyncIn.at.fh));
-  fsyncHandler(session, request, message);
+  const fh = message.u64(FsyncIn.at.fh);
+  session.needIntact(fh);
+  const synced = syncInode(session, request, message);
+  // Who is told of the loss by the volume is not told again.
+  const told = synced.finally(() => session.handles.takeDoubt(fh));
+  session.settle(request, session.handles.takeDoubt(fh) ? told.then(lostWithPower) : told, () => session.ok(request));
 });
-export const fsyncdir = operation('FSYNCDIR', { body: FsyncIn }, fsyncHandler);
+
+export const fsyncdir = operation('FSYNCDIR', { body: FsyncIn }, (session, request, message) => {
+  session.settle(request, syncInode(session, request, message), () => session.ok(request));
+});
 
 const FALLOCATE_MODES = new Set([
   0,

@@ -80,6 +80,7 @@ class MountedVolume implements OpenVolume {
         begun,
         onBegun: () => this.#request.onBegun(),
         onRevoked: (successor) => this.#request.onRevoked(successor),
+        onLoss: (gfids) => this.#request.onLoss(gfids),
         opens,
         given: given === '' ? [] : (JSON.parse(given) as GivenLocks[]),
         ownNumber: () => this.#request.lateNumber(),

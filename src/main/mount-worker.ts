@@ -38,6 +38,8 @@ export interface VolumeRequest {
   onBegun(): void;
   /** The session was revoked: what was open is lost. `successor` takes its place. */
   onRevoked(successor: string): void;
+  /** What was changed in these inodes and not synced may be gone. */
+  onLoss(gfids: ReadonlySet<Gfid>): void;
   /** Inodes that programs have open, once for each open. */
   opens: Gfid[];
   /** File locks that the last worker gave and no brick has confirmed, as it noted them with `onGiven`; '' for none. */
@@ -131,6 +133,7 @@ class MountWorker {
         this.#state.begun = true;
       },
       onRevoked: (successor): void => this.#state.revoked(successor),
+      onLoss: (gfids): void => this.#state.handles.doubt(gfids),
       opens,
       given: this.#state.given,
       onGiven: (text): void => {

@@ -127,7 +127,7 @@ export class Clients {
       }
       if (!(await this.#set(session.id, SessionState.live))) return;
     }
-    if (this.#claim(session, message)) channel.send({ kind: 'reclaimed', id: message.id, errno: 0 });
+    if (this.#claim(session, message)) channel.send({ kind: 'reclaimed', id: message.id, errno: 0, losses: this.#primary.host.copy.losses });
     else void this.revoke([session.id]);
   }
 

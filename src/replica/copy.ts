@@ -16,7 +16,7 @@ import { MADE_BY_HALVES } from './mutation.js';
 import { isDiskError } from './refusals.js';
 import { intentOf, parseIntent, wasMade } from './intents.js';
 import { resultCheck } from './result-check.js';
-import { FORGET_ANSWERS, makeAnswer, resultRecord, Results, survivesRestart, voidRecord, type Answer } from './results.js';
+import { changedRange, FORGET_ANSWERS, makeAnswer, parseResult, resultRecord, Results, survivesRestart, voidRecord, type Answer } from './results.js';
 import { SessionState, SessionTable, type SessionDisk } from './session-table.js';
 import { Room } from './space.js';
 import { parseState, type Doubt } from './state-check.js';
@@ -36,6 +36,9 @@ export interface Change {
   /** Its answer was written to the journal before it was made. */
   intended?: boolean;
 }
+
+/** Changes that may be carried out again without harm after their effect may have been lost. Writes too, where they went. */
+const REPEATABLE = new Set<OpName>(['setattr', 'fallocate', 'copyFileRange']);
 
 export class Copy {
   readonly store: Store;
@@ -59,7 +62,8 @@ export class Copy {
     const records = journal.answers();
     this.results.restore(records);
     // Where unsynced data may be gone, the end of the journal may be too: a lock in it may have been given up.
-    if (!journal.meta.incomplete) restoreLocks(this.fileLocks, records);
+    if (journal.meta.incomplete) this.#doubtAnswers(records);
+    else restoreLocks(this.fileLocks, records);
     this.#settleLast();
     this.dropStrangers();
   }
@@ -71,6 +75,25 @@ export class Copy {
     this.results.forget(last.session, last.requestNumber);
     this.journal.noteAnswer(voidRecord(last.session, last.requestNumber));
     this.journal.flushAnswers();
+  }
+
+  /** Power was lost: a change may be gone though its answer is here. What this copy does not show is carried out when it is asked for again, and so are bytes, at the place that was answered. */
+  #doubtAnswers(records: readonly string[]): void {
+    for (const record of records) {
+      const given = parseResult(record);
+      if (given === undefined) continue;
+      const { session, requestNumber, answer } = given;
+      const known = this.results.find(session, requestNumber);
+      const intent = parseIntent(record);
+      if (known === undefined) continue;
+      if (answer.op === 'write') known.doubtful = true;
+      else if (intent === undefined ? REPEATABLE.has(answer.op) : !wasMade(this.store, intent)) this.results.forget(session, requestNumber);
+    }
+  }
+
+  /** So many times all copies in sync had lost what was not synced. */
+  get losses(): number {
+    return this.journal.meta.losses ?? 0;
   }
 
   /** What sessions left that have ended, in case their end was not carried through. */
@@ -136,11 +159,17 @@ export class Copy {
   /** Keeps the answer to a change that was made. */
   remember(change: Change, result: unknown): Answer | undefined {
     if (change.requestNumber === 0) return undefined;
-    const answer = makeAnswer(change.op, 0, result);
+    const answer = makeAnswer(change.op, 0, result, changedRange(change.op, change.args, result));
     this.results.acknowledge(change.session, change.acknowledged);
     this.results.record(change.session, change.requestNumber, answer);
     if (change.intended !== true && survivesRestart(change.op)) this.journal.noteAnswer(resultRecord(change.session, change.requestNumber, answer));
     return answer;
+  }
+
+  /** Another brick has this answer to a change that this copy has too. */
+  adopt(session: string, requestNumber: number, answer: Answer): void {
+    this.results.record(session, requestNumber, answer);
+    this.journal.noteAnswer(resultRecord(session, requestNumber, answer));
   }
 
   /** What these requests did is undone. */
@@ -206,7 +235,7 @@ export class Copy {
   /** `serving`: what is in doubt belongs to this brick's own stream. A primary that recovers settles it with every member before it serves. */
   exportState(serving: boolean): Buffer {
     const doubt = serving ? this.#doubt : [];
-    return Buffer.from(JSON.stringify({ sessions: this.sessions.export(), locks: this.fileLocks.export(), locksKnown: this.locksKnown, lockLeases: [...this.lockLeases].map(([gfid, { lease, session }]) => ({ gfid, lease, session })), results: this.results.export(), doubt }), 'latin1');
+    return Buffer.from(JSON.stringify({ sessions: this.sessions.export(), locks: this.fileLocks.export(), locksKnown: this.locksKnown, losses: this.losses, lockLeases: [...this.lockLeases].map(([gfid, { lease, session }]) => ({ gfid, lease, session })), results: this.results.export(), doubt }), 'latin1');
   }
 
   /** Takes over what `exportState` of another copy gave, durable on return. FsError EPROTO when it is not that, and then nothing was; that of the disk when it refuses. */
@@ -215,6 +244,7 @@ export class Copy {
     this.sessions.import(state.sessions);
     this.fileLocks.import(state.locks);
     this.locksKnown = state.locksKnown;
+    if (state.losses !== undefined && state.losses !== this.losses) this.journal.updateMeta({ losses: state.losses });
     this.lockLeases.clear();
     for (const { gfid, lease, session } of state.lockLeases ?? []) this.lockLeases.set(gfid, { lease, session });
     this.results.import(state.results);

@@ -9,14 +9,14 @@
  *   a write that extends      the file is that long                  trace: length
  *   truncation                the file is just that long             trace: length
  *
- * The answers of other changes are written after them, in the same turn. They leave no such trace, and can be made again without harm unless a process ends in
- * between, stays primary, and somebody else changes the same bytes or attributes before the request comes again.
+ * The answers of other changes are written after them, in the same turn: they leave no such trace. Where a process ends in between and its copy becomes the truth
+ * all the same, another brick has the answer (lost-answers.ts).
  */
 import { FsError } from '../base/errno.js';
 import type { Gfid, Name } from '../base/ids.js';
-import { opByCode, type Args, type OpName } from '../fops/ops.js';
+import type { Args, OpName } from '../fops/ops.js';
 import { nameKey, parseKey } from './keys.js';
-import type { Answer } from './results.js';
+import { parseResult, type Answer } from './results.js';
 import type { Store } from './store.js';
 
 export interface Intent {
@@ -54,11 +54,10 @@ export function intentOf(store: Store, change: { op: OpName; args: unknown; newG
 
 /** Undefined for a record that is no answer, or of a change that was made before its answer was written. */
 export function parseIntent(record: string | undefined): Intent | undefined {
-  const parts = /^r(\S+) (\d+) (\d+) (\S+) \d+ ([\s\S]+)$/.exec(record ?? '');
-  const op = opByCode(Number(parts?.[3]));
-  if (parts === null || op === undefined) return undefined;
-  const [, session = '', requestNumber = '', , gfid = '', trace = ''] = parts;
-  return { session, requestNumber: Number(requestNumber), op, gfid, trace };
+  const given = parseResult(record ?? '');
+  if (given === undefined || given.trace === '') return undefined;
+  const { session, requestNumber, answer, trace } = given;
+  return { session, requestNumber, op: answer.op, gfid: answer.gfid, trace };
 }
 
 /** True when the copy shows the trace of the change. */

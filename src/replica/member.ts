@@ -60,6 +60,7 @@ export class Member {
   /** The primary that made this copy equal serves since. */
   #confirmed = true;
   #journalPage: Key[] = [];
+  #answersPage: string[] = [];
 
   constructor(host: MemberHost, copy: Copy, log: Log) {
     this.#host = host;
@@ -229,6 +230,14 @@ export class Member {
         const next = from + keys.length < this.#journalPage.length ? from + keys.length : 0;
         if (next === 0) this.#journalPage = [];
         return { keys, next };
+      }
+      case 'answers': {
+        const { from } = args as PeerArgs<'answers'>;
+        if (from === 0) this.#answersPage = this.#copy.results.records();
+        const records = this.#answersPage.slice(from, from + KEYS_PER_PAGE);
+        const next = from + records.length < this.#answersPage.length ? from + records.length : 0;
+        if (next === 0) this.#answersPage = [];
+        return { records, next };
       }
       case 'addKeys':
         journal.note((args as PeerArgs<'addKeys'>).keys);

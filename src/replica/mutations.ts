@@ -59,7 +59,8 @@ export class Mutations {
     }
     const known = results.find(session.id, requestNumber);
     // An unlock that a primary before this one answered is carried out again: a lock that was claimed from this one meanwhile must go with it.
-    const answered = known !== undefined && (known.countedBy === this.#primary || !unlocks(op, message.args));
+    const doubtful = op === 'write' && known?.doubtful === true;
+    const answered = known !== undefined && !doubtful && (known.countedBy === this.#primary || !unlocks(op, message.args));
     const synced = answered && known.errno === 0 && known.op === 'write' && op === 'write' && message.args.sync;
     if (answered && !synced) {
       this.#repeat(session, id, op, known);
@@ -76,7 +77,7 @@ export class Mutations {
     session.underWay.set(requestNumber, id);
     const mutation: Mutation = {
       session, sessionId: session.id, id, requestNumber, acknowledged: message.acknowledged, op,
-      args: ownArgs(op, message.args, this.#primary.host.copyOf), begun: session.lastSeen,
+      args: ownArgs(op, doubtful ? { ...message.args, append: false, offset: known.value } : message.args, this.#primary.host.copyOf), begun: session.lastSeen,
     };
     if (op === 'setLock' && message.args.wait) this.#primary.lockRequests.began(mutation);
     if (synced) this.#syncRepeated(mutation, known);

@@ -4,6 +4,7 @@ import type { BrickId } from '../fops/view.js';
 import { CatchUp } from './catch-up.js';
 import type { Follower } from './followers.js';
 import { PeerRefusedError } from './peer-link.js';
+import { findLostAnswers } from './lost-answers.js';
 import type { Primary } from './primary.js';
 import { Standing } from './standing.js';
 
@@ -102,6 +103,8 @@ export class Recovery {
     const { host, view } = this.#primary;
     const { copy } = host;
     if (this.#anew) return;
+    // What was acknowledged and not synced may be gone: clients are told when they sync it.
+    copy.journal.updateMeta({ losses: copy.losses + 1 });
     const number = copy.journal.nextNumber(view.epoch);
     copy.rotate(number);
     await copy.store.sync();
@@ -141,6 +144,7 @@ export class Recovery {
     const links = new Map(members.map((member) => [member, member.link]));
     try {
       if (own === Standing.LostData) await this.#journalAnew();
+      await findLostAnswers(primary, members);
       copy.journal.note([...doubt]);
       const settle = async (member: Follower, how: (catchUp: CatchUp) => Promise<void>): Promise<void> => {
         const catchUp = new CatchUp(primary, member, true);

@@ -4,7 +4,7 @@
  * restart of all bricks.
  */
 import { Errno, FsError } from '../base/errno.js';
-import { OPS, opByCode, type OpName } from '../fops/ops.js';
+import { OPS, opByCode, type Args, type OpName, type Result } from '../fops/ops.js';
 import type { Attr } from '../fops/fields.js';
 import type { Gfid } from '../base/ids.js';
 import type { CopyState } from './state-check.js';
@@ -19,6 +19,10 @@ export interface Answer {
   gfid: Gfid | '';
   /** Offset of a write, bytes of a copy. */
   value: number;
+  /** Bytes of `gfid` that a change of data has changed: offset and length. */
+  range?: readonly [number, number] | undefined;
+  /** Power was lost since, on every brick that had it: what it says was made may be gone. */
+  doubtful?: boolean | undefined;
   /** The primary that made the change (and counted the open) that this answer stands for; not kept. */
   countedBy?: object;
 }
@@ -28,9 +32,23 @@ interface SessionResults {
   answers: Map<number, Answer>;
 }
 
-export function makeAnswer(op: OpName, errno: number, result: unknown): Answer {
+export function makeAnswer(op: OpName, errno: number, result: unknown, range?: Answer['range']): Answer {
   const { attr, offset, copied } = (result ?? {}) as { attr?: Attr; offset?: number; copied?: number };
-  return { op, errno, result, gfid: attr?.gfid ?? '', value: offset ?? copied ?? 0 };
+  return { op, errno, result, gfid: attr?.gfid ?? '', value: offset ?? copied ?? 0, range };
+}
+
+/** The bytes that a change of data has changed. */
+export function changedRange(op: OpName, args: unknown, result: unknown): Answer['range'] {
+  switch (op) {
+    case 'write':
+      return [(result as Result<'write'>).offset, (args as Args<'write'>).data.byteLength];
+    case 'fallocate':
+      return [(args as Args<'fallocate'>).offset, (args as Args<'fallocate'>).length];
+    case 'copyFileRange':
+      return [(args as Args<'copyFileRange'>).targetOffset, (result as Result<'copyFileRange'>).copied];
+    default:
+      return undefined;
+  }
 }
 
 /** The result to send; after a restart, attributes are the present ones. Throws ESTALE when the inode is gone. */
@@ -45,8 +63,18 @@ export function resultOf(answer: Answer, store: Store): unknown {
 
 /** One line of the journal: an answer in short form. `trace`: see intents.ts. */
 export function resultRecord(session: string, requestNumber: number, answer: Answer, trace = ''): string {
-  const { op, gfid, value } = answer;
-  return `r${session} ${requestNumber} ${OPS[op].code} ${gfid === '' ? '-' : gfid} ${value}${trace === '' ? '' : ` ${trace}`}`;
+  const { op, gfid, value, range } = answer;
+  return `r${session} ${requestNumber} ${OPS[op].code} ${gfid === '' ? '-' : gfid} ${value}${range === undefined ? '' : `:${range[0]}+${range[1]}`}${trace === '' ? '' : ` ${trace}`}`;
+}
+
+/** Undefined for what is no `resultRecord`. */
+export function parseResult(record: string): { session: string; requestNumber: number; answer: Answer; trace: string } | undefined {
+  const parts = /^r(\S+) (\d+) (\d+) (\S+) (\d+)(?::(\d+)\+(\d+))?(?: ([\s\S]+))?$/.exec(record);
+  const op = opByCode(Number(parts?.[3]));
+  if (parts === null || op === undefined) return undefined;
+  const [, session = '', requestNumber, , gfid = '', value, offset, length, trace = ''] = parts;
+  const range = offset === undefined || length === undefined ? undefined : ([Number(offset), Number(length)] as const);
+  return { session, requestNumber: Number(requestNumber), answer: { op, errno: 0, result: undefined, gfid: gfid === '-' ? '' : gfid, value: Number(value), range }, trace };
 }
 
 /** Journal record: the answer that was written before its change is void, the change could not be made. */
@@ -152,12 +180,11 @@ export class Results {
   restore(records: Iterable<string>): void {
     for (const record of records) {
       if (record === FORGET_ANSWERS) this.#clear();
-      const [session = '', number = '', code = '', gfid = '', value = ''] = record.slice(1).split(' ');
+      const [session = '', number = ''] = record.slice(1).split(' ');
       if (record.startsWith('a')) this.acknowledge(session, Number(number));
       if (record.startsWith('v')) this.forget(session, Number(number));
-      const op = opByCode(Number(code));
-      if (!record.startsWith('r') || op === undefined || this.isAcknowledged(session, Number(number))) continue;
-      this.record(session, Number(number), { op, errno: 0, result: undefined, gfid: gfid === '-' ? '' : gfid, value: Number(value) });
+      const given = parseResult(record);
+      if (given !== undefined && !this.isAcknowledged(given.session, given.requestNumber)) this.record(given.session, given.requestNumber, given.answer);
     }
   }
 
@@ -165,7 +192,7 @@ export class Results {
   export(): unknown {
     return [...this.#sessions].map(([session, entry]) => [
       session, entry.acknowledged,
-      [...entry.answers].map(([number, { op, errno, result, gfid, value }]) => [number, { op, errno, result, gfid, value }]),
+      [...entry.answers].map(([number, { op, errno, result, gfid, value, range, doubtful }]) => [number, { op, errno, result, gfid, value, range, doubtful }]),
     ]);
   }
 

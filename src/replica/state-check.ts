@@ -18,6 +18,8 @@ export interface CopyState {
   results: [session: string, acknowledged: number, answers: [number, Answer][]][];
   /** See Copy.lockLeases. */
   lockLeases?: { gfid: Gfid; lease: number; session: string }[];
+  /** See Copy.losses. */
+  losses?: number;
   /** What was applied and may not be on every brick. A brick of before this field does not tell. */
   doubt?: Doubt[];
 }
@@ -54,8 +56,10 @@ export function isLockRequest(value: unknown): value is LockRequest {
 
 function isAnswer(value: unknown): boolean {
   if (!isRecord(value)) return false;
-  const { op, errno, result, gfid, value: number } = value;
+  const { op, errno, result, gfid, value: number, range, doubtful } = value;
   if (typeof op !== 'string' || !Object.hasOwn(OPS, op) || !f.u32.check(errno) || !f.size.check(number) || (gfid !== '' && !f.gfid.check(gfid))) return false;
+  if (range !== undefined && (!Array.isArray(range) || range.length !== 2 || !range.every((n) => f.size.check(n)))) return false;
+  if (doubtful !== undefined && typeof doubtful !== 'boolean') return false;
   return result === undefined || fits(OPS[op as OpName].result, result);
 }
 
@@ -80,8 +84,8 @@ export function parseState(text: string): CopyState {
   } catch (error) {
     throw new FsError(Errno.EPROTO, 'settle', 'the state is not readable', { cause: error });
   }
-  const { sessions, locks, locksKnown, lockLeases, results, doubt } = isRecord(state) ? state : {};
-  if (!Array.isArray(sessions) || sessions.length > SESSIONS_MAX || !sessions.every((line) => f.token.check(line)) || !Array.isArray(locks) || !locks.every(isLockRequest) || typeof locksKnown !== 'boolean' || !Array.isArray(results) || !results.every(isSession) || (lockLeases !== undefined && (!Array.isArray(lockLeases) || !lockLeases.every((lease) => fits(LEASE_FIELDS, lease)))) || (doubt !== undefined && (!Array.isArray(doubt) || !doubt.every(isDoubt))))
+  const { sessions, locks, locksKnown, lockLeases, results, losses, doubt } = isRecord(state) ? state : {};
+  if (!Array.isArray(sessions) || sessions.length > SESSIONS_MAX || !sessions.every((line) => f.token.check(line)) || !Array.isArray(locks) || !locks.every(isLockRequest) || typeof locksKnown !== 'boolean' || !Array.isArray(results) || !results.every(isSession) || (losses !== undefined && !f.size.check(losses)) || (lockLeases !== undefined && (!Array.isArray(lockLeases) || !lockLeases.every((lease) => fits(LEASE_FIELDS, lease)))) || (doubt !== undefined && (!Array.isArray(doubt) || !doubt.every(isDoubt))))
     throw new FsError(Errno.EPROTO, 'settle', 'the state is malformed');
   return state as CopyState;
 }

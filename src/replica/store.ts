@@ -133,6 +133,8 @@ export interface BrickMeta {
   unsettled: boolean;
   /** True while the journal may lack keys: power was lost between them and a sync. It tells nobody who was away before what he lacks. */
   torn?: boolean;
+  /** So many times all copies in sync had lost what was not synced. */
+  losses?: number;
   /** True while this copy may hold a part of a write that its disk refused: see standing.ts. */
   halfWritten?: boolean;
 }

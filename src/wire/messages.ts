@@ -78,7 +78,8 @@ export const MESSAGES = {
   recalled: message(17, { id: f.size }),
   /** `begins`: the session never was confirmed by `reclaimed`, so nothing was ever asked under it; only then may it be unknown. */
   reclaim: message(18, { id: f.size, epoch: f.size, begins: f.flag, opens: gfids, locks: heldLocks }),
-  reclaimed: message(19, { id: f.size, errno: f.u32 }),
+  /** `losses`: so many times all bricks in sync lost their power at once, and with it what was acknowledged and not synced. */
+  reclaimed: message(19, { id: f.size, errno: f.u32, losses: f.size }),
   /** The session ends: its opens and locks go at once. */
   bye: message(20, {}),
   /**

@@ -124,6 +124,8 @@ export const PEER_OPS = {
   forgetAnswers: op(36, { session: f.token, numbers }, {}),
   /** The lock lease of this number on the inode is over. */
   lockLeaseOver: op(37, { gfid: f.gfid, lease: f.size }, {}),
+  /** The answers that the brick keeps, as records of its journal (see replica/results.ts); `from` is a page marker, 0 for the first and, as `next`, after the last. */
+  answers: op(38, { from: f.size }, { records: keyList, next: f.size }),
 } satisfies Record<string, PeerOpSpec>;
 
 export type PeerOpName = keyof typeof PEER_OPS;

@@ -5,7 +5,8 @@
  *   wrong   anything else that no correct file system does: an error, garbage, a stale or a future value, something done twice, two
  *           mounts that differ
  *
- * A power cut of all bricks takes what was not synced: then only what a completed fsync covers must be there (`cut`).
+ * A power cut of all bricks takes what was not synced: then only what an fsync covers must be there (`cut`): one that was over before, of anybody, or the first one of the
+ * same client, whenever that succeeded. After the cut it must not, where what it is about is gone.
  */
 import type { History, Operation } from './history.js';
 import { INITIAL, registerProblems, type RegisterOp } from './register.js';
@@ -66,7 +67,7 @@ class Judge {
   ) {}
 
   blocks(looks: readonly Look[]): void {
-    const syncs = this.all.filter(({ op, outcome }) => op === 'fsync' && outcome === 'ok');
+    const syncs = this.all.filter(({ op }) => op === 'fsync');
     for (const block of looks[0]?.blocks.keys() ?? []) {
       const ops = this.all.filter(({ op, args }) => (op === 'write' || op === 'read') && args[0] === block);
       const history = ops.map((o) => registerOp(o, o.op === 'write' ? 'write' : 'read', o.op === 'write' ? (o.args[1] ?? 0) : o.result));
@@ -76,7 +77,7 @@ class Judge {
 
   /** The file that each client replaces by rename is a register too: its content tells which rename was the last. */
   currents(looks: readonly Look[]): void {
-    const syncs = this.all.filter(({ op, outcome }) => op === 'names fsync' && outcome === 'ok');
+    const syncs = this.all.filter(({ op }) => op === 'names fsync');
     const clients = new Set(this.all.filter(({ op }) => op === 'replace').map(({ client }) => client));
     for (const client of clients) {
       const writes = this.all.filter((o) => o.op === 'replace' && o.client === client).map((o) => registerOp(o, 'write', o.args[0] ?? 0));
@@ -108,7 +109,9 @@ class Judge {
     const survivors = new Set(late.filter((op) => op.kind === 'read' && op.end !== Infinity && (op.value === INITIAL || settled.has(op.value))).map((op) => op.value));
     if (survivors.size > 1) wrong.push(`${what}: after the power cut ${survivors.size} different old values were read`);
     const [survivor = INITIAL] = survivors;
-    const synced = [...settled.values()].filter((write) => syncs.some((sync) => write.end < sync.begin && sync.end < cut.begin));
+    const synced = [...settled.values()].filter(
+      (write) => syncs.some((sync) => sync.outcome === 'ok' && write.end < sync.begin && sync.end < cut.begin) || firstSucceeded(syncs, write),
+    );
     const survived = settled.get(survivor);
     if (survivors.size > 0 && synced.some((write) => survivor === INITIAL || (survived !== undefined && survived.end < write.begin)))
       lost.push(`${what}: a write that was synced before the power cut is gone`);
@@ -178,13 +181,18 @@ class Judge {
     if (outcome !== 'ok') return false;
     const { cut } = this.circumstances;
     if (cut === undefined || end > cut.end) return true;
-    return this.all.some((other) => other.op === sync && other.client === client && other.outcome === 'ok' && other.begin > end && other.end < cut.begin);
+    return firstSucceeded(this.all.filter((other) => other.op === sync), { end, client });
   }
 }
 
-function registerOp({ begin, end, outcome }: Operation, kind: RegisterOp['kind'], value: number): RegisterOp {
+/** The first fsync of the client that began after the change (and ended) succeeded. A later one says nothing: a loss is told once. */
+function firstSucceeded(syncs: readonly Operation[], { end, client }: { end: number; client?: number | undefined }): boolean {
+  return syncs.find((sync) => sync.client === client && sync.begin > end && sync.outcome !== undefined)?.outcome === 'ok';
+}
+
+function registerOp({ client, begin, end, outcome }: Operation, kind: RegisterOp['kind'], value: number): RegisterOp {
   // A write that failed may have taken effect; a read that failed says nothing.
-  return { kind, value, begin, end: outcome === 'ok' ? end : Infinity };
+  return { kind, value, begin, end: outcome === 'ok' ? end : Infinity, client };
 }
 
 function seen(look: Look, value: number): RegisterOp {

@@ -15,6 +15,7 @@ export interface RegisterOp {
   begin: number;
   /** Infinity: it was never answered. */
   end: number;
+  client?: number;
 }
 
 export const INITIAL = 0;

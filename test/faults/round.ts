@@ -17,7 +17,10 @@ const STOP_MS = 30_000;
 const SLOWNESS_MAX = 3;
 
 const NAME_OPS = new Set(['create', 'rename', 'replace', 'unlink']);
-const LOST_WITH_POWER = new Set(['ESTALE', 'ENOENT']);
+const LOST_WITH_POWER = new Set(['ESTALE', 'ENOENT', 'EIO']);
+/** After all power went, the first fsync of what was not synced fails: once for each open file, and a client has two at most. */
+const SYNC_OPS = new Set(['fsync', 'log fsync', 'names fsync']);
+const TOLD_MAX = 2;
 
 export interface RoundOptions {
   pingTimeoutMs: number;
@@ -70,6 +73,12 @@ async function loadedRound(scene: Scene, fault: Fault, directory: string, seed: 
   const notEnded = await load.stop(STOP_MS);
   violations.push(...notEnded, ...load.complaints());
   const histories = load.read();
+  const told = new Map<string, number>();
+  const isToldOfLoss = (client: number, op: string): boolean => {
+    const times = (told.get(`${client} ${op}`) ?? 0) + 1;
+    told.set(`${client} ${op}`, times);
+    return times <= TOLD_MAX;
+  };
   const verdict = judge(histories, await looks(bed, load), {
     mayFail: ({ outcome = '', client, op, begin, end }) => {
       if (fault.errors?.includes(outcome) === true) return true;
@@ -78,6 +87,7 @@ async function loadedRound(scene: Scene, fault: Fault, directory: string, seed: 
       // Under way while all power went: the file or the name that it is about was not synced, and went too.
       const { cut } = scene;
       if (cut !== undefined && begin < cut.end && end > cut.begin && NAME_OPS.has(op) && LOST_WITH_POWER.has(outcome)) return true;
+      if (cut !== undefined && end > cut.begin && SYNC_OPS.has(op) && outcome === 'EIO' && isToldOfLoss(client, op)) return true;
       return onAffected(client) && fault.errorsOnVictim?.includes(outcome) === true;
     },
     ...(scene.cut === undefined ? {} : { cut: scene.cut }),

@@ -138,7 +138,7 @@ export class FalseBrickAttack {
   }
 
   #asked(channel: PipeChannel, message: Message): void {
-    if (message.kind === 'reclaim' && (this.#honest || this.#random.chance(0.8))) channel.send({ kind: 'reclaimed', id: message.id, errno: 0 });
+    if (message.kind === 'reclaim' && (this.#honest || this.#random.chance(0.8))) channel.send({ kind: 'reclaimed', id: message.id, errno: 0, losses: 0 });
     if (message.kind === 'ping' && this.#honest) channel.send({ kind: 'pong', id: message.id, epoch: this.#view.epoch, leaseMs: 500, equal: [] });
     if (message.kind !== 'request') return;
     if (this.#honest) this.#answerHonestly(channel, message);

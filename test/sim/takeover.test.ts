@@ -239,6 +239,33 @@ void describe('a new primary', () => {
     });
   }
 
+  void it('makes no write again whose answer it could not write down before its process ended: a member that was started again too has it', async () => {
+    const scene = await Takeover.begin(6);
+    const [old, ...others] = scene.bricks();
+    const { cluster, client } = scene;
+    const { attr } = await scene.settle(client.call('create', { parent: ROOT_GFID, name: 'file', mode: 0o644, exclusive: true, truncate: false, uid: 0, gid: 0 }));
+    const write = (who: SimClient, text: string): Promise<unknown> => who.call('write', { gfid: attr.gfid, offset: 0, append: false, sync: false, killPriv: false, data: Buffer.from(text) });
+    const holds = (brick: SimBrick): string => Buffer.from(brick.store.read(attr.gfid, 0, 100) as Uint8Array).toString();
+    await scene.settle(write(client, 'before'));
+    await scene.pass(500);
+    // Nobody takes over meanwhile.
+    scene.cut(`${STORE}>*`, `*>${STORE}`);
+    old.doom({ power: false, calls: 2, messages: 0 });
+    const written = write(client, 'first!');
+    await scene.until(() => !old.alive && others.every((brick) => holds(brick) === 'first!'));
+    assert.equal(holds(old), 'first!', 'it ended after the change, before its answer was written');
+    cluster.network.cuts.clear();
+    scene.cut('client>*', '*>client');
+    for (const brick of others) brick.crash(false);
+    for (const brick of cluster.bricks) brick.start();
+    const other = new SimClient(cluster, 'other');
+    await scene.settle(write(other, 'second'));
+    assert.equal(scene.bricks()[0], old);
+    cluster.network.cuts.clear();
+    await scene.settle(written);
+    assert.equal(holds(old), 'second');
+  });
+
   void it('is not obeyed by a brick that has promised to obey a later one, and was restarted since', async () => {
     const scene = await Takeover.begin(3);
     const [old, member, third] = scene.bricks();

@@ -9,7 +9,7 @@ import { shell } from '../../support/exec.js';
 import { entriesIn, victims, victimText, withVictim } from '../../support/faults.js';
 import { amount } from '../../support/size.js';
 
-const FILES = amount(400, 6000);
+const FILES = amount(200, 6000);
 const ROUNDS = amount(2, 10);
 
 const IDENTITY = {

@@ -29,8 +29,8 @@ qemu-io -f qcow2 -c 'write -P 0x5a 1M 3M' -c 'discard 2M 1M' -c 'write -z 5M 1M'
 qemu-img snapshot -c first overlay.qcow2
 qemu-io -f qcow2 -c 'write -P 0x77 0 128k' -c flush overlay.qcow2 > /dev/null
 qemu-img resize -q -f raw back.raw +16M
-qemu-img resize -q overlay.qcow2 +1G
-qemu-img resize -q --shrink -f raw empty.raw 1G
+qemu-img resize -q overlay.qcow2 +128M
+qemu-img resize -q --shrink -f raw empty.raw 256M
 sync -f .
 for image in *; do
   format=\${image##*.}

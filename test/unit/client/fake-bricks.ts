@@ -92,7 +92,7 @@ export function reply(message: MessageOf<'request'>, result: unknown = {}, errno
 }
 
 export function plainAnswer(message: Message): Message | undefined {
-  if (message.kind === 'reclaim') return { kind: 'reclaimed', id: message.id, errno: 0 };
+  if (message.kind === 'reclaim') return { kind: 'reclaimed', id: message.id, errno: 0, losses: 0 };
   if (message.kind !== 'request') return undefined;
   if (message.op === 'open') return reply(message, { attr: { ...ATTR, gfid: message.args.gfid } });
   if (message.op === 'getattr') return reply(message, { attr: ATTR });

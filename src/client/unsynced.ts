@@ -1,0 +1,102 @@
+/**
+ * What this client changed and nobody synced since. When all bricks lose their power at once, of what was acknowledged only what was synced must be left; an fsync
+ * that comes later would find nothing to write and succeed. So the primary counts such losses (`reclaimed`), and the fsync of what was changed before one, and
+ * synced after it, is told that the data may be gone: once, as with a disk that could not write (EIO), then the file counts as it is.
+ *
+ * Inodes that did not change for two minutes are dropped: the bricks write all that they have to their disks every 30 s. A worker that takes a mount over
+ * knows nothing of the changes of the one before it.
+ */
+import type { Gfid } from '../base/ids.js';
+import type { Attr } from '../fops/fields.js';
+import type { Args, OpName } from '../fops/ops.js';
+
+const KEPT_MS = 120_000;
+const INODES_MAX = 65_536;
+
+interface Change {
+  /** Losses that had happened when the first of the changes was answered. */
+  losses: number;
+  /** Number of the last change. */
+  last: number;
+  at: number;
+}
+
+export class Unsynced {
+  /** The inode that changed last is the last one. */
+  readonly #changes = new Map<Gfid, Change>();
+  #losses: number | undefined;
+  #number = 0;
+
+  /** What the primary says. The inodes that are concerned by a loss that this client did not know of. */
+  learn(losses: number): ReadonlySet<Gfid> {
+    const before = this.#losses;
+    this.#losses = losses;
+    return new Set(before !== undefined && losses > before ? this.#changes.keys() : []);
+  }
+
+  /** A change was answered with success, in this order. */
+  changed(op: OpName, args: unknown, result: unknown, now: number): void {
+    for (const gfid of changedInodes(op, args, result)) {
+      const known = this.#changes.get(gfid);
+      this.#changes.delete(gfid);
+      this.#changes.set(gfid, { losses: known?.losses ?? this.#losses ?? 0, last: ++this.#number, at: now });
+    }
+    if (this.#changes.size > INODES_MAX) this.#dropOldest();
+  }
+
+  /** An fsync is asked for: it is about the changes up to this number. */
+  mark(): number {
+    return this.#number;
+  }
+
+  /** An fsync that began at `mark` was answered with success. False when what it was about may be gone. */
+  synced(gfid: Gfid, mark: number): boolean {
+    const change = this.#changes.get(gfid);
+    if (change === undefined) return true;
+    const { losses } = change;
+    if (change.last <= mark) this.#changes.delete(gfid);
+    else change.losses = this.#losses ?? 0;
+    return losses === (this.#losses ?? 0);
+  }
+
+  /** Changes that are on the disks by now are forgotten. */
+  tick(now: number): void {
+    for (const [gfid, { at }] of this.#changes) {
+      if (now - at < KEPT_MS) return;
+      this.#changes.delete(gfid);
+    }
+  }
+
+  #dropOldest(): void {
+    const [oldest] = this.#changes.keys();
+    if (oldest !== undefined) this.#changes.delete(oldest);
+  }
+}
+
+/** What an fsync must come for before a change is durable: inodes, and directories whose names changed. */
+function changedInodes(op: OpName, args: unknown, result: unknown): Gfid[] {
+  const { gfid, parent, newParent, target, sync } = args as Partial<Args<'write'> & Args<'rename'> & Args<'copyFileRange'>>;
+  const made = (result as { attr?: Attr } | undefined)?.attr?.gfid;
+  switch (op) {
+    case 'write':
+      return sync === true || gfid === undefined ? [] : [gfid];
+    case 'setattr':
+    case 'setxattr':
+    case 'removexattr':
+    case 'fallocate':
+      return gfid === undefined ? [] : [gfid];
+    case 'copyFileRange':
+      return target === undefined ? [] : [target];
+    case 'create':
+    case 'mkdir':
+    case 'mknod':
+    case 'symlink':
+    case 'link':
+    case 'unlink':
+    case 'rmdir':
+    case 'rename':
+      return [parent, newParent, made].filter((one) => one !== undefined);
+    default:
+      return [];
+  }
+}
