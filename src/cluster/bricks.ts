@@ -108,7 +108,7 @@ const TELL_RETRY_MS = 200;
 export class BrickKeeper {
   readonly #options: BrickKeeperOptions;
   readonly #bricks = new Map<BrickId, LocalBrick>();
-  readonly #statusAnswers = new Map<number, (status: ReplicaStatusMessage | undefined) => void>();
+  readonly #statusAnswers = new Map<number, { connection: BrickConnection; finish: (status: ReplicaStatusMessage | undefined) => void }>();
   #nextId = 1;
   #timer: Cancel = () => undefined;
   #detach: () => void = () => undefined;
@@ -214,6 +214,7 @@ export class BrickKeeper {
         if (local.connection === connection) this.#receive(local, connection, message);
       },
       closed: () => {
+        for (const asked of this.#statusAnswers.values()) if (asked.connection === connection) asked.finish(undefined);
         if (local.connection !== connection) return;
         local.connection = undefined;
         // The end of the stream is the first that is known of a crash of a process that another gluond started.
@@ -223,7 +224,7 @@ export class BrickKeeper {
     };
   }
 
-  /** What the brick tells of itself; undefined when it does not answer in time. */
+  /** What the brick tells of itself; undefined when it does not answer in time, or ends before. */
   status(brick: BrickId): Promise<ReplicaStatusMessage | undefined> {
     const connection = this.#bricks.get(brick)?.connection;
     if (connection === undefined) return Promise.resolve(undefined);
@@ -235,7 +236,7 @@ export class BrickKeeper {
         this.#statusAnswers.delete(id);
         resolve(status);
       };
-      this.#statusAnswers.set(id, finish);
+      this.#statusAnswers.set(id, { connection, finish });
       connection.send({ query: { id } });
     });
   }
@@ -510,7 +511,7 @@ export class BrickKeeper {
         break;
       case 'status': {
         const { id, status } = required(message.status, 'status');
-        this.#statusAnswers.get(id)?.(status ?? undefined);
+        this.#statusAnswers.get(id)?.finish(status ?? undefined);
         break;
       }
       default:

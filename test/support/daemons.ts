@@ -5,11 +5,14 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { run, type RunResult } from './exec.js';
+import { look } from './look.js';
 import { BUILD_ROOT, PACKAGE_ROOT } from './paths.js';
 import { isAlive, killAndWait, signal } from './processes.js';
 import { waitFor } from './wait.js';
 
 const ENVIRONMENT = { GLUON_BUILD: basename(BUILD_ROOT) };
+
+const LOOK_MS = 30_000;
 
 async function freePort(): Promise<number> {
   const server = createServer();
@@ -57,7 +60,8 @@ export class Daemon {
     this.process = child;
     await waitFor(`gluond on ${this.place}`, 15_000, async () => {
       if (child.exitCode !== null) throw new Error(`gluond ended: ${this.log()}`);
-      return (await this.gluon('pool', 'list')).status === 0;
+      await this.look('text', 'pool', 'list');
+      return true;
     });
   }
 
@@ -111,8 +115,13 @@ export class Daemon {
     return result.stdout;
   }
 
+  /** What a command prints that is asked again and again: not in a process of its own. Rejects when the command fails. */
+  look(form: 'text' | 'json', ...words: string[]): Promise<string> {
+    return look(join(this.stateDirectory, 'gluond.sock'), words, form, LOOK_MS);
+  }
+
   async json<T>(...words: string[]): Promise<T> {
-    return JSON.parse(await this.must('--json', ...words)) as T;
+    return JSON.parse(await this.look('json', ...words)) as T;
   }
 
   log(): string {

@@ -198,6 +198,20 @@ describe('keeper of the brick processes', () => {
     assert.equal(record().state, 'down');
   });
 
+  it('who asks for the state of a brick that ends is not kept waiting', async () => {
+    const brick = attach();
+    brick.serve();
+    await settle();
+    let told: unknown = 'nothing yet';
+    void keeper.status('b').then((status) => (told = status));
+    await settle();
+    assert.equal(told, 'nothing yet');
+    processes.pids.delete('b');
+    brick.closed();
+    await settle();
+    assert.equal(told, undefined);
+  });
+
   it('leases never last longer than the node may grant, and end with the heartbeats', async () => {
     const brick = attach();
     brick.serve();
