@@ -26,7 +26,7 @@ const FULL_ONLY = /e2e\/real-input\/(?:compile|npm)\.test\.ts$/;
 /** Kinds in the order they run: what is quick and near the code first. Minutes bound the kinds of a line together. */
 const KINDS = [
   { kinds: ['unit', 'sim', 'fuzz'], concurrency: 2, minutes: 8, fullMinutes: 40 },
-  { kinds: ['conformance', 'coherence'], concurrency: 2, minutes: 8, fullMinutes: 45 },
+  { kinds: ['conformance', 'coherence'], concurrency: 3, minutes: 8, fullMinutes: 45 },
   // Daemons, mounts and programs of three files at a time: much of their time is waiting.
   { kinds: ['e2e'], concurrency: 3, minutes: 12, fullMinutes: 120, without: ALONE },
   { kinds: ['e2e'], concurrency: 1, minutes: 8, fullMinutes: 90, only: ALONE },
@@ -58,10 +58,11 @@ async function runKinds({ kinds, concurrency, minutes, fullMinutes, only, withou
   progress(`${kind}: ${sources.length} file(s), at most ${limit} min`);
   const countsPath = join(scratch, `counts-${kinds[0]}-${sources.length}.json`);
   rmSync(countsPath, { force: true });
-  const env = { ...process.env, TMPDIR: scratch, GLUON_TEST_RUN: runId, GLUON_TEST_COUNTS: countsPath, NODE_OPTIONS: '--enable-source-maps' };
+  const env = { ...process.env, TMPDIR: scratch, GLUON_TEST_RUN: runId, GLUON_TEST_COUNTS: countsPath };
   delete env.GLUON_TEST_SHORT;
   if (!full) env.GLUON_TEST_SHORT = '1';
-  const options = ['--test', `--test-reporter=${join(PROJECT_ROOT, 'scripts', 'lib', 'reporter.mjs')}`, `--test-timeout=${limit * 60_000}`];
+  // Of the tests only: the programs that they start should not read a map with every module.
+  const options = ['--enable-source-maps', '--test', `--test-reporter=${join(PROJECT_ROOT, 'scripts', 'lib', 'reporter.mjs')}`, `--test-timeout=${limit * 60_000}`];
   if (concurrency !== undefined) options.push(`--test-concurrency=${concurrency}`);
   const compiled = sources.map((path) => join('dist', path.replace(/\.ts$/, '.js')));
   const result = await run([process.execPath, ...options, ...compiled], { env, show: true, timeoutMs: limit * 60_000 });

@@ -98,6 +98,11 @@ export class HeldState {
     return this.#locks.conflict({ ...lock, session: OWN }) !== undefined;
   }
 
+  /** A program of this session has a lock on the inode. */
+  holdsLocks(gfid: Gfid): boolean {
+    return this.#locks.on(gfid).length > 0;
+  }
+
   /** A mutation is about to be sent: what is given up is not claimed any more, since another may have it before this client hears that it went. */
   asked(op: OpName, args: unknown): void {
     if (op === 'dropLocks' || (op === 'setLock' && (args as Args<'setLock'>).type === LOCK_NONE)) this.settled(op, args, undefined, 0);

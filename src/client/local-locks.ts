@@ -3,6 +3,9 @@
  *
  *   lockLease ──▶ on ──recallLocks, or not used for a moment──▶ what was given here is sent and answered ──▶ yielded
  *
+ * While nobody else has a lock on the inode and this session has one, the lease stays: the next to move is likely this session, and it stands in the way of others already. So
+ * the source of a live migration gives up its image locks without asking.
+ *
  * What is given here is kept where a process that takes the session over finds it (`kept`), before anybody hears of it, and sent a moment later, all that came together in one
  * request. A request that something stands against, or that comes while the primary decides on another one of the same inode, is the primary's to decide; what was given before
  * goes first.
@@ -22,6 +25,8 @@ const OWN = '';
 const SEND_MS = 20;
 /** A lease that was not used for so long is given back. */
 const USED_MS = 100;
+/** Leases that stay, at most. */
+const KEPT_MAX = 256;
 /** Given here and not answered, at most. */
 const GIVEN_MAX = 128;
 
@@ -106,7 +111,11 @@ export class LocalLocks {
   /** Gives back what was not used for a moment: a client that falls silent should have none. */
   tick(): void {
     const since = this.#host.now() - USED_MS;
-    for (const [gfid, { usedAt, number }] of [...this.#leases]) if (usedAt < since) this.recall(gfid, number);
+    for (const [gfid, lease] of [...this.#leases]) if (lease.usedAt < since && !this.#stays(gfid, lease)) this.recall(gfid, lease.number);
+  }
+
+  #stays(gfid: Gfid, { others }: Lease): boolean {
+    return this.#leases.size <= KEPT_MAX && others.on(gfid).length === 0 && this.#host.held().holdsLocks(gfid);
   }
 
   /** What this session gave up and no brick has confirmed. */

@@ -30,7 +30,7 @@ export class Unsynced {
   /** What the primary says. The inodes that are concerned by a loss that this client did not know of. */
   learn(losses: number): ReadonlySet<Gfid> {
     const before = this.#losses;
-    this.#losses = losses;
+    this.#losses = Math.max(before ?? 0, losses);
     return new Set(before !== undefined && losses > before ? this.#changes.keys() : []);
   }
 

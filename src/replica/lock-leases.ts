@@ -2,7 +2,8 @@
  * Lock leases: the client that asked for a file lock last answers its own programs' next ones on that inode itself, for as long as they come one after the other.
  *
  *   free ──a lock of its session is set, every brick knows──▶ held ──somebody else asks──▶ recalled ──yielded──▶ free
- *                                                               └── not used for a moment: yielded ──────────────▶
+ *                                                               └── not used for a moment: yielded, unless ──────▶
+ *                                                                   only its session has locks there
  *
  * QEMU takes and gives back its image locks one byte at a time, some thirty calls in a row, and twice so while a guest that migrates stands still.
  *

@@ -1,5 +1,6 @@
 /** All claims, each a subtest in a directory of its own. */
 import type { TestContext } from 'node:test';
+import type { Agent } from '../conformance/posix/client.js';
 import type { Cluster } from '../support/cluster.js';
 import { run } from '../support/exec.js';
 import { SHORT } from '../support/size.js';
@@ -17,6 +18,7 @@ const CLAIM_MS_MAX = 200_000;
 /** `GLUON_COHERENCE_ONLY` narrows it to claims that contain the text. */
 export async function coherenceOver(t: TestContext, cluster: Cluster, only = process.env['GLUON_COHERENCE_ONLY'] ?? ''): Promise<void> {
   let count = 0;
+  const idle: Agent[] = [];
   const mounts = cluster.nodes.map((node) => node.mountPoint);
   for (const [group, claims] of Object.entries(COHERENCE)) {
     for (const [claim, body] of Object.entries(claims)) {
@@ -24,7 +26,7 @@ export async function coherenceOver(t: TestContext, cluster: Cluster, only = pro
       const name = `coherence-${++count}`;
       await t.test(`${group}: ${claim}`, { timeout: CLAIM_MS_MAX }, async (context) => {
         await run('mkdir', [`${mounts[0]}/${name}`], { boundMs: 30_000 });
-        const fixture = new CoherenceFixture(cluster, mounts, name, context);
+        const fixture = new CoherenceFixture(cluster, mounts, name, context, idle);
         try {
           await body(fixture);
         } finally {
@@ -33,4 +35,5 @@ export async function coherenceOver(t: TestContext, cluster: Cluster, only = pro
       });
     }
   }
+  for (const agent of idle) await agent.kill();
 }

@@ -1,5 +1,6 @@
 /** The suite's vocabulary: what a claim gets. */
 import type { TestContext } from 'node:test';
+import type { Agent } from '../conformance/posix/client.js';
 import { PosixFixture } from '../conformance/posix/suite.js';
 import type { Cluster } from '../support/cluster.js';
 import { amount } from '../support/size.js';
@@ -24,17 +25,18 @@ export class CoherenceFixture extends PosixFixture {
     readonly mounts: readonly string[],
     name: string,
     private readonly context: TestContext,
+    private readonly agentsLeft: Agent[],
   ) {
-    super({ directories: [...mounts], fuse: true }, name);
+    super({ directories: [...mounts], fuse: true }, name, agentsLeft);
   }
 
   /** The same directory through other mounts; to be ended by who asked for it. */
   over(mounts: readonly string[]): CoherenceFixture {
-    return new CoherenceFixture(this.cluster, mounts, this.name, this.context);
+    return new CoherenceFixture(this.cluster, mounts, this.name, this.context, this.agentsLeft);
   }
 
   /** Runs one program of this kind on each mount, or these on the mounts in turn. */
-  run(work: Work | readonly Work[], { seconds = amount(0.8, 10), operationsMin = 0, operationsMax = 4000, meanwhile }: Bounds = {}): Promise<Outcome[]> {
+  run(work: Work | readonly Work[], { seconds = amount(0.6, 10), operationsMin = 0, operationsMax = 4000, meanwhile }: Bounds = {}): Promise<Outcome[]> {
     const works = Array.isArray(work) ? (work as readonly Work[]) : this.mounts.map(() => work as Work);
     const jobs = works.map((one, i): Job => {
       const client = LETTERS[i] ?? 'Z';

@@ -45,6 +45,27 @@ async function atOnce(scene: Scene, work: Promise<unknown>): Promise<void> {
 }
 
 void describe('a lock lease', () => {
+  void it('stays while nobody else has a lock on the file, and not where somebody has', async () => {
+    const scene = await leased(1);
+    const { old, other, world } = scene;
+    await scene.pass(5000);
+    await atOnce(scene, byte(scene, old, 2, LOCK_WRITE));
+    await scene.settle(byte(scene, other, 3, LOCK_READ));
+    await scene.pass(20);
+    await atOnce(scene, byte(scene, other, 4, LOCK_READ));
+    await scene.pass(5000);
+    const { now } = world;
+    await scene.settle(byte(scene, other, 5, LOCK_READ));
+    assert.notEqual(world.now, now);
+    for (const at of [3, 4, 5]) await scene.settle(byte(scene, other, at, LOCK_NONE));
+    await scene.settle(byte(scene, old, 2, LOCK_NONE));
+    await scene.settle(byte(scene, old, 1, LOCK_NONE));
+    await scene.pass(5000);
+    const later = world.now;
+    await scene.settle(byte(scene, old, 1, LOCK_READ));
+    assert.notEqual(world.now, later, 'who has no lock there has no lease');
+  });
+
   void it('lets its client give and take locks without asking; who asks elsewhere then finds all of it', async () => {
     const scene = await leased(1);
     const { old, other } = scene;
@@ -291,6 +312,11 @@ void describe('a lock lease', () => {
   void it('is not taken away by what was said of the one before it', async () => {
     const scene = await leased(21);
     const { old, other, cluster } = scene;
+    // Where somebody else has a lock, a lease is given back when it is not used.
+    await scene.settle(byte(scene, other, 9, LOCK_READ));
+    await scene.pass(20);
+    await scene.settle(byte(scene, old, 1, LOCK_READ));
+    await scene.pass(20);
     const primary = scene.primary().name;
     const [out, back] = [`${old.name}>${primary}`, `${primary}>${old.name}`];
     cluster.network.cuts.add(out).add(back);

@@ -141,12 +141,21 @@ export function aligned(size: number): Buffer {
 }
 
 const directories = new Map<number, Dir>();
+const descriptors = new Set<number>();
+
+function opened(fd: number): number {
+  descriptors.add(fd);
+  return fd;
+}
 let directoryCount = 0;
 
 export const calls = {
-  open: (path: string, flags: number, mode = 0o644) => c.open(text(path), flags, mode),
-  close: (fd: number) => closeSync(fd),
-  dup: (fd: number) => c.dup(fd),
+  open: (path: string, flags: number, mode = 0o644) => opened(c.open(text(path), flags, mode)),
+  close: (fd: number) => {
+    descriptors.delete(fd);
+    closeSync(fd);
+  },
+  dup: (fd: number) => opened(c.dup(fd)),
   read: (fd: number, size: number) => {
     const b = Buffer.alloc(size);
     return b.toString('latin1', 0, c.read(fd, b, size));
@@ -267,8 +276,20 @@ export const calls = {
     }
     return names;
   },
-  dirClose: (id: number) => directories.get(id)?.closeSync(),
+  dirClose: (id: number) => {
+    directories.get(id)?.closeSync();
+    directories.delete(id);
+  },
   umask: (mask: number) => process.umask(mask),
+  /** As a process that has just begun in that directory: nothing of what was opened is open. */
+  startOver: (directory: string) => {
+    for (const fd of descriptors) closeSync(fd);
+    descriptors.clear();
+    for (const opened of directories.values()) opened.closeSync();
+    directories.clear();
+    process.umask(0);
+    process.chdir(directory);
+  },
   /** Goes on as another user until called with 0, 0. */
   become: (uid: number, gid: number) => {
     process.seteuid?.(0);

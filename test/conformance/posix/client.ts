@@ -34,6 +34,7 @@ export class Agent {
   private next = 0;
   private readonly child: ChildProcess;
   private ended = false;
+  private changed = false;
 
   constructor(readonly directory: string) {
     const script = join(BUILD_ROOT, 'test', 'conformance', 'posix', 'agent.js');
@@ -51,6 +52,7 @@ export class Agent {
 
   private call(call: string, args: unknown[]): Promise<unknown> {
     if (this.ended) return Promise.reject(new Error(`${call}: the agent has ended`));
+    if (call === 'become') this.changed = true;
     const id = ++this.next;
     const answer = new Promise<unknown>((resolve, reject) => this.waiting.set(id, { call, resolve, reject }));
     this.child.stdin?.write(`${JSON.stringify({ id, call, args })}\n`);
@@ -71,6 +73,16 @@ export class Agent {
     this.ended = true;
     for (const { call, reject } of this.waiting.values()) reject(new Error(`${call}: the agent ended`));
     this.waiting.clear();
+  }
+
+  /** True when it can serve another test: it lives, waits in no call, and is still root. */
+  get reusable(): boolean {
+    return !this.ended && this.waiting.size === 0 && !this.changed;
+  }
+
+  /** Begins anew in another directory; the calls that follow are made there. */
+  async startOver(directory: string): Promise<void> {
+    await this.sys.startOver(directory);
   }
 
   /** SIGKILL; resolves when the process is gone: within the bound even when it waits for a lock. */

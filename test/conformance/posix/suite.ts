@@ -44,12 +44,18 @@ export class PosixFixture {
     readonly subject: PosixSubject,
     /** The test's own directory, relative to each of the subject's. */
     readonly name: string,
+    /** Processes of earlier tests that can serve this one, and afterwards the next. */
+    private readonly idle: Agent[],
   ) {}
+
 
   /** A new process in the test's directory, seen through the mount of that number (modulo how many there are). */
   agent(mount = 0): Agent {
     const { directories } = this.subject;
-    const agent = new Agent(`${directories[mount % directories.length]}/${this.name}`);
+    const directory = `${directories[mount % directories.length]}/${this.name}`;
+    const idle = this.idle.pop();
+    const agent = idle ?? new Agent(directory);
+    idle?.startOver(directory).catch(() => undefined);
     this.agents.push(agent);
     return agent;
   }
@@ -107,6 +113,12 @@ export class PosixFixture {
   }
 
   async end(): Promise<void> {
-    for (const agent of this.agents) await agent.kill();
+    for (const agent of this.agents) {
+      if (!agent.reusable) await agent.kill();
+      else {
+        await agent.startOver('/');
+        this.idle.push(agent);
+      }
+    }
   }
 }
