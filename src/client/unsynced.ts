@@ -75,8 +75,9 @@ export class Unsynced {
 
 /** What an fsync must come for before a change is durable: inodes, and directories whose names changed. */
 function changedInodes(op: OpName, args: unknown, result: unknown): Gfid[] {
-  const { gfid, parent, newParent, target, sync } = args as Partial<Args<'write'> & Args<'rename'> & Args<'copyFileRange'>>;
-  const made = (result as { attr?: Attr } | undefined)?.attr?.gfid;
+  const { gfid, parent, newParent, target, sync, truncate } = args as Partial<Args<'write'> & Args<'rename'> & Args<'copyFileRange'> & Args<'create'>>;
+  const { attr, created } = (result ?? {}) as { attr?: Attr; created?: boolean };
+  const made = attr?.gfid;
   switch (op) {
     case 'write':
       return sync === true || gfid === undefined ? [] : [gfid];
@@ -88,6 +89,10 @@ function changedInodes(op: OpName, args: unknown, result: unknown): Gfid[] {
     case 'copyFileRange':
       return target === undefined ? [] : [target];
     case 'create':
+      if (created === false) return truncate === true && made !== undefined ? [made] : [];
+      return [parent, made].filter((one) => one !== undefined);
+    case 'open':
+      return truncate === true && gfid !== undefined ? [gfid] : [];
     case 'mkdir':
     case 'mknod':
     case 'symlink':

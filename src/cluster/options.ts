@@ -224,7 +224,7 @@ export const OPTIONS: readonly OptionSpec[] = [
   option(
     'client.lock-leases',
     'boolean',
-    'off',
+    'on',
     'The client that asked for a file lock last gives its programs the next ones on that file itself, while they come one after the other or nobody else has a lock there; off: the primary gives them all.',
     ACTS,
   ),

@@ -191,7 +191,7 @@ class BrickProcess {
       dial: (sibling) => this.#dial(sibling),
       pingTimeoutMs: () => pingTimeoutMs(this.#config as BrickConfig),
       healThrottle: () => this.#config?.spec.options['cluster.heal-throttle'] !== 'off',
-      lockLeases: () => this.#config?.spec.options['client.lock-leases'] === 'on',
+      lockLeases: () => this.#config?.spec.options['client.lock-leases'] !== 'off',
       directAfter: () => (this.#config?.spec.options['client.direct-writes'] === 'off' ? 0 : DIRECT_AFTER),
       giveBack: (data) => this.#buffers.give(data),
       copyOf: (data) => this.#buffers.copy(data),

@@ -31,7 +31,7 @@ export class Stage {
 
   static async start(pingTimeoutS: number): Promise<Stage> {
     const kernel = await guestKernel();
-    const bed = await Bed.start({ 'network.ping-timeout': String(pingTimeoutS), 'client.lock-leases': 'on' }, { volume: VOLUME, clients: 0 });
+    const bed = await Bed.start({ 'network.ping-timeout': String(pingTimeoutS) }, { volume: VOLUME, clients: 0 });
     const stage = new Stage(bed, kernel);
     try {
       // QEMU runs as another user there.

@@ -4,7 +4,9 @@ import { Errno, FsError, LostError } from '../../../src/base/errno.js';
 import { AttrOut, EntryOut, InitOut } from '../../../src/fuse/abi.js';
 import { InitFlag, Notify, O_APPEND, O_DIRECT, Opcode } from '../../../src/fuse/abi-constants.js';
 import { MUTATIONS_PER_UNIQUE } from '../../../src/fuse/message.js';
+import type { Gfid } from '../../../src/base/ids.js';
 import type { Fops } from '../../../src/fops/ops.js';
+import { HeapStateMemory } from '../../../src/fuse/state-memory.js';
 import { FakeKernel, words, type Reply } from '../../support/fake-kernel.js';
 import { MemoryVolume } from '../../support/memory-fops.js';
 import { CAPTURED } from './captured-requests.js';
@@ -405,4 +407,22 @@ test('an interrupted operation goes on, unless its caller is dying', async () =>
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal([...volume.inodes.values()][1]?.opens, 0, 'the open that came late was undone');
   assert.equal(kernel.session.nodes.size, 1);
+});
+
+test('what a loss of all power may have taken is told by the next fsync of each open file, once, also by a later worker', async () => {
+  const memory = new HeapStateMemory();
+  const fops = new MemoryVolume().fops();
+  const before = new FakeKernel(fops, memory);
+  const file = await createFile(before, 'f');
+  const again = fhOf(await before.call(Opcode.OPEN, file.nodeid, [words(2, 0)]));
+  const other = await createFile(before, 'other');
+  const sync = async (kernel: FakeKernel, nodeid: number, fh: number): Promise<number> => (await kernel.call(Opcode.FSYNC, nodeid, [words(BigInt(fh), 0, 0)])).errno;
+  const gfid = before.session.handles.gfid(file.fh) as Gfid;
+  before.session.handles.doubt(new Set([gfid]));
+  assert.equal(await sync(before, other.nodeid, other.fh), 0);
+  assert.equal(await sync(before, file.nodeid, file.fh), Errno.EIO);
+  assert.equal(await sync(before, file.nodeid, file.fh), 0);
+  const after = new FakeKernel(fops, memory);
+  assert.equal(await sync(after, file.nodeid, again), Errno.EIO);
+  assert.equal(await sync(after, file.nodeid, again), 0);
 });
