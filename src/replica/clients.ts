@@ -268,6 +268,7 @@ export class Clients {
     host.sessions.remove(id);
     this.#claimed(id);
     this.#primary.lockLeases.endOf(id);
+    this.#primary.givenOrder.drop(id);
     for (const gfid of freed) lockRequests.wake(gfid);
     for (const gfid of session?.closeAll() ?? []) orphans.purge(gfid);
     return true;

@@ -11,7 +11,6 @@
  * Ending: no brick takes another write. Each tells what it made and is not known to be everywhere. Those ranges are written once more through the stream, as this brick has
  * them: with the request's own number, so that it is answered when it comes again; what only others made is overwritten, and may come again.
  */
-import { assert } from '../base/assert.js';
 import { Errno, FsError, LostError } from '../base/errno.js';
 import type { Cancel } from '../env/clock.js';
 import type { Gfid } from '../base/ids.js';
@@ -21,6 +20,7 @@ import { definiteErrno, type Change } from './copy.js';
 import type { Follower } from './followers.js';
 import { exclusiveLock, type Lock, type Ticket } from './inode-locks.js';
 import { inodeKey, writeKeys } from './keys.js';
+import { LeaseNumbers } from './lease-numbers.js';
 import type { Primary } from './primary.js';
 import type { Session } from './sessions.js';
 import type { Store } from './store.js';
@@ -32,8 +32,6 @@ const PAUSE_MS = 100;
 const AGAIN_MS = 200;
 const COUNTED_MAX = 1024;
 const LEASES_MAX = 1024;
-/** Lease numbers of one epoch. */
-const PER_EPOCH = 2 ** 20;
 /** A read from the disk brings the bytes into memory for the next. */
 const READS_MAX = 100;
 
@@ -70,7 +68,7 @@ export class Exclusives {
   readonly #primary: Primary;
   readonly #byGfid = new Map<Gfid, Exclusive>();
   readonly #counts = new Map<Gfid, Count>();
-  #made = 0;
+  readonly #numbers = new LeaseNumbers();
 
   constructor(primary: Primary) {
     this.#primary = primary;
@@ -117,9 +115,8 @@ export class Exclusives {
   }
 
   #ask(session: Session, gfid: Gfid): void {
-    const { locks, view, host } = this.#primary;
-    assert(++this.#made < PER_EPOCH, 'leases of one epoch are few');
-    const lease = view.epoch * PER_EPOCH + this.#made;
+    const { locks, host } = this.#primary;
+    const lease = this.#numbers.next(host.clock);
     const lock: Lock = { ...exclusiveLock(gfid), of: session.id, wanted: () => this.#wantedBack(exclusive) };
     if (!locks.free(lock)) return;
     let settle: () => void = () => undefined;

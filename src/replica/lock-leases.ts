@@ -18,6 +18,7 @@ import type { Cancel } from '../env/clock.js';
 import type { Gfid } from '../base/ids.js';
 import { heldLock, type HeldLock } from '../fops/held-lock.js';
 import type { Lock, Ticket } from './inode-locks.js';
+import { LeaseNumbers } from './lease-numbers.js';
 import { fileLockLock } from './plan.js';
 import type { Primary } from './primary.js';
 import type { Session } from './sessions.js';
@@ -26,8 +27,6 @@ const LEASES_MAX = 4096;
 /** Locks that the client is told of, at most: an inode with more is not worth a lease. */
 const LOCKS_MAX = 256;
 const LOOK_MS = 100;
-/** Lease numbers of one epoch: more than there is time for. */
-const PER_EPOCH = 2 ** 32;
 
 interface LockLease {
   readonly lease: number;
@@ -43,7 +42,7 @@ export class LockLeases {
   readonly #byGfid = new Map<Gfid, LockLease>();
   /** Leases that the bricks are told of with a change that is under way. */
   readonly #announced = new Map<Gfid, { lease: number; session: string }>();
-  #made = 0;
+  readonly #numbers = new LeaseNumbers();
 
   constructor(primary: Primary) {
     this.#primary = primary;
@@ -54,7 +53,7 @@ export class LockLeases {
   /** Number of the lease that this session may get with a lock that is about to be set; undefined for none. */
   announce(session: Session, gfid: Gfid): number | undefined {
     if (!this.#primary.host.lockLeases() || !this.#mayHave(session, gfid)) return undefined;
-    const lease = this.#primary.firstEpoch * PER_EPOCH + ++this.#made;
+    const lease = this.#numbers.next(this.#primary.host.clock);
     this.#announced.set(gfid, { lease, session: session.id });
     return lease;
   }

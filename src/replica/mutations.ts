@@ -45,7 +45,7 @@ export class Mutations {
 
   begin(session: Session, message: MessageOf<'request'>): void {
     const { id, requestNumber, op } = message;
-    const { host, exclusives } = this.#primary;
+    const { host, exclusives, givenOrder } = this.#primary;
     const { results } = host.copy;
     if (op === 'write' && exclusives.isEnding(session.id, message.args.gfid)) {
       const kept = own(message, host.copyOf);
@@ -84,6 +84,7 @@ export class Mutations {
     else if (OPENING.has(op) && session.opens.size >= OPENS_MAX) this.finish(mutation, Errno.ENFILE, undefined);
     else if (op === 'release') this.#release(mutation, message.args as Args<'release'>);
     else if (op === 'fsync') this.#primary.durability.syncThenFinish(mutation, (message.args as Args<'fsync'>).gfid, (message.args as Args<'fsync'>).dataOnly, {});
+    else if (OF_LOCKS.has(op)) givenOrder.begin(session.id, (message.args as Args<'dropLocks'>).gfid, isGiven(mutation), () => this.plan(mutation));
     else this.plan(mutation);
   }
 
@@ -374,7 +375,7 @@ export class Mutations {
    */
   finish(mutation: Mutation, errno: number, result: unknown, everywhere = false): void {
     if (mutation.requestNumber === 0 || this.#primary.stopped) return;
-    if (errno !== 0 && mutation.op === 'setLock' && (mutation.args as Args<'setLock'>).granted !== undefined) {
+    if (errno !== 0 && isGiven(mutation)) {
       // It is in force already; only the record of it waits, for a disk that takes it.
       void this.#primary.sleep(UNREADABLE_MS).then(() => this.plan(mutation));
       return;
@@ -386,6 +387,7 @@ export class Mutations {
     if (mutation.op !== 'setLock') heals.pace.answered(host.clock.now() - mutation.begun);
     const id = mutation.session.underWay.get(mutation.requestNumber) ?? mutation.id;
     mutation.session.underWay.delete(mutation.requestNumber);
+    if (isGiven(mutation)) this.#primary.givenOrder.ended(mutation.sessionId, (mutation.args as Args<'setLock'>).gfid);
     if (!everywhere && !host.leaseLive()) {
       mutation.session.channel?.send({ kind: 'redirect', id, view });
       return;
@@ -434,6 +436,11 @@ export class Mutations {
     this.#lastTime = time;
     return time;
   }
+}
+
+/** Locks that are in force already. */
+function isGiven({ op, args }: Mutation): boolean {
+  return op === 'setLock' && (args as Args<'setLock'>).granted !== undefined;
 }
 
 /** The inode to open where none is made. */

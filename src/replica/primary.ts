@@ -28,6 +28,7 @@ import { Gate } from './gate.js';
 import { Heals } from './heals.js';
 import { InodeLocks } from './inode-locks.js';
 import { LEASE_MS, Leases } from './leases.js';
+import { GivenOrder } from './given-order.js';
 import { LockLeases } from './lock-leases.js';
 import { LockRequests } from './lock-requests.js';
 import { own } from './mutation.js';
@@ -111,6 +112,7 @@ export class Primary {
   readonly orphans: Orphans;
   readonly lockRequests: LockRequests;
   readonly lockLeases = new LockLeases(this);
+  readonly givenOrder = new GivenOrder();
   /** Of the view that made it the primary. */
   readonly firstEpoch: number;
   #view: View;

@@ -141,11 +141,8 @@ void describe('fencing', () => {
   void it('the lock of a silent client goes to who waits for it, and the client learns that it lost it', async () => {
     const scene = await Scene.begin(8);
     await scene.settle(scene.lock(scene.old, false));
-    // By then it has given its lock lease back: with one, nobody could say what it holds.
-    await scene.pass(500);
     scene.silence(scene.old);
     const began = scene.world.now;
-    await assert.rejects(scene.settle(scene.lock(scene.other, false)), (error: FsError) => error.errno === Errno.EAGAIN);
     await scene.settle(scene.lock(scene.other, true));
     const waitedMs = scene.world.now - began;
     assert.ok(waitedMs > PING_TIMEOUT_MS - 2000 && waitedMs < PING_TIMEOUT_MS + 2000, `waited ${waitedMs} ms`);

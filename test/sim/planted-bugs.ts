@@ -185,6 +185,16 @@ export const PLANTED_BUGS: PlantedBug[] = [
     from: 1,
   },
   {
+    name: 'a process that serves again in the same epoch gives leases the numbers of those before',
+    patches: [['replica/lease-numbers.js', 'this.#last = sec * 1e6 + Math.floor(nsec / 1000);', 'this.#last = 0;']],
+    from: 22_002_917,
+  },
+  {
+    name: 'what a client gave is set in another order than that in which it gave it',
+    patches: [['replica/given-order.js', 'if (queue !== undefined) {', 'if (false) {']],
+    from: 22_004_362,
+  },
+  {
     name: 'an fsync after a loss of all power says that all is there',
     directed: 'power-loss.test.js',
     scenario: 'is an error of the fsync',

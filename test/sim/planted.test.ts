@@ -8,6 +8,7 @@ void describe('the simulator catches', { concurrency: 2 }, () => {
     void it(`a bug: ${bug.name}`, async () => {
       const { status, output } = await runPlanted(bug, plantedWords(bug));
       assert.equal(status, 1, `not caught in ${SEEDS_MAX} seeds from ${bug.from}: see planted-bugs.ts\n${output}`);
+      assert.doesNotMatch(output, /ReferenceError|SyntaxError|TypeError/, 'what was planted is no program');
       assert.match(output, /^failing seeds: \d|^ +not ok /m, output);
     });
   }
