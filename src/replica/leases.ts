@@ -37,7 +37,7 @@ interface Pause {
 
 interface Recall {
   waits: Map<Session, Gfid[]>;
-  done: () => void;
+  done: (() => void)[];
   cancel: Cancel;
 }
 
@@ -110,9 +110,21 @@ export class Leases {
 
   /**
    * Takes the leases on these inodes away from all sessions but one. True when nobody had one; otherwise `done` is called when all have let
-   * go, or their lease time is over.
+   * go, or their lease time is over. Also who was asked before, for another change, and has not answered, has not let go.
    */
   recall(gfids: readonly Gfid[], except: Session | undefined, done: () => void): boolean {
+    const before = this.#recalls.size === 0 ? [] : [...this.#recalls.values()].filter((recall) => concerns(recall, gfids, except));
+    let left = before.length + 1;
+    const one = (): void => {
+      if (--left === 0) done();
+    };
+    for (const recall of before) recall.done.push(one);
+    if (!this.#recall(gfids, except, one)) return false;
+    left--;
+    return before.length === 0;
+  }
+
+  #recall(gfids: readonly Gfid[], except: Session | undefined, done: () => void): boolean {
     const now = this.#clock.now();
     let waits: Map<Session, Gfid[]> | undefined;
     for (const gfid of gfids) {
@@ -143,7 +155,7 @@ export class Leases {
       session.channel?.send({ kind: 'recall', id, gfids: list });
     }
     const cancel = this.#clock.after(until - now, () => this.#finish(id));
-    this.#recalls.set(id, { waits, done, cancel });
+    this.#recalls.set(id, { waits, done: [done], cancel });
     return false;
   }
 
@@ -172,6 +184,12 @@ export class Leases {
       session.unansweredRecalls.add(id);
       for (const gfid of gfids) session.presume(gfid, id);
     }
-    recall.done();
+    for (const done of recall.done) done();
   }
+}
+
+/** True while another session is waited for because of one of these inodes. */
+function concerns({ waits }: Recall, gfids: readonly Gfid[], except: Session | undefined): boolean {
+  for (const [session, asked] of waits) if (session !== except && asked.some((gfid) => gfids.includes(gfid))) return true;
+  return false;
 }

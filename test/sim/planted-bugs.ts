@@ -195,6 +195,11 @@ export const PLANTED_BUGS: PlantedBug[] = [
     from: 22_004_362,
   },
   {
+    name: 'a change goes by the recall of another change to the same file',
+    patches: [['replica/leases.js', 'this.#recalls.size === 0 ? [] : [...this.#recalls.values()]', '[]']],
+    from: 23_001_512,
+  },
+  {
     name: 'an fsync after a loss of all power says that all is there',
     directed: 'power-loss.test.js',
     scenario: 'is an error of the fsync',

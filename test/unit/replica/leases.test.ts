@@ -43,6 +43,23 @@ void describe('read leases', () => {
     assert.equal(leases.recall([A], writer, () => undefined), true, 'the writer keeps its own');
   });
 
+  void it('a change waits for the holder that was asked for another change and has not let go', () => {
+    const { leases, reader, writer } = setUp();
+    const third = new Session('third');
+    for (const session of [reader, writer, third]) leases.extend(session);
+    leases.grant(A, reader);
+    leases.grant('b'.repeat(32), third);
+    const done: string[] = [];
+    assert.equal(leases.recall([A], writer, () => done.push('first')), false);
+    assert.equal(leases.recall([A], third, () => done.push('second')), false);
+    assert.equal(leases.recall([A, 'b'.repeat(32)], writer, () => done.push('both')), false);
+    assert.equal(leases.recall([A], reader, () => done.push('its own')), true, 'the holder changes it itself');
+    leases.recalled(third, 2);
+    assert.deepEqual(done, []);
+    leases.recalled(reader, 1);
+    assert.deepEqual(done, ['first', 'second', 'both']);
+  });
+
   void it('a silent holder delays a change for no longer than its lease time', async () => {
     const { leases, reader, writer, later } = setUp();
     leases.extend(reader);
