@@ -190,11 +190,6 @@ export const PLANTED_BUGS: PlantedBug[] = [
     from: 22_002_917,
   },
   {
-    name: 'what a client gave is set in another order than that in which it gave it',
-    patches: [['replica/given-order.js', 'if (queue !== undefined) {', 'if (false) {']],
-    from: 22_004_362,
-  },
-  {
     name: 'a change goes by the recall of another change to the same file',
     patches: [['replica/leases.js', 'this.#recalls.size === 0 ? [] : [...this.#recalls.values()]', '[]']],
     from: 23_001_512,
@@ -310,6 +305,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
     directed: 'lock-leases.test.js',
     scenario: 'is not overtaken by what its client asks for',
     patches: [
+      ['replica/given-order.js', 'if (queue !== undefined) {', 'if (false) {'],
       ['replica/lock-requests.js', 'const { clients, mutations, host } = this.#primary;', 'const { clients, mutations, host } = this.#primary; if (mutation.requestNumber > 0 && given.some(({ type }) => type !== LOCK_NONE) && clients.graceHolds(() => mutations.plan(mutation))) return "waits";'],
     ],
     from: 1,

@@ -6,7 +6,7 @@ import { ROOT_GFID } from '../../src/base/ids.js';
 import { Scene } from './scene.js';
 import type { SimClient } from './sim-cluster.js';
 
-const SEEDS = [21, 22, 23, 24, 25, 26];
+const SEEDS = [21, 22, 23, 24, 25, 26, 27, 28, 29, 30];
 
 function sync(scene: Scene, client: SimClient, gfid = scene.gfid): Promise<number> {
   return scene.settle(client.call('fsync', { gfid, dataOnly: false })).then(

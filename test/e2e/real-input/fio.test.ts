@@ -6,8 +6,8 @@ import { run } from '../../support/exec.js';
 import { changes, victims, victimText, withVictim } from '../../support/faults.js';
 import { amount } from '../../support/size.js';
 
-const SIZE_MIB = amount(32, 512);
-const SECONDS_MIN = amount(4, 30);
+const SIZE_MIB = amount(16, 512);
+const SECONDS_MIN = amount(3, 30);
 
 interface Job {
   name: string;

@@ -9,8 +9,8 @@ import { shell } from '../../support/exec.js';
 import { entriesIn, victims, victimText, withVictim } from '../../support/faults.js';
 import { amount } from '../../support/size.js';
 
-const FILES = amount(200, 6000);
-const ROUNDS = amount(2, 10);
+const FILES = amount(120, 6000);
+const ROUNDS = amount(1, 10);
 
 const IDENTITY = {
   GIT_AUTHOR_NAME: 'gluon test',

@@ -7,7 +7,7 @@ import { run } from '../../support/exec.js';
 import { changes, victims, victimText, withVictim } from '../../support/faults.js';
 import { amount } from '../../support/size.js';
 
-const TRANSACTIONS = amount(40, 1000);
+const TRANSACTIONS = amount(25, 1000);
 
 /** Transactions that move money between accounts and write a line each: the sum never changes. */
 const WRITER = `

@@ -8,7 +8,7 @@ import { run, shell } from '../../support/exec.js';
 import { entriesIn, victimText, withVictim, type Victim } from '../../support/faults.js';
 import { amount } from '../../support/size.js';
 
-const FILES_MIN = amount(500, 20_500);
+const FILES_MIN = amount(300, 20_500);
 const COPY_MS = amount(180_000, 1_800_000);
 
 /** Copies directories of /usr/share to $1 until there are at least $2 entries; the small ones first, so that many are of many packages. */
