@@ -21,7 +21,7 @@ const filters = words.filter((word) => !word.startsWith('--'));
 const ALONE = /e2e\/(?:faults|migration|quickstart|real-input\/guest)\.test\.ts$/;
 
 /** Programs that do to the volume what others of the short form do too. */
-const FULL_ONLY = /e2e\/real-input\/(?:compile|npm)\.test\.ts$/;
+const FULL_ONLY = /e2e\/real-input\/(?:compile|fio|npm)\.test\.ts$/;
 
 /** Kinds in the order they run: what is quick and near the code first. Minutes bound the kinds of a line together. */
 const KINDS = [
