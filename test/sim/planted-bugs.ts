@@ -31,7 +31,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
       ['replica/stream.js', 'upTo = Math.min(upTo, follower.acknowledged);', ''],
       ['replica/stream.js', 'if (!waits)', 'if (true)'],
     ],
-    from: 295,
+    from: 395,
   },
   {
     name: 'serves before every member is sealed',
@@ -49,7 +49,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'a rename does not note its new name in the journal',
     faults: 'kill,partition',
     patches: [['replica/plan.js', 'const keys = [nameKey(args.parent, args.name), nameKey(args.newParent, args.newName), ', 'const keys = [nameKey(args.parent, args.name), ']],
-    from: 11,
+    from: 18,
   },
   {
     name: 'the answers are dropped when another primary takes over',
@@ -61,13 +61,13 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'the worse copy is the source of a resync',
     faults: 'kill,loss of power',
     patches: [['replica/recovery.js', 'if (best > host.standing()) {', 'if (false) {']],
-    from: 14,
+    from: 21,
   },
   {
     name: 'a copy that lost unsynced data counts as intact',
     faults: 'loss of power,kill',
     patches: [['replica/replica.js', "const sameBoot = journal.meta.bootId === env.bootId || journal.meta.bootId === '';", 'const sameBoot = true;']],
-    from: 33,
+    from: 37,
   },
   {
     name: 'read leases are not recalled',
@@ -91,7 +91,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'an answer is written after a change that must not be made twice',
     faults: 'several killed,crash at a disk call',
     patches: [['replica/copy.js', 'const intent = requestNumber === 0 ? undefined : intentOf(this.store, change);', 'const intent = undefined;']],
-    from: 37,
+    from: 55,
   },
   {
     name: 'the answer to a truncation is written after it',
@@ -107,7 +107,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
       ['replica/durability.js', 'if (!whole || this.#primary.stopped || ', 'if (this.#primary.stopped || '],
       ['replica/journal.js', 'this.updateMeta({ base: number, torn: false });', ''],
     ],
-    from: 3,
+    from: 4,
   },
   {
     name: 'a read does not wait for the change under way',
@@ -119,13 +119,13 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'changes that arrive during a resync are forgotten',
     faults: 'kill',
     patches: [['replica/lacking.js', 'this.missed(change);\n            return false;', 'return false;']],
-    from: 73,
+    from: 133,
   },
   {
     name: 'fsync does not reach the members',
     faults: 'loss of all power,kill',
     patches: [['replica/durability.js', ', ...ready.map((follower) => this.#syncAt(follower, gfid, dataOnly, wait))];', '];']],
-    from: 41,
+    from: 81,
   },
   {
     name: 'fsync does not reach the disk of the primary',
@@ -229,12 +229,12 @@ export const PLANTED_BUGS: PlantedBug[] = [
       ['replica/mutations.js', 'return !this.#primary.host.copy.sessions.has(mutation.sessionId);', 'return false;'],
       ['replica/clients.js', 'if (!message.begins || this.#revoking.has(session.id)) {', 'if (false) {'],
     ],
-    from: 243,
+    from: 276,
   },
   {
     name: 'a direct write counts as done when one brick has it',
     patches: [['client/direct-writes.js', 'if (flight.waits.size === 0)', 'if (true)']],
-    from: 100,
+    from: 109,
   },
   {
     name: 'a direct write that only the primary has is answered when it comes again',
@@ -246,7 +246,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'what is in doubt when an exclusive lease ends is left as it is',
     patches: [['replica/exclusives.js', 'for (const replay of replays)', 'for (const replay of [])']],
-    from: 315,
+    from: 327,
   },
   {
     name: 'a brick takes direct writes under a lease that is over',
@@ -334,7 +334,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   {
     name: 'an exclusive lease is no obstacle to others',
     patches: [['replica/inode-locks.js', 'a.of !== undefined && a.of === b.of', 'true']],
-    from: 253,
+    from: 255,
   },
   {
     name: 'a brick of this node is read while a write of this client to the same bytes is under way',
