@@ -675,7 +675,7 @@ export class VolumeClient {
     } else if (message.errno === 0) {
       ownResult(message, this.#copyOf);
       this.#lastKnown.learn(op, args, message.result);
-      if (requestNumber > 0) this.#unsynced.changed(op, args, message.result, this.#env.clock.now());
+      if (requestNumber > 0) this.#unsynced.changed(op, args, message.result, this.#lastHeard);
       if (requestNumber > 0 && !pending.given) this.#held.settled(op, args, message.result, requestNumber);
       pending.resolve(message.result);
     } else pending.reject(new FsError(message.errno, op));

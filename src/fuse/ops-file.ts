@@ -163,11 +163,6 @@ export const write = operation('WRITE', { body: WriteIn, changes: true }, (sessi
   writeData(session, request, message, data, () => session.recycle(buffer));
 });
 
-/** See HandleTable.doubt. */
-function lostWithPower(): never {
-  throw new FsError(Errno.EIO, 'fsync', 'all bricks lost their power since, and what was not synced');
-}
-
 function syncInode(session: Session, request: Request, message: Message): Promise<unknown> {
   const dataOnly = (message.u32(FsyncIn.at.fsync_flags) & FSYNC_FDATASYNC) !== 0;
   return session.fops.fsync({ gfid: session.gfid, dataOnly }, request.mutation(0));
@@ -176,10 +171,10 @@ function syncInode(session: Session, request: Request, message: Message): Promis
 export const fsync = operation('FSYNC', { body: FsyncIn }, (session, request, message) => {
   const fh = message.u64(FsyncIn.at.fh);
   session.needIntact(fh);
-  const synced = syncInode(session, request, message);
-  // Who is told of the loss by the volume is not told again.
-  const told = synced.finally(() => session.handles.takeDoubt(fh));
-  session.settle(request, session.handles.takeDoubt(fh) ? told.then(lostWithPower) : told, () => session.ok(request));
+  // Looked at when it ends: it may be doubted meanwhile, and who is told of the loss by the volume is not told again.
+  let doubted = false;
+  const synced = syncInode(session, request, message).finally(() => (doubted = session.handles.takeDoubt(fh)));
+  session.settle(request, synced, () => (doubted ? session.failWith(request, Errno.EIO) : session.ok(request)));
 });
 
 export const fsyncdir = operation('FSYNCDIR', { body: FsyncIn }, (session, request, message) => {

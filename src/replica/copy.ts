@@ -82,12 +82,11 @@ export class Copy {
     for (const record of records) {
       const given = parseResult(record);
       if (given === undefined) continue;
-      const { session, requestNumber, answer } = given;
+      const { session, requestNumber, answer: { op, gfid }, trace } = given;
       const known = this.results.find(session, requestNumber);
-      const intent = parseIntent(record);
       if (known === undefined) continue;
-      if (answer.op === 'write') known.doubtful = true;
-      else if (intent === undefined ? REPEATABLE.has(answer.op) : !wasMade(this.store, intent)) this.results.forget(session, requestNumber);
+      if (op === 'write') known.doubtful = true;
+      else if (trace === '' ? REPEATABLE.has(op) : !wasMade(this.store, { op, gfid, trace })) this.results.forget(session, requestNumber);
     }
   }
 

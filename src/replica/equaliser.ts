@@ -12,7 +12,7 @@ import { Mode, rangeLock, readLock, type Lock } from './inode-locks.js';
 import { fileKey, inodeKey, nameKey, parseKey, regionKey, type Key } from './keys.js';
 import type { Lacking } from './lacking.js';
 import type { Primary } from './primary.js';
-import { compareRegion, type Difference } from './region-difference.js';
+import { compareRegion, copyAt, type Difference } from './region-difference.js';
 import { DamagedError, Soundness, SUM_BLOCK_BYTES } from './soundness.js';
 
 const LOCK_WAIT_MS = 500;
@@ -244,12 +244,8 @@ export class Equaliser {
       const state = store.describe(gfid);
       if (state === undefined || state.attr.size <= start) return;
       const end = Math.min(state.attr.size, start + REGION_BYTES);
-      const call: Parameters<typeof compareRegion>[4] = {
-        digests: (region) => this.#primary.call(this.#follower, 'digests', { gfid, region }),
-        fineDigests: async (region, blocks) => (await this.#primary.call(this.#follower, 'fineDigests', { gfid, region, blocks })).digests,
-      };
       try {
-        const difference = await compareRegion(store, gfid, index, end, blank ? undefined : call);
+        const difference = await compareRegion(store, gfid, index, end, blank ? undefined : copyAt(this.#primary, this.#follower, gfid));
         const sent = await this.#send(gfid, difference);
         this.#lacking.bytesCompared += end - start;
         cost += (COMPARE_COST_MS * (end - start) + SEND_COST_MS * sent) / REGION_BYTES;

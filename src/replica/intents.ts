@@ -61,7 +61,7 @@ export function parseIntent(record: string | undefined): Intent | undefined {
 }
 
 /** True when the copy shows the trace of the change. */
-export function wasMade(store: Store, { op, gfid, trace }: Intent): boolean {
+export function wasMade(store: Store, { op, gfid, trace }: Pick<Intent, 'op' | 'gfid' | 'trace'>): boolean {
   if (CREATIONS.has(op)) return store.describe(gfid) !== undefined;
   if (op === 'write') return (sizeOf(store, gfid) ?? 0) >= Number(trace);
   if (op === 'setattr') return sizeOf(store, gfid) === Number(trace);

@@ -113,7 +113,8 @@ export class Leases {
    * go, or their lease time is over. Also who was asked before, for another change, and has not answered, has not let go.
    */
   recall(gfids: readonly Gfid[], except: Session | undefined, done: () => void): boolean {
-    const before = this.#recalls.size === 0 ? [] : [...this.#recalls.values()].filter((recall) => concerns(recall, gfids, except));
+    if (this.#recalls.size === 0) return this.#recall(gfids, except, done);
+    const before = [...this.#recalls.values()].filter((recall) => concerns(recall, gfids, except));
     let left = before.length + 1;
     const one = (): void => {
       if (--left === 0) done();

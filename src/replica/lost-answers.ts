@@ -10,7 +10,7 @@
 import { REGION_BYTES } from '../fops/ops.js';
 import type { Follower } from './followers.js';
 import type { Primary } from './primary.js';
-import { compareRegion, type OtherCopy } from './region-difference.js';
+import { compareRegion, copyAt } from './region-difference.js';
 import { parseResult, type Answer } from './results.js';
 import { DamagedError } from './soundness.js';
 import { Standing } from './standing.js';
@@ -54,12 +54,8 @@ async function holdSame(primary: Primary, member: Follower, { gfid, range }: Ans
   if (ours === undefined || theirs === undefined) return false;
   const end = Math.min(offset + length, ours.attr.size);
   if (end !== Math.min(offset + length, theirs.attr.size)) return false;
-  const other: OtherCopy = {
-    digests: async (region) => await primary.call(member, 'digests', { gfid, region }),
-    fineDigests: async (region, blocks) => (await primary.call(member, 'fineDigests', { gfid, region, blocks })).digests,
-  };
   for (let region = Math.floor(offset / REGION_BYTES); region * REGION_BYTES < end; region++) {
-    const { holes, pieces } = await compareRegion(store, gfid, region, Math.min(end, (region + 1) * REGION_BYTES), other);
+    const { holes, pieces } = await compareRegion(store, gfid, region, Math.min(end, (region + 1) * REGION_BYTES), copyAt(primary, member, gfid));
     if ([...holes, ...pieces].some(([at, bytes]) => at < end && at + bytes > offset)) return false;
   }
   return true;

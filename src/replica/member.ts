@@ -59,8 +59,8 @@ export class Member {
   #settling: Buffer[] = [];
   /** The primary that made this copy equal serves since. */
   #confirmed = true;
-  #journalPage: Key[] = [];
-  #answersPage: string[] = [];
+  /** What calls that are answered in pages have still to tell. */
+  readonly #pages = new Map<PeerOpName, string[]>();
 
   constructor(host: MemberHost, copy: Copy, log: Log) {
     this.#host = host;
@@ -186,6 +186,16 @@ export class Member {
     if (!journal.meta.unsettled && this.#host.view().inSync.includes(this.#host.brick)) journal.updateMeta({ unsettled: true });
   }
 
+  /** A part of a list that is put together when its first page is asked for. `next`: where the next page begins, 0 after the last. */
+  #page(op: PeerOpName, { from }: { from: number }, whole: () => string[]): { part: string[]; next: number } {
+    if (from === 0) this.#pages.set(op, whole());
+    const list = this.#pages.get(op) ?? [];
+    const part = list.slice(from, from + KEYS_PER_PAGE);
+    const next = from + part.length < list.length ? from + part.length : 0;
+    if (next === 0) this.#pages.delete(op);
+    return { part, next };
+  }
+
   /** The calls of PEER_OPS but `seal`. */
   async #carryOut(op: PeerOpName, args: unknown): Promise<unknown> {
     const { store, journal } = this.#copy;
@@ -224,20 +234,12 @@ export class Member {
         journal.complete((args as PeerArgs<'checkpointDone'>).number);
         return {};
       case 'journalKeys': {
-        const { from } = args as PeerArgs<'journalKeys'>;
-        if (from === 0) this.#journalPage = [...journal.keys()];
-        const keys = this.#journalPage.slice(from, from + KEYS_PER_PAGE);
-        const next = from + keys.length < this.#journalPage.length ? from + keys.length : 0;
-        if (next === 0) this.#journalPage = [];
-        return { keys, next };
+        const { part, next } = this.#page(op, args as PeerArgs<'journalKeys'>, () => [...journal.keys()]);
+        return { keys: part, next };
       }
       case 'answers': {
-        const { from } = args as PeerArgs<'answers'>;
-        if (from === 0) this.#answersPage = this.#copy.results.records();
-        const records = this.#answersPage.slice(from, from + KEYS_PER_PAGE);
-        const next = from + records.length < this.#answersPage.length ? from + records.length : 0;
-        if (next === 0) this.#answersPage = [];
-        return { records, next };
+        const { part, next } = this.#page(op, args as PeerArgs<'answers'>, () => this.#copy.results.records());
+        return { records: part, next };
       }
       case 'addKeys':
         journal.note((args as PeerArgs<'addKeys'>).keys);

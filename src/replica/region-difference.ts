@@ -1,6 +1,8 @@
 /** What differs between two copies of one region of a file: digests of 64 KiB blocks first, then of 4 KiB pieces of those that differ. */
 import type { Gfid } from '../base/ids.js';
 import { REGION_BYTES } from '../fops/ops.js';
+import type { Follower } from './followers.js';
+import type { Primary } from './primary.js';
 import { BLOCK_BYTES, DIGEST_BYTES, FINE_BYTES, type Store } from './store.js';
 
 /** Bytes to become a hole, and bytes to be copied: ascending [offset, length], absolute. */
@@ -12,6 +14,13 @@ export interface Difference {
 export interface OtherCopy {
   digests(region: number): Promise<{ digests: Uint8Array; ranges: [number, number][] }>;
   fineDigests(region: number, blocks: number): Promise<Uint8Array>;
+}
+
+export function copyAt(primary: Primary, follower: Follower, gfid: Gfid): OtherCopy {
+  return {
+    digests: (region) => primary.call(follower, 'digests', { gfid, region }),
+    fineDigests: async (region, blocks) => (await primary.call(follower, 'fineDigests', { gfid, region, blocks })).digests,
+  };
 }
 
 const ZERO = Buffer.alloc(DIGEST_BYTES);

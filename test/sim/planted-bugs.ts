@@ -191,7 +191,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   },
   {
     name: 'a change goes by the recall of another change to the same file',
-    patches: [['replica/leases.js', 'this.#recalls.size === 0 ? [] : [...this.#recalls.values()]', '[]']],
+    patches: [['replica/leases.js', 'if (this.#recalls.size === 0)', 'if (true)']],
     from: 23_001_512,
   },
   {
@@ -212,7 +212,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'a name counts as made though the power that went since took it',
     directed: 'power-loss.test.js',
     scenario: 'undoes no name that is answered after it',
-    patches: [['replica/copy.js', ': !wasMade(this.store, intent))', ': false)']],
+    patches: [['replica/copy.js', ': !wasMade(this.store, { op, gfid, trace }))', ': false)']],
     from: 1,
   },
   {

@@ -19,9 +19,9 @@ function sync(scene: Scene, client: SimClient, gfid = scene.gfid): Promise<numbe
 }
 
 /** What is on its way to and from the client does not arrive. */
-function cutOff({ cluster }: Scene, client: SimClient): void {
-  cluster.network.cuts.add(`${client.name}>*`).add(`*>${client.name}`);
-  for (const channel of [...cluster.network.channels]) if (channel.owner === client) channel.reset();
+function cutOff(scene: Scene, client: SimClient): void {
+  scene.silence(client);
+  for (const channel of [...scene.cluster.network.channels]) if (channel.owner === client) channel.reset();
 }
 
 function unless(errno: number): (error: unknown) => void {

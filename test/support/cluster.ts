@@ -8,7 +8,7 @@ import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, 
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { run, type RunOptions, type RunResult } from './exec.js';
-import { look } from './look.js';
+import { look, LOOK_MS } from './look.js';
 import { onHost, TestNetwork, type NodeNetwork } from './network.js';
 import { BUILD_ROOT, PACKAGE_ROOT, SUPPORT_SOURCE } from './paths.js';
 import { isAlive, killAndWait, processesMarked, signal, type Process } from './processes.js';
@@ -18,7 +18,6 @@ const GLUON = join(PACKAGE_ROOT, 'bin', 'gluon');
 const GLUOND = join(PACKAGE_ROOT, 'bin', 'gluond');
 
 const START_MS = 30_000;
-const LOOK_MS = 30_000;
 const COMMAND_MS = 90_000;
 const MOUNT_MS = 60_000;
 const STOP_MS = 20_000;
@@ -231,7 +230,7 @@ export class Cluster {
 
   /** What a command prints that is asked again and again. */
   private async look(node: Node, words: string[], form: 'text' | 'xml' | 'json'): Promise<string> {
-    if (node.network.mountsOf === undefined) return look(join(node.stateDirectory, 'gluond.sock'), words, form, LOOK_MS);
+    if (node.network.mountsOf === undefined) return look(join(node.stateDirectory, 'gluond.sock'), words, form);
     const { stdout } = await this.gluon(node, form === 'text' ? words : [...words, `--${form}`], { boundMs: LOOK_MS });
     return stdout;
   }

@@ -12,8 +12,6 @@ import { waitFor } from './wait.js';
 
 const ENVIRONMENT = { GLUON_BUILD: basename(BUILD_ROOT) };
 
-const LOOK_MS = 30_000;
-
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -117,7 +115,7 @@ export class Daemon {
 
   /** What a command prints that is asked again and again: not in a process of its own. Rejects when the command fails. */
   look(form: 'text' | 'json', ...words: string[]): Promise<string> {
-    return look(join(this.stateDirectory, 'gluond.sock'), words, form, LOOK_MS);
+    return look(join(this.stateDirectory, 'gluond.sock'), words, form);
   }
 
   async json<T>(...words: string[]): Promise<T> {

@@ -7,8 +7,11 @@ import type { Context, Form } from '../../src/cli/command.js';
 import { runWords } from '../../src/cli/run.js';
 import { GrpcManagementClient } from '../../src/platform/management-client.js';
 
+/** How long a look may take, unless it is told otherwise. */
+export const LOOK_MS = 30_000;
+
 /** Rejects when the status is not 0, with what it says then. `socket` is that of a gluond. */
-export async function look(socket: string, words: string[], form: Form, timeoutMs: number): Promise<string> {
+export async function look(socket: string, words: string[], form: Form, timeoutMs = LOOK_MS): Promise<string> {
   const [out, err]: [string[], string[]] = [[], []];
   const client = new GrpcManagementClient({ address: { path: socket }, timeoutMs });
   const context: Context = {

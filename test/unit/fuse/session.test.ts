@@ -411,7 +411,8 @@ test('an interrupted operation goes on, unless its caller is dying', async () =>
 
 test('what a loss of all power may have taken is told by the next fsync of each open file, once, also by a later worker', async () => {
   const memory = new HeapStateMemory();
-  const fops = new MemoryVolume().fops();
+  const volume = new MemoryVolume();
+  const fops = volume.fops();
   const before = new FakeKernel(fops, memory);
   const file = await createFile(before, 'f');
   const again = fhOf(await before.call(Opcode.OPEN, file.nodeid, [words(2, 0)]));
@@ -420,6 +421,14 @@ test('what a loss of all power may have taken is told by the next fsync of each 
   const gfid = before.session.handles.gfid(file.fh) as Gfid;
   before.session.handles.doubt(new Set([gfid]));
   assert.equal(await sync(before, other.nodeid, other.fh), 0);
+  assert.equal(await sync(before, file.nodeid, file.fh), Errno.EIO);
+  assert.equal(await sync(before, file.nodeid, file.fh), 0);
+  // The loss is heard of while the fsync is under way.
+  volume.before = () => {
+    before.session.handles.doubt(new Set([gfid]));
+    volume.before = undefined;
+    return undefined;
+  };
   assert.equal(await sync(before, file.nodeid, file.fh), Errno.EIO);
   assert.equal(await sync(before, file.nodeid, file.fh), 0);
   const after = new FakeKernel(fops, memory);
