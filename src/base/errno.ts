@@ -87,11 +87,14 @@ export class InodeLimitError extends FsError {}
 /** The outcome of a request is unknown: it may have happened, or may happen still. */
 export class LostError extends Error {
   readonly errno: number;
+  /** Where it is asked for still: resolves when it is not any more. What the request carries is in use until then. */
+  readonly over: Promise<void> | undefined;
 
-  constructor(detail: string, errno: number = Errno.ENOTCONN, options?: ErrorOptions) {
+  constructor(detail: string, errno: number = Errno.ENOTCONN, options?: ErrorOptions & { over?: Promise<void> }) {
     super(detail, options);
     this.name = 'LostError';
     this.errno = errno;
+    this.over = options?.over;
   }
 }
 

@@ -62,7 +62,7 @@ export interface ClientOptions {
    */
   onRevoked?: (session: string) => void;
   /** All bricks lost their power at once: what this client changed in these inodes, and nobody synced, may be gone. */
-  onLoss?: (gfids: ReadonlySet<Gfid>) => void;
+  onLoss?: (gfids: ReadonlySet<Gfid> | 'all') => void;
   /** What the leases on these inodes allowed to keep elsewhere (the kernel) must be gone when the promise resolves. */
   invalidate?: (gfids: readonly Gfid[]) => Promise<void>;
   /** A copy of data that was read, for the caller to keep. */
@@ -103,8 +103,14 @@ interface Pending {
   bytes: number;
   /** A lock that may wait for ever takes no place among the requests under way: what it waits for must get through. */
   counts: boolean;
-  /** File locks that were given here, under a lock lease: nobody waits for the answer, and it is asked for until there is one. */
+  /** File locks that were given here, under a lock lease: nobody waits for the answer. */
   given: boolean;
+  /** It is asked for until there is an answer, whatever becomes of its caller: what was given here, and what a closed file leaves behind. */
+  lasting: boolean;
+  /** Its caller was told something else: it may have been carried out, so it is asked for until that is known. */
+  left: boolean;
+  /** It was asked for on an earlier connection too. */
+  again: boolean;
   /** Of an fsync, see Unsynced. */
   mark: number;
   resolve(result: unknown): void;
@@ -124,7 +130,8 @@ export class VolumeClient {
   readonly #copyOf: (data: Uint8Array) => Uint8Array;
   readonly #onBegun: (() => void) | undefined;
   readonly #onRevoked: ((session: string) => void) | undefined;
-  readonly #onLoss: ((gfids: ReadonlySet<Gfid>) => void) | undefined;
+  readonly #ownNumber: (() => number) | undefined;
+  readonly #onLoss: ((gfids: ReadonlySet<Gfid> | 'all') => void) | undefined;
   #session: string;
   #begun: boolean;
   #held: HeldState;
@@ -165,6 +172,7 @@ export class VolumeClient {
     this.#begun = options.begun ?? false;
     this.#onBegun = options.onBegun;
     this.#onRevoked = options.onRevoked;
+    this.#ownNumber = options.ownNumber;
     this.#onLoss = options.onLoss;
     this.#log = env.log.child({ session: this.#session });
     this.#frameTimeoutMs = options.frameTimeoutMs;
@@ -270,11 +278,13 @@ export class VolumeClient {
   #ask<K extends OpName>(op: K, args: Args<K>, requestNumber?: number): Promise<Result<K>> {
     const given = op === 'setLock' && (args as Args<'setLock'>).granted !== undefined;
     const changesLocks = !given && (op === 'setLock' || op === 'dropLocks');
-    // What was given before is told before.
-    if (changesLocks || op === 'getLock') this.#localLocks.flush((args as Args<'getLock'>).gfid);
+    const lasting = given || op === 'dropLocks' || op === 'release';
+    // What was given before is told before. Who waits must not seem to stand in somebody's way with a lock that it gave up elsewhere.
+    if (op === 'setLock' && (args as Args<'setLock'>).wait) this.#localLocks.flushAll();
+    else if (changesLocks || op === 'getLock') this.#localLocks.flush((args as Args<'getLock'>).gfid);
     return new Promise<Result<K>>((resolve, reject) => {
-      // What was given is in force, and told when the volume is started again.
-      if (this.#closed || (this.#spec?.started === false && !given)) {
+      const stopped = this.#spec?.started === false;
+      if (this.#closed || (stopped && !lasting)) {
         reject(new FsError(Errno.ENOTCONN, op, this.#closed ? 'the client is closed' : `volume ${this.#spec?.name ?? ''} is stopped`));
         return;
       }
@@ -284,8 +294,12 @@ export class VolumeClient {
         id: this.#nextId++, op, args, requestNumber: number, sent: false, everSent: false,
         since: this.#env.clock.now(),
         bytes: op === 'write' ? (args as Args<'write'>).data.byteLength : op === 'read' ? (args as Args<'read'>).size : 0,
-        counts: op !== 'setLock' || !(args as Args<'setLock'>).wait,
+        // What others wait for must get through: a lease is given back behind what was given under it.
+        counts: !given && (op !== 'setLock' || !(args as Args<'setLock'>).wait),
         given,
+        lasting,
+        left: false,
+        again: false,
         mark: this.#unsynced.mark(),
         resolve: resolve as (result: unknown) => void, reject,
       };
@@ -298,6 +312,8 @@ export class VolumeClient {
       this.#unsent++;
       if (this.#readyEpoch > 0 && this.#unsent === 1 && this.#hasRoom(pending)) this.#send(pending);
       else if (this.#readyEpoch > 0 && !pending.counts) this.#send(pending);
+      // It is told when the volume is started again.
+      if (stopped && !given) this.#letGo(pending, Errno.ENOTCONN, `volume ${this.#spec?.name ?? ''} is stopped`);
     });
   }
 
@@ -380,10 +396,10 @@ export class VolumeClient {
     this.#channel?.send({ kind: 'opens', whole: true, held: this.#held.tellAll(), closed: [] });
   }
 
-  /** Takes back a mutation that was not sent yet: it fails with EINTR and never happens. False when it may have been sent. */
+  /** Takes back a mutation that was not sent yet: it fails with EINTR and never happens. False when it may have been sent, and for what must happen. */
   withdraw(requestNumber: number): boolean {
     for (const pending of this.#pending.values()) {
-      if (pending.requestNumber !== requestNumber || pending.everSent) continue;
+      if (pending.requestNumber !== requestNumber || pending.everSent || pending.lasting) continue;
       this.#leave(pending);
       this.#localReads.ended(pending.id);
       this.#acknowledgements.settled(requestNumber);
@@ -604,6 +620,7 @@ export class VolumeClient {
       case 'pong': {
         const sentAt = this.#pings.get(message.id);
         this.#pings.delete(message.id);
+        this.#unsynced.heard(message.epoch, message.synced);
         // While it held no lease, a name may have been removed of what it has open.
         if (sentAt === undefined || message.epoch !== this.#readyEpoch) return;
         if (this.cache.extend(sentAt + message.leaseMs)) {
@@ -626,6 +643,9 @@ export class VolumeClient {
       case 'lockLease':
         this.#localLocks.begin(message);
         if (this.#readyEpoch === 0) this.#localLocks.end();
+        return;
+      case 'othersLocks':
+        this.#localLocks.othersLetGo(message);
         return;
       case 'recallLocks':
         this.#localLocks.recall(message.gfid, message.lease);
@@ -667,7 +687,7 @@ export class VolumeClient {
     this.#leave(pending);
     const { op, args, requestNumber } = pending;
     if (requestNumber > 0) this.#acknowledgements.settled(requestNumber);
-    this.cache.learn(op, args, message.errno, message.result, message.lease);
+    this.cache.learn(op, args, message.errno, message.result, message.lease, pending.again);
     if (message.errno === 0 && isTooLong(op, args, message.result)) {
       pending.reject(new FsError(Errno.EIO, op, 'the brick answered with more than was asked for'));
     } else if (message.errno === 0 && op === 'fsync' && !this.#unsynced.synced((args as Args<'fsync'>).gfid, pending.mark)) {
@@ -675,11 +695,25 @@ export class VolumeClient {
     } else if (message.errno === 0) {
       ownResult(message, this.#copyOf);
       this.#lastKnown.learn(op, args, message.result);
-      if (requestNumber > 0) this.#unsynced.changed(op, args, message.result, this.#lastHeard);
+      if (requestNumber > 0) this.#noteChange(op, args, message.result);
       if (requestNumber > 0 && !pending.given) this.#held.settled(op, args, message.result, requestNumber);
       pending.resolve(message.result);
+      if (pending.left) this.#undoOpen(op, message.result);
     } else pending.reject(new FsError(message.errno, op));
     if (this.#unsent > 0 && this.#readyEpoch > 0) this.#sendAll();
+  }
+
+  #noteChange(op: OpName, args: unknown, result: unknown): void {
+    const { newParent, newName } = args as Partial<Args<'rename'>>;
+    const moved = op === 'rename' && newParent !== undefined && newName !== undefined ? this.cache.child(newParent, newName) : undefined;
+    this.#unsynced.changed(op, args, result, moved ?? undefined);
+  }
+
+  /** Who asked for the open was told that it failed, and will never close it. */
+  #undoOpen(op: OpName, result: unknown): void {
+    if (op !== 'open' && op !== 'create' && op !== 'tmpfile') return;
+    const { gfid } = (result as Result<'open'>).attr;
+    this.#ask('release', { gfid }, this.#ownNumber?.()).catch(() => undefined);
   }
 
   /**
@@ -705,8 +739,8 @@ export class VolumeClient {
 
   #learnLosses(losses: number): void {
     const concerned = this.#unsynced.learn(losses);
-    if (concerned.size === 0) return;
-    this.#log.error('all bricks lost their power at once: what was changed and not synced may be gone; the next fsync of it says so (EIO)', { inodes: concerned.size });
+    if (concerned !== 'all' && concerned.size === 0) return;
+    this.#log.error('all bricks lost their power at once: what was changed and not synced may be gone; the next fsync of it says so (EIO)', { inodes: concerned === 'all' ? 'more than are counted' : concerned.size });
     this.#onLoss?.(concerned);
   }
 
@@ -786,7 +820,7 @@ export class VolumeClient {
     this.#acknowledgements.settled(pending.requestNumber);
     const args = pending.args as Args<'write'>;
     const result = { offset: args.offset, attr };
-    this.#unsynced.changed('write', args, result, this.#env.clock.now());
+    this.#unsynced.changed('write', args, result);
     if (attr !== undefined) this.cache.learn('write', args, 0, result, true);
     pending.resolve(result);
     if (this.#unsent > 0 && this.#readyEpoch > 0) this.#sendAll();
@@ -835,7 +869,10 @@ export class VolumeClient {
 
   #unsendAll(): void {
     this.#direct.clear();
-    for (const pending of this.#pending.values()) if (pending.sent) this.#unsend(pending);
+    for (const pending of this.#pending.values()) {
+      pending.again ||= pending.everSent;
+      if (pending.sent) this.#unsend(pending);
+    }
   }
 
   /** It is answered, withdrawn or given up. */
@@ -870,7 +907,6 @@ export class VolumeClient {
       } else if (this.#dialing === 0 && this.#readyEpoch === 0 && this.#retryMs >= RETRY_MS_MAX) this.#connect();
       this.#direct.tick();
       this.#localLocks.tick();
-      this.#unsynced.tick(now);
       if (this.#channel !== undefined) this.#lookForDirectWay(now);
       this.#expire(now);
       if (this.#ticks++ % TICKS_PER_NOTICE === 0) this.#noticeWaiting(now);
@@ -882,16 +918,30 @@ export class VolumeClient {
     const timeoutMs = this.#frameTimeoutMs ?? Number(this.#spec?.options['network.frame-timeout'] ?? 0) * 1000;
     if (!(timeoutMs > 0)) return;
     for (const pending of [...this.#pending.values()]) {
-      if (!pending.counts || pending.given || now - pending.since < timeoutMs) continue;
-      this.#remove(pending);
-      pending.reject(unanswered(pending, Errno.ETIMEDOUT, `no answer within ${timeoutMs} ms (network.frame-timeout)`));
+      if (!pending.counts || pending.left || now - pending.since < timeoutMs) continue;
+      this.#letGo(pending, Errno.ETIMEDOUT, `no answer within ${timeoutMs} ms (network.frame-timeout)`);
     }
+  }
+
+  /** Its caller waits no longer. What may have been carried out is asked for until that is known: what this client knows of the volume, and holds there, must come to be right. */
+  #letGo(pending: Pending, errno: number, reason: string): void {
+    const { reject } = pending;
+    if (!pending.lasting && !mayHappen(pending)) {
+      this.#remove(pending);
+      reject(unanswered(pending, errno, reason));
+      return;
+    }
+    const over = new Promise<void>((resolve) => {
+      pending.resolve = pending.reject = (): void => resolve();
+    });
+    pending.left = true;
+    reject(unanswered(pending, errno, reason, over));
   }
 
   #noticeWaiting(now: number): void {
     let oldest: number | undefined;
     for (const pending of this.#pending.values()) {
-      if (!pending.counts) continue;
+      if (!pending.counts || pending.left) continue;
       oldest = pending.since;
       break;
     }
@@ -901,7 +951,14 @@ export class VolumeClient {
 
   #failAll(reason: string): void {
     for (const pending of [...this.#pending.values()]) {
-      if (pending.given && !this.#closed) continue;
+      const { op, lasting } = pending;
+      // A lock that was given must be known here, or nobody would ever drop it.
+      const goesOn = !this.#closed && (lasting || (op === 'setLock' && pending.counts && mayHappen(pending)));
+      if (goesOn && (pending.given || pending.left)) continue;
+      if (goesOn) {
+        this.#letGo(pending, Errno.ENOTCONN, reason);
+        continue;
+      }
       this.#remove(pending);
       pending.reject(unanswered(pending, Errno.ENOTCONN, reason));
     }
@@ -940,9 +997,13 @@ async function succeeds(work: () => Promise<void>): Promise<boolean> {
   }
 }
 
-/** A mutation that was sent may have happened or happen still; anything else did not. */
-function unanswered(pending: Pending, errno: number, reason: string): Error {
-  if (pending.everSent && pending.requestNumber > 0) return new LostError(`${pending.op}: ${reason}`, errno);
+function mayHappen({ everSent, requestNumber }: Pending): boolean {
+  return everSent && requestNumber > 0;
+}
+
+/** A mutation that was sent may have happened or happen still, and so may what is asked for still; anything else did not. */
+function unanswered(pending: Pending, errno: number, reason: string, over?: Promise<void>): Error {
+  if (mayHappen(pending) || over !== undefined) return new LostError(`${pending.op}: ${reason}`, errno, over === undefined ? {} : { over });
   return new FsError(errno, pending.op, reason);
 }
 

@@ -89,7 +89,7 @@ export class HeldState {
   /** Why one more cannot be held, if so: ENFILE, ENOLCK. */
   refusal(op: OpName, args: unknown): FsError | undefined {
     if ((op === 'open' || op === 'create' || op === 'tmpfile') && this.#openCount >= OPENS_MAX) return new FsError(Errno.ENFILE, op, `${OPENS_MAX} files are open on this mount`);
-    if (op === 'setLock' && (args as Args<'setLock'>).type !== LOCK_NONE && this.#locks.count >= LOCKS_MAX) return new FsError(Errno.ENOLCK, op, `${LOCKS_MAX} locks are held on this mount`);
+    if (op === 'setLock' && this.#locks.count >= LOCKS_MAX && this.#locks.growth({ ...heldLock(args as Args<'setLock'>), session: OWN }) > 0) return new FsError(Errno.ENOLCK, op, `${LOCKS_MAX} locks are held on this mount`);
     return undefined;
   }
 

@@ -67,6 +67,7 @@ export class LeaseCache {
   readonly #inodes = new Map<Gfid, Known>();
   readonly #now: () => number;
   #leaseUntil = 0;
+  #ended = 0;
   /** The latest `toldUntil` of all. */
   #toldUntil = 0;
   /** The latest `toldUntil` of what is not remembered any more. */
@@ -87,13 +88,17 @@ export class LeaseCache {
   extend(until: number): boolean {
     const lapsed = this.#leaseUntil <= this.#now();
     // What was known from before must not come to life again.
-    if (lapsed) this.#forgetAll();
+    if (lapsed) {
+      this.#ended++;
+      this.#forgetAll();
+    }
     if (until > this.#leaseUntil) this.#leaseUntil = until;
     return lapsed;
   }
 
   /** The connection or the view changed. */
   clear(): Believed {
+    this.#ended++;
     this.#forgetAll();
     this.#leaseUntil = 0;
     this.#dropOver(this.#now());
@@ -170,6 +175,11 @@ export class LeaseCache {
     return this.#inodes.get(parent)?.names?.get(name);
   }
 
+  /** How many times all leases went. */
+  get ended(): number {
+    return this.#ended;
+  }
+
   /** What was learnt under leases holds at this moment. */
   get live(): boolean {
     return this.#leaseUntil > this.#now();
@@ -212,9 +222,10 @@ export class LeaseCache {
 
   /**
    * A reply arrived, in order. Called for every operation, before anyone hears of the result; `lease` as in the reply. A mutation of this client's own
-   * leaves its leases in place, so what it changed is put right here.
+   * leaves its leases in place, so what it changed is put right here. `again`: it was asked for on an earlier connection as well, so it may have been made long ago, and others may
+   * have changed the same names since.
    */
-  learn(op: OpName, args: unknown, errno: number, result: unknown, lease: boolean): void {
+  learn(op: OpName, args: unknown, errno: number, result: unknown, lease: boolean, again = false): void {
     switch (op) {
       case 'lookup': {
         const { parent, name } = args as Args<'lookup'>;
@@ -248,8 +259,17 @@ export class LeaseCache {
         return;
       }
       default:
-        if (errno === 0) this.#learnChange(op, args, result, lease);
+        if (errno !== 0) return;
+        this.#learnChange(op, args, result, lease);
+        if (again) this.#doubtNames(args);
     }
+  }
+
+  /** Whatever was learnt of the names that this changed. */
+  #doubtNames(args: unknown): void {
+    const { parent, name, newParent, newName } = args as Partial<Args<'rename'>>;
+    if (parent !== undefined && name !== undefined) this.#inodes.get(parent)?.names?.delete(name);
+    if (newParent !== undefined && newName !== undefined) this.#inodes.get(newParent)?.names?.delete(newName);
   }
 
   #learnChange(op: OpName, args: unknown, result: unknown, lease: boolean): void {

@@ -3,8 +3,10 @@
  *
  *   lockLease ──▶ on ──recallLocks, or not used for a moment──▶ what was given here is sent and answered ──▶ yielded
  *
- * While nobody else has a lock on the inode and this session has one, the lease stays: the next to move is likely this session, and it stands in the way of others already. So
- * the source of a live migration gives up its image locks without asking.
+ * While this session has a lock on the inode the lease stays, where others have some too for half a minute: the next to move is likely this session. Who held locks for long and then
+ * lets go of some makes room for somebody, as the source of a live migration does: the lease goes right after them, so that nobody has to call it in.
+ *
+ * To give a lock up no lease is needed: nothing can stand against it, and before the primary refuses a lock because of another it asks the session that has it.
  *
  * What is given here is kept where a process that takes the session over finds it (`kept`), before anybody hears of it, and sent a moment later, all that came together in one
  * request. A request that something stands against, or that comes while the primary decides on another one of the same inode, is the primary's to decide; what was given before
@@ -23,8 +25,12 @@ const OTHER = 'other';
 const OWN = '';
 /** QEMU gives and takes its image locks within a few milliseconds. */
 const SEND_MS = 20;
+/** The same where somebody else may wait for it, or is about to come. */
+const LET_GO_MS = 1;
 /** A lease that was not used for so long is given back. */
 const USED_MS = 100;
+/** The same where this session and others have locks. */
+const SHARED_MS = 30_000;
 /** Leases that stay, at most. */
 const KEPT_MAX = 256;
 /** Given here and not answered, at most. */
@@ -55,6 +61,10 @@ interface Lease {
   number: number;
   others: FileLocks;
   usedAt: number;
+  /** It was not used for a moment before what is done under it now. */
+  rested: boolean;
+  /** And a lock was given up since. */
+  letsGo: boolean;
 }
 
 interface UnderWay {
@@ -72,7 +82,8 @@ export class LocalLocks {
   readonly #underWay = new Map<Gfid, UnderWay>();
   /** Leases to give back, by their numbers. */
   readonly #owed = new Map<number, Gfid>();
-  #timed = false;
+  /** What is not sent is sent then. */
+  #flushAt = Infinity;
   #count = 0;
   /** Locks that were given or taken back here, ever. */
   given = 0;
@@ -84,9 +95,12 @@ export class LocalLocks {
   begin({ gfid, lease, own, others }: MessageOf<'lockLease'>): void {
     // A process before this one may have asked for some of them.
     for (const lock of [...own, ...locksOf(this.#notAnswered(gfid))]) this.#host.held().gave(lock);
-    const table = new FileLocks();
-    for (const lock of others) table.set({ ...lock, gfid, session: OTHER });
-    this.#leases.set(gfid, { number: lease, others: table, usedAt: this.#host.now() });
+    this.#leases.set(gfid, { number: lease, others: tableOf(gfid, others), usedAt: this.#host.now(), rested: false, letsGo: false });
+  }
+
+  othersLetGo({ gfid, lease, others }: MessageOf<'othersLocks'>): void {
+    const known = this.#leases.get(gfid);
+    if (known?.number === lease) known.others = tableOf(gfid, others);
   }
 
   /** The lease is over here; it is given back when what was given is known. */
@@ -110,12 +124,13 @@ export class LocalLocks {
 
   /** Gives back what was not used for a moment: a client that falls silent should have none. */
   tick(): void {
-    const since = this.#host.now() - USED_MS;
-    for (const [gfid, lease] of [...this.#leases]) if (lease.usedAt < since && !this.#stays(gfid, lease)) this.recall(gfid, lease.number);
+    const now = this.#host.now();
+    for (const [gfid, lease] of [...this.#leases]) if (lease.usedAt < now - USED_MS && !this.#stays(gfid, lease, now)) this.recall(gfid, lease.number);
   }
 
-  #stays(gfid: Gfid, { others }: Lease): boolean {
-    return this.#leases.size <= KEPT_MAX && others.on(gfid).length === 0 && this.#host.held().holdsLocks(gfid);
+  #stays(gfid: Gfid, { others, usedAt }: Lease, now: number): boolean {
+    if (this.#leases.size > KEPT_MAX || !this.#host.held().holdsLocks(gfid)) return false;
+    return others.on(gfid).length === 0 || usedAt >= now - SHARED_MS;
   }
 
   /** What this session gave up and no brick has confirmed. */
@@ -145,8 +160,35 @@ export class LocalLocks {
   /** Gives the lock, or takes it back; false when that is for the primary. */
   give(args: Args<'setLock'>): boolean {
     const lock = heldLock(args);
-    const lease = this.#count >= GIVEN_MAX ? undefined : this.#leaseFor(lock);
-    if (lease === undefined) return false;
+    if (this.#count >= GIVEN_MAX) return false;
+    const lease = this.#leaseFor(lock);
+    if (lease === undefined) {
+      if (!this.#mayGoUnasked(lock)) return false;
+      this.#note(lock);
+      return true;
+    }
+    this.#note(lock);
+    const now = this.#host.now();
+    if (lease.usedAt < now - USED_MS) lease.rested = true;
+    lease.letsGo ||= lease.rested && lock.type === LOCK_NONE;
+    lease.usedAt = now;
+    this.given++;
+    if (lease.letsGo) this.#host.after(LET_GO_MS, () => this.#letGo(lock.gfid, lease, now));
+    return true;
+  }
+
+  /** The lease goes, where nothing was done under it since. */
+  #letGo(gfid: Gfid, lease: Lease, since: number): void {
+    if (this.#leases.get(gfid) === lease && lease.usedAt === since) this.recall(gfid, lease.number);
+  }
+
+  /** Nothing stands against giving a lock up, so no lease is needed. The primary asks who has a lock before it refuses another one because of it. */
+  #mayGoUnasked({ gfid, kind, type, start, end }: HeldLock): boolean {
+    return type === LOCK_NONE && kind <= 1 && start <= end && (this.#underWay.get(gfid)?.asked ?? 0) === 0;
+  }
+
+  /** It is in force, kept, and sent soon. */
+  #note(lock: HeldLock): void {
     const { gfid } = lock;
     let unsent = this.#unsent.get(gfid);
     if (unsent === undefined) {
@@ -158,16 +200,15 @@ export class LocalLocks {
     this.#count += unsent.locks.length;
     this.#host.held().gave(lock);
     this.#keep();
-    lease.usedAt = this.#host.now();
-    this.given++;
-    if (!this.#timed) {
-      this.#timed = true;
-      this.#host.after(SEND_MS, () => {
-        this.#timed = false;
-        this.flushAll();
-      });
-    }
-    return true;
+    const ms = this.#leases.has(gfid) ? SEND_MS : LET_GO_MS;
+    const due = this.#host.now() + ms;
+    if (due >= this.#flushAt) return;
+    this.#flushAt = due;
+    this.#host.after(ms, () => {
+      if (this.#flushAt !== due) return;
+      this.#flushAt = Infinity;
+      this.flushAll();
+    });
   }
 
   /** Removes all of an owner's locks, as `give` does. */
@@ -259,6 +300,12 @@ export class LocalLocks {
     if (this.#owed.size === 0 || this.#notAnswered(gfid).length > 0) return;
     for (const [number, of] of [...this.#owed]) if (of === gfid && this.#host.yielded(gfid, number)) this.#owed.delete(number);
   }
+}
+
+function tableOf(gfid: Gfid, others: readonly HeldLock[]): FileLocks {
+  const table = new FileLocks();
+  for (const lock of others) table.set({ ...lock, gfid, session: OTHER });
+  return table;
 }
 
 function locksOf(given: readonly GivenLocks[]): HeldLock[] {

@@ -3,14 +3,15 @@
  * that comes later would find nothing to write and succeed. So the primary counts such losses (`reclaimed`), and the fsync of what was changed before one, and
  * synced after it, is told that the data may be gone: once, as with a disk that could not write (EIO), then the file counts as it is.
  *
- * Inodes that did not change for two minutes are dropped: the bricks write all that they have to their disks every 30 s. A worker that takes a mount over
- * knows nothing of the changes of the one before it.
+ * The bricks write all that they have to their disks every 30 s, and say so (`pong`): then what was changed before is forgotten. A worker that takes a mount over knows nothing of the
+ * changes of the one before it.
  */
 import type { Gfid } from '../base/ids.js';
 import type { Attr } from '../fops/fields.js';
 import type { Args, OpName } from '../fops/ops.js';
 
-const KEPT_MS = 120_000;
+/** The first that is told may have begun before the change, and so may the second, where this client had not heard of the first. */
+const SYNCED_AFTER = 3;
 const INODES_MAX = 65_536;
 
 interface Change {
@@ -18,7 +19,8 @@ interface Change {
   losses: number;
   /** Number of the last change. */
   last: number;
-  at: number;
+  /** How many times the bricks had told that all is on their disks. */
+  synced: number;
 }
 
 export class Unsynced {
@@ -26,20 +28,41 @@ export class Unsynced {
   readonly #changes = new Map<Gfid, Change>();
   #losses: number | undefined;
   #number = 0;
+  #epoch = 0;
+  #synced = 0;
+  /** Some were forgotten for want of room, and the bricks have not told of them since: `#synced` at the last one. */
+  #lost: number | undefined;
 
-  /** What the primary says. The inodes that are concerned by a loss that this client did not know of. */
-  learn(losses: number): ReadonlySet<Gfid> {
+  /** What the primary says. The inodes that are concerned by a loss that this client did not know of; 'all' where it does not know which. */
+  learn(losses: number): ReadonlySet<Gfid> | 'all' {
     const before = this.#losses;
     this.#losses = Math.max(before ?? 0, losses);
-    return new Set(before !== undefined && losses > before ? this.#changes.keys() : []);
+    if (before === undefined || losses <= before) return new Set();
+    return this.#lost === undefined ? new Set(this.#changes.keys()) : 'all';
   }
 
-  /** A change was answered with success, in this order. */
-  changed(op: OpName, args: unknown, result: unknown, now: number): void {
-    for (const gfid of changedInodes(op, args, result)) {
+  /** The primary of this epoch has said so many times that all is on the disks. What is there by now is forgotten. */
+  heard(epoch: number, synced: number): void {
+    if (epoch === this.#epoch && synced === this.#synced) return;
+    if (epoch !== this.#epoch) {
+      this.#epoch = epoch;
+      for (const change of this.#changes.values()) change.synced = synced;
+      if (this.#lost !== undefined) this.#lost = synced;
+    }
+    this.#synced = synced;
+    if (this.#lost !== undefined && synced >= this.#lost + SYNCED_AFTER) this.#lost = undefined;
+    for (const [gfid, change] of this.#changes) {
+      if (synced < change.synced + SYNCED_AFTER) return;
+      this.#changes.delete(gfid);
+    }
+  }
+
+  /** A change was answered with success, in this order. `moved`: the inode that was renamed, where it is known. */
+  changed(op: OpName, args: unknown, result: unknown, moved?: Gfid): void {
+    for (const gfid of [...changedInodes(op, args, result), ...(moved === undefined ? [] : [moved])]) {
       const known = this.#changes.get(gfid);
       this.#changes.delete(gfid);
-      this.#changes.set(gfid, { losses: known?.losses ?? this.#losses ?? 0, last: ++this.#number, at: now });
+      this.#changes.set(gfid, { losses: known?.losses ?? this.#losses ?? 0, last: ++this.#number, synced: this.#synced });
     }
     if (this.#changes.size > INODES_MAX) this.#dropOldest();
   }
@@ -59,17 +82,10 @@ export class Unsynced {
     return losses === (this.#losses ?? 0);
   }
 
-  /** Changes that are on the disks by now are forgotten. */
-  tick(now: number): void {
-    for (const [gfid, { at }] of this.#changes) {
-      if (now - at < KEPT_MS) return;
-      this.#changes.delete(gfid);
-    }
-  }
-
   #dropOldest(): void {
     const [oldest] = this.#changes.keys();
     if (oldest !== undefined) this.#changes.delete(oldest);
+    this.#lost = this.#synced;
   }
 }
 

@@ -17,6 +17,8 @@ export interface CachePolicy {
   attributes(attr: Attr): Validity;
   /** Attributes that are known to hold at this moment, if they are. */
   known(gfid: Gfid): Attr | undefined;
+  /** Another number each time that all leases went; undefined while none hold. */
+  leases(): number | undefined;
   /** The kernel may keep names at all: only then does a listing with attributes pay. */
   readonly names: boolean;
   /** Fops keeps attributes that it listed, so that the stat calls that follow a listing need not ask for each. */
@@ -30,6 +32,7 @@ export const noCaching: CachePolicy = {
   entry: () => NOT_VALID,
   attributes: () => NOT_VALID,
   known: () => undefined,
+  leases: () => undefined,
   names: false,
   prefetchAttributes: false,
 };
@@ -40,6 +43,9 @@ export interface Leased {
   tellName(parent: Gfid, name: Name, child: Gfid): number;
   attrValidMs(gfid: Gfid): number;
   attr(gfid: Gfid): Attr | undefined;
+  readonly live: boolean;
+  /** How many times all leases went. */
+  readonly ended: number;
 }
 
 function validity(ms: number): Validity {
@@ -56,6 +62,10 @@ export function leaseCaching(leased: () => Leased | undefined, marginMs: number)
     entry: (parent, name, attr) => validity(leased()?.tellName(parent, name, attr.gfid) ?? 0),
     attributes: (attr) => validity((leased()?.attrValidMs(attr.gfid) ?? 0) - marginMs),
     known: (gfid) => leased()?.attr(gfid),
+    leases: () => {
+      const leases = leased();
+      return leases?.live === true ? leases.ended : undefined;
+    },
     names: true,
     prefetchAttributes: true,
   };

@@ -56,9 +56,9 @@ export class HandleTable {
   }
 
   /** What was changed in these inodes and not synced may be gone from the bricks: each open file says so once, to the next fsync, also one of a later worker. */
-  doubt(gfids: ReadonlySet<Gfid>): void {
+  doubt(gfids: ReadonlySet<Gfid> | 'all'): void {
     for (const [fh, gfid] of this.#gfids) {
-      if (!gfids.has(gfid) || this.#lost.has(fh)) continue;
+      if ((gfids !== 'all' && !gfids.has(gfid)) || this.#lost.has(fh)) continue;
       this.#doubted.add(fh);
       this.#table.setWord(fh - 1, OPEN, DOUBTED);
     }

@@ -26,9 +26,11 @@ class Listing {
   readonly #directory: Gfid;
   readonly #end: number;
   readonly #plus: boolean;
+  readonly #thread: number;
 
-  constructor(session: Session, scan: Scan) {
+  constructor(session: Session, thread: number, scan: Scan) {
     this.#session = session;
+    this.#thread = thread;
     this.#directory = scan.handle.gfid;
     this.#end = OutHeader.bytes + Math.min(scan.size, BODY_BYTES_MAX);
     this.#plus = scan.plus;
@@ -55,7 +57,7 @@ class Listing {
       // An entry without attributes is changing, or vanished while it was listed: it is named, and looked up by whoever wants it.
       const attr = this.#session.policy.known(entry.gfid) ?? entry.attr;
       if (attr === undefined) this.#session.out.fill(0, this.#at, this.#at + head);
-      else if (!this.#session.putEntry(this.#at, this.#directory, entry.name, attr)) return false;
+      else if (!this.#session.putEntry(this.#at, this.#directory, entry.name, attr, this.#thread)) return false;
     }
     encodeIno(this.#session.outView, this.#at + head + Dirent.at.ino, entry.gfid);
     this.#putName(head, entry.name, cookie, entry.type);
@@ -89,7 +91,7 @@ interface Scan {
 /** Answers from `chunk`, whose name number `from` is the one behind the cookie. */
 function answer(session: Session, request: Request, scan: Scan, chunk: Chunk, from: number): void {
   if (request.answered) return;
-  const listing = new Listing(session, scan);
+  const listing = new Listing(session, request.pid, scan);
   let cookie = scan.cookie;
   let last: Name | '' = '';
   let room = true;

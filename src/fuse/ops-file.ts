@@ -1,4 +1,4 @@
-import { Errno, FsError } from '../base/errno.js';
+import { Errno, FsError, LostError } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
 import {
   DATA_BYTES_MAX,
@@ -74,6 +74,7 @@ export const open = operation('OPEN', { body: OpenIn, changes: true }, (session,
     const how = replyFlags(session, flags);
     const keep = how === 0 && session.keepsPages(attr) ? FOPEN_KEEP_CACHE : 0;
     session.opened(request, gfid, how | keep, closer(session, gfid));
+    if (args.truncate) session.pages.answered(gfid, request.pid);
   });
 });
 
@@ -100,7 +101,9 @@ export const tmpfile = operation('TMPFILE', { body: CreateIn, changes: true }, (
   const mode = message.u32(CreateIn.at.mode) & MODE_BITS;
   const args = { parent: session.gfid, mode, uid: request.uid, gid: request.gid };
   session.settle(request, session.fops.tmpfile(args, request.mutation(0)), (r) => {
-    session.created(request, { parent: args.parent, name: '' }, r.attr, replyFlags(session, flags), closer(session, r.attr.gfid));
+    const how = replyFlags(session, flags);
+    if (how === 0) session.keepsPages(r.attr);
+    session.created(request, { parent: args.parent, name: '' }, r.attr, how, closer(session, r.attr.gfid));
   });
 });
 
@@ -110,11 +113,11 @@ export const read = operation('READ', { body: ReadIn }, (session, request, messa
   const { gfid } = session;
   session.settle(request, session.fops.read({ gfid, offset, size }), (r) => {
     if (r.data.byteLength < size) session.pages.endedAt(gfid, offset + r.data.byteLength);
-    session.sendData(request, r.data);
+    session.sendRead(request, r.data);
   });
 });
 
-/** Carries out one write. The data stays where it is until the operation settled, whether or not somebody still waits for it. */
+/** Carries out one write. The data stays where it is until the operation is over, whether or not somebody still waits for it. */
 function writeData(session: Session, request: Request, message: Message, data: Uint8Array, done: () => void): void {
   const flags = message.u32(WriteIn.at.flags);
   const writeFlags = message.u32(WriteIn.at.write_flags);
@@ -140,7 +143,8 @@ function writeData(session: Session, request: Request, message: Message, data: U
       if (asking !== undefined) session.pages.end(asking);
     },
     (error: unknown) => {
-      done();
+      if (error instanceof LostError && error.over !== undefined) void error.over.then(done);
+      else done();
       session.fail(request, error);
       if (asking !== undefined) session.pages.end(asking);
     },
@@ -199,7 +203,10 @@ export const fallocate = operation('FALLOCATE', { body: FallocateIn, changes: tr
     length: message.u64(FallocateIn.at.length),
     mode,
   };
-  session.settle(request, session.fops.fallocate(args, request.mutation(0)), () => session.ok(request));
+  session.settle(request, session.fops.fallocate(args, request.mutation(0)), () => {
+    session.ok(request);
+    session.pages.answered(args.gfid, request.pid);
+  });
 });
 
 export const lseek = operation('LSEEK', { body: LseekIn }, (session, request, message) => {
@@ -230,7 +237,10 @@ function copyRange(
     targetOffset: message.u64(at.off_out),
     length: Math.min(message.u64(at.len), lengthMax),
   };
-  session.settle(request, session.fops.copyFileRange(args, request.mutation(0)), (r) => reply(r.copied));
+  session.settle(request, session.fops.copyFileRange(args, request.mutation(0)), (r) => {
+    reply(r.copied);
+    session.pages.answered(target, request.pid);
+  });
 }
 
 export const copyFileRange = operation('COPY_FILE_RANGE', { body: CopyFileRangeIn, changes: true }, (session, request, message) => {

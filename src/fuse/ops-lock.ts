@@ -1,4 +1,4 @@
-import { Errno, FsError } from '../base/errno.js';
+import { Errno, FsError, LostError } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
 import { LOCK_END_MAX, type Args } from '../fops/ops.js';
 import { FlushIn, LkIn, LkOut, FileLock, OutHeader, ReleaseIn } from './abi.js';
@@ -98,6 +98,7 @@ function sendLock(
   session.fops.setLock(args, number).then(
     () => {
       finishLock(session, lock);
+      if (request.answered) withoutOwner(session, lock);
       session.ok(request);
     },
     (error: unknown) => {
@@ -110,8 +111,21 @@ function sendLock(
       }
       session.owners.endRequest(lock.nodeid);
       session.fail(request, error);
+      if (error instanceof LostError) void error.over?.then(() => withoutOwner(session, lock));
     },
   );
+}
+
+/** A lock was given to a program that was killed meanwhile: where all that it had was dropped before, nothing will ever drop this one. */
+function withoutOwner(session: Session, { gfid, nodeid, owner, kind, type }: LockRequest): void {
+  if (type === F_UNLCK) return;
+  afterDrops(session, nodeid, () => {
+    const recorded = session.owners.find(nodeid)?.records.some((record) => record.owner === owner && record.kind === kind) === true;
+    if (recorded) return;
+    session.fops
+      .dropLocks({ gfid, owner, kind }, session.lateNumber())
+      .catch((error: unknown) => session.log.warn('the lock of a program that was killed could not be dropped', { gfid, error }));
+  });
 }
 
 function cancelWait(session: Session, gfid: Gfid, owner: string): void {
@@ -149,7 +163,7 @@ export const setlkw = operation('SETLKW', { body: LkIn, changes: true }, (sessio
   setLock(session, request, message, true),
 );
 
-/** Drops the locks of these owners; resolves when all are gone, or cannot be dropped (their session's end will). */
+/** Drops the locks of these owners; resolves when all are gone, or go without anybody waiting for it (see the client's `lasting` requests). */
 async function dropLocks(
   session: Session,
   request: Request,
@@ -165,7 +179,7 @@ async function dropLocks(
   );
   for (const result of await Promise.allSettled(drops)) {
     if (result.status === 'rejected')
-      session.log.warn('locks of a closed file could not be dropped', { gfid, error: result.reason as unknown });
+      session.log.warn('locks of a closed file are dropped when the volume can be reached again', { gfid, error: result.reason as unknown });
   }
   session.owners.erase(nodeid, records);
   session.owners.endDrop(nodeid);

@@ -11,6 +11,8 @@
  *   size stay what they were before                                                                       that are not valid are not taken back, those with a size that
  *                                                                                                         was just told are taken back a moment later
  *
+ * The kernel ignores the answer to a GETATTR where another answer about the inode was taken since it was asked: of a change, another GETATTR, or one that named the inode.
+ *
  * Dropping pages is a notification too, so the size that comes with the third is ignored: several processes of one machine that use a file whose
  * size another machine changes at that instant may see the size of before.
  */
@@ -35,8 +37,12 @@ interface Version {
   sizeToldAt: number;
   /** The kernel asks before it uses its pages from then on. */
   validUntil: number;
-  /** Another node may have changed the file since these pages were read, without a recall to tell of it. */
-  unguarded: boolean;
+  /** The leases that the pages were read under: once they are not those of now, another node may have changed the file without a recall to tell of it. */
+  guardedBy: number | undefined;
+  /** How many recalls there were. */
+  recalls: number;
+  /** Of files that a worker before this one served: which state the pages are of is not known. */
+  unknown: boolean;
   /** Requests under way at whose end the kernel ignores the attributes that it asked for before. */
   underWay: number;
   /** How many have ended, when the last one did, and which thread's it was. */
@@ -53,13 +59,32 @@ export interface Asking {
   readonly crowded: boolean;
 }
 
+/** What held when the kernel began to drop pages. */
+export interface Guard {
+  readonly leases: number;
+  readonly recalls: number;
+}
+
 export class PageVersions {
   readonly #versions = new Map<Gfid, Version>();
   readonly #now: () => number;
+  readonly #leases: () => number | undefined;
 
-  /** `now`: the monotonic clock in milliseconds. */
-  constructor(now: () => number) {
+  /** `now`: the monotonic clock in milliseconds. `leases`: another number each time that all leases went; undefined while none hold. */
+  constructor(now: () => number, leases: () => number | undefined) {
     this.#now = now;
+    this.#leases = leases;
+  }
+
+  #isGuarded({ guardedBy }: Version): boolean {
+    return guardedBy !== undefined && guardedBy === this.#leases();
+  }
+
+  /** The file was opened at a worker before this one: the kernel may have pages of any state. */
+  openedBefore(gfid: Gfid): void {
+    const never = { sec: 0, nsec: 0 };
+    const none = { sizeCertain: false, sizeToldAt: 0, underWay: 0, ended: 0, endedAt: 0, endedBy: 0, recalls: 0, guardedBy: undefined };
+    this.#versions.set(gfid, { ctime: never, mtime: never, size: 0, unknown: true, validUntil: this.#now() + VALID_MS_MAX, ...none });
   }
 
   /** True when the kernel may keep pages of this file. */
@@ -71,16 +96,17 @@ export class PageVersions {
   opened({ gfid, ctime, mtime, size }: Attr, leased: boolean): boolean {
     const version = this.#versions.get(gfid);
     if (version === undefined) {
-      const none = { sizeCertain: false, sizeToldAt: 0, validUntil: this.#now() + VALID_MS_MAX, underWay: 0, ended: 0, endedAt: 0, endedBy: 0 };
-      this.#versions.set(gfid, { ctime, mtime, size, unguarded: !leased, ...none });
+      const none = { sizeCertain: false, sizeToldAt: 0, validUntil: this.#now() + VALID_MS_MAX, underWay: 0, ended: 0, endedAt: 0, endedBy: 0, recalls: 0, unknown: false };
+      this.#versions.set(gfid, { ctime, mtime, size, guardedBy: leased ? this.#leases() : undefined, ...none });
       return false;
     }
-    if (compareTime(version.ctime, ctime) === 0) return true;
+    if (!version.unknown && compareTime(version.ctime, ctime) === 0) return true;
     version.ctime = ctime;
     version.mtime = mtime;
     version.size = size;
     version.sizeCertain = false;
-    version.unguarded = !leased;
+    version.unknown = false;
+    version.guardedBy = leased ? this.#leases() : undefined;
     return false;
   }
 
@@ -90,6 +116,7 @@ export class PageVersions {
    */
   deceives({ gfid, ctime, mtime, size }: Attr): boolean {
     const version = this.#versions.get(gfid);
+    if (version?.unknown === true) return true;
     if (version === undefined || compareTime(version.ctime, ctime) === 0) return false;
     return version.size === size && (version.sizeCertain || compareTime(version.mtime, mtime) === 0);
   }
@@ -104,7 +131,8 @@ export class PageVersions {
     version.mtime = mtime;
     version.size = size;
     version.sizeCertain = true;
-    version.unguarded = validMs <= 0;
+    version.unknown = false;
+    version.guardedBy = validMs > 0 ? this.#leases() : undefined;
     version.validUntil = Math.max(version.validUntil, now + validMs);
   }
 
@@ -124,7 +152,8 @@ export class PageVersions {
   recalled(gfid: Gfid): number | undefined {
     const version = this.#versions.get(gfid);
     if (version === undefined) return 0;
-    version.unguarded = true;
+    version.guardedBy = undefined;
+    version.recalls++;
     const now = this.#now();
     return version.validUntil <= now ? undefined : Math.max(0, version.sizeToldAt + SIZE_TAKEN_MS - now);
   }
@@ -138,7 +167,7 @@ export class PageVersions {
   /** True when the kernel may ignore attributes that come with a name, and go on with pages that nobody guards: it must ask for them by themselves. */
   mustAsk(gfid: Gfid): boolean {
     const version = this.#versions.get(gfid);
-    return version?.unguarded === true && (version.underWay > 0 || this.#now() - version.endedAt < TAKEN_MS);
+    return version !== undefined && !this.#isGuarded(version) && (version.underWay > 0 || this.#now() - version.endedAt < TAKEN_MS);
   }
 
   /** A request begins after which the kernel ignores attributes that it asked for before; undefined where that does no harm. `end` must follow. */
@@ -157,6 +186,28 @@ export class PageVersions {
     version.endedBy = thread;
   }
 
+  /** An answer about the inode was given outside of `begin` and `end`, after which the kernel ignores attributes that it asked for before. */
+  answered(gfid: Gfid, thread: number): void {
+    const version = this.#versions.get(gfid);
+    if (version === undefined) return;
+    version.ended++;
+    version.endedAt = this.#now();
+    version.endedBy = thread;
+  }
+
+  /** What holds now, under a lease on the inode; for `guarded`. */
+  guard(gfid: Gfid): Guard | undefined {
+    const version = this.#versions.get(gfid);
+    const leases = this.#leases();
+    return version === undefined || leases === undefined ? undefined : { leases, recalls: version.recalls };
+  }
+
+  /** The kernel has dropped all pages since, and the inode is under a lease again or still: pages read from then on are guarded, where no recall came in between. */
+  guarded(gfid: Gfid, { leases, recalls }: Guard): void {
+    const version = this.#versions.get(gfid);
+    if (version?.recalls === recalls && leases === this.#leases()) version.guardedBy = leases;
+  }
+
   /** Data was written up to `end`; Infinity where that is not known. Beyond the size, the kernel makes itself a size of its own. */
   written({ version }: Asking, end: number): void {
     if (end > version.size) version.sizeCertain = false;
@@ -170,7 +221,7 @@ export class PageVersions {
 
   /** True when the kernel may ignore the answer to this GETATTR, and go on with pages that nobody guards. */
   mayBeIgnored({ version, ended, crowded }: Asking): boolean {
-    return version.unguarded && (crowded || version.ended !== ended || version.underWay > 1);
+    return !this.#isGuarded(version) && (crowded || version.ended !== ended || version.underWay > 1);
   }
 
   forget(gfid: Gfid): void {

@@ -20,13 +20,13 @@ import type { DirectoryTable } from './directories.js';
 import { BODY_BYTES_MAX, encodeAttrOut, encodeEntryOut } from './encode.js';
 import type { HandleTable } from './handles.js';
 import { Interrupts, type Processes } from './interrupts.js';
-import { encodeDropPages } from './invalidator.js';
 import type { KeptState } from './kept-state.js';
 import type { LockOwners } from './lock-owners.js';
 import { Message, nameErrno, Request, write64 } from './message.js';
 import type { NodeTable } from './nodes.js';
 import { OPERATIONS } from './operations.js';
 import type { Operation } from './operation.js';
+import { PageDrops } from './page-drops.js';
 import { PageVersions, type Asking } from './page-versions.js';
 import { PayloadPool } from './payloads.js';
 
@@ -72,6 +72,7 @@ export class Session {
   readonly out = Buffer.alloc(OutHeader.bytes + BODY_BYTES_MAX);
   readonly outView = new DataView(this.out.buffer, this.out.byteOffset, this.out.byteLength);
   readonly #device: FuseDevice;
+  readonly #drops: PageDrops;
   readonly #message = new Message();
   readonly #outstanding = new Map<number, Request>();
   readonly #interrupts: Interrupts;
@@ -86,7 +87,8 @@ export class Session {
     this.fops = env.fops;
     this.log = env.log;
     this.clock = env.clock;
-    this.pages = new PageVersions(() => env.clock.now());
+    this.pages = new PageVersions(() => env.clock.now(), () => env.policy.leases());
+    this.#drops = new PageDrops(env.device);
     this.state = env.state;
     this.policy = env.policy;
     this.#giveBack = env.giveBack;
@@ -97,6 +99,7 @@ export class Session {
     this.handles = env.state.handles;
     this.owners = env.state.owners;
     this.directories = env.state.directories;
+    for (const gfid of new Set(this.handles.opens())) this.pages.openedBefore(gfid);
     this.#interrupts = new Interrupts(env.clock, env.processes, (request) => {
       this.failWith(request, Errno.EINTR);
       env.withdraw?.(request.mutation(0));
@@ -276,6 +279,11 @@ export class Session {
     if (!this.#close(request)) return;
     this.#head(request, data.byteLength, 0);
     this.#check(request, this.#device.replyData(request.channel, this.out, OutHeader.bytes, data));
+  }
+
+  /** Answers a READ with data that is nobody else's: its memory is given back. */
+  sendRead(request: Request, data: Uint8Array): void {
+    this.sendData(request, data);
     this.#giveBack?.(data);
   }
 
@@ -284,7 +292,15 @@ export class Session {
     const drop = this.pages.deceives(attr) || (asking !== undefined && this.pages.mayBeIgnored(asking));
     if (!drop) return this.#attr(request, attr, this.policy.attributes(attr));
     // No page is held back by this answer, so the kernel can drop them all while it waits. What was true before the wait may be told, but not kept.
-    this.settle(request, this.#device.notify(encodeDropPages(request.nodeid)), () => this.#attr(request, attr, NOT_VALID));
+    const guard = this.#leased(attr) ? this.pages.guard(attr.gfid) : undefined;
+    this.settle(request, this.#drops.drop(request.nodeid), () => {
+      this.#attr(request, attr, NOT_VALID);
+      if (guard !== undefined && this.#leased(attr)) this.pages.guarded(attr.gfid, guard);
+    });
+  }
+
+  #leased(attr: Attr): boolean {
+    return milliseconds(this.policy.attributes(attr)) > 0;
   }
 
   #attr(request: Request, attr: Attr, valid: Validity): void {
@@ -295,7 +311,7 @@ export class Session {
 
   /** The file is opened through the page cache: true when the kernel may keep the pages that it has. */
   keepsPages(attr: Attr): boolean {
-    return this.pages.opened(attr, milliseconds(this.policy.attributes(attr)) > 0);
+    return this.pages.opened(attr, this.#leased(attr));
   }
 
   /** Answers a SETATTR. */
@@ -314,7 +330,7 @@ export class Session {
   /** Answers with the inode that has this name, and counts the lookup. */
   entry(request: Request, parent: Gfid, name: Name, attr: Attr): void {
     if (request.answered) return;
-    if (!this.putEntry(OutHeader.bytes, parent, name, attr)) return this.failWith(request, Errno.ENFILE);
+    if (!this.putEntry(OutHeader.bytes, parent, name, attr, request.pid)) return this.failWith(request, Errno.ENFILE);
     if (!this.send(request, EntryOut.bytes)) this.#unlook(attr.gfid);
   }
 
@@ -335,7 +351,7 @@ export class Session {
     if (this.#lostOpen(request)) return;
     if (request.answered) return close();
     const fh = this.handles.add(attr.gfid);
-    if (fh === 0 || !this.putEntry(OutHeader.bytes, place.parent, place.name, attr)) {
+    if (fh === 0 || !this.putEntry(OutHeader.bytes, place.parent, place.name, attr, request.pid)) {
       this.handles.remove(fh);
       close();
       return this.failWith(request, Errno.ENFILE);
@@ -366,8 +382,8 @@ export class Session {
     if (!this.send(request, OpenOut.bytes)) undo();
   }
 
-  /** Encodes the inode that has this name and counts the lookup; false when the node table is full. */
-  putEntry(at: number, parent: Gfid, name: Name, attr: Attr): boolean {
+  /** Encodes the inode that has this name, for the thread that asked, and counts the lookup; false when the node table is full. */
+  putEntry(at: number, parent: Gfid, name: Name, attr: Attr, thread: number): boolean {
     const nodeid = this.nodes.look(attr.gfid);
     if (nodeid < 0) return false;
     const generation = this.nodes.generation(nodeid);
@@ -376,6 +392,7 @@ export class Session {
     const asks = this.pages.mustAsk(attr.gfid) || this.pages.deceives(attr);
     const valid = asks ? NOT_VALID : this.policy.attributes(attr);
     if (!asks) this.pages.told(attr, milliseconds(valid));
+    this.pages.answered(attr.gfid, thread);
     encodeEntryOut(this.outView, at, nodeid, generation, attr, nameValid, valid);
     return true;
   }

@@ -39,7 +39,7 @@ export interface VolumeRequest {
   /** The session was revoked: what was open is lost. `successor` takes its place. */
   onRevoked(successor: string): void;
   /** What was changed in these inodes and not synced may be gone. */
-  onLoss(gfids: ReadonlySet<Gfid>): void;
+  onLoss(gfids: ReadonlySet<Gfid> | 'all'): void;
   /** Inodes that programs have open, once for each open. */
   opens: Gfid[];
   /** File locks that the last worker gave and no brick has confirmed, as it noted them with `onGiven`; '' for none. */

@@ -32,7 +32,6 @@ const HELD_GROWTH = 1.5;
 const HELD_MS_MAX = 5000;
 const SYNC_EVERY_MS = 10_000;
 const ADMIT_ATTEMPTS = 5;
-const KEYS_PER_MESSAGE = 20_000;
 const WAIT_MS = 2;
 /** The walk goes ahead of the work, so that it is known how much is left; but not by more keys than that. */
 const WALK_AHEAD_MAX = 200_000;
@@ -293,7 +292,7 @@ export class CatchUp {
   }
 
   async #tellSome(): Promise<void> {
-    await this.#primary.call(this.#follower, 'addKeys', { keys: this.#lacking.tell(KEYS_PER_MESSAGE) });
+    await this.#primary.call(this.#follower, 'addKeys', { keys: this.#lacking.tell() });
   }
 
   /** Resolves with how often mutations were held for it. */

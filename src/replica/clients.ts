@@ -9,6 +9,7 @@ import { FsError } from '../base/errno.js';
 import type { Gfid } from '../base/ids.js';
 import type { Channel } from '../env/channel.js';
 import type { Message, MessageOf } from '../wire/messages.js';
+import { LOCKS_PER_SESSION_MAX } from './lock-waiters.js';
 import type { DataAccess } from './mutation.js';
 import type { Primary } from './primary.js';
 import type { Session } from './sessions.js';
@@ -112,6 +113,7 @@ export class Clients {
     const { sessions } = host.copy;
     this.#primary.exclusives.endOf(session.id);
     this.#primary.lockLeases.again(session);
+    this.#primary.lockHolders.again(session);
     if (!sessions.has(session.id)) {
       if (!message.begins || this.#revoking.has(session.id)) {
         this.refuse(channel);
@@ -132,11 +134,13 @@ export class Clients {
   }
 
   /**
-   * Takes over what the client says that it holds; false when another has a lock of it. A primary that has counted all along knows better than the
-   * client, which has not heard every answer yet. The same holds for locks: one that was given up, and whose answer is on the way, must not come back.
+   * Takes over what the client says that it holds; false when another has a lock of it, or it is more than a session may hold. A primary that has
+   * counted all along knows better than the client, which has not heard every answer yet. The same holds for locks: one that was given up, and whose
+   * answer is on the way, must not come back.
    */
   #claim(session: Session, message: MessageOf<'reclaim'>): boolean {
     if (session.countedBy === this.#primary) return true;
+    if (message.locks.length > LOCKS_PER_SESSION_MAX) return false;
     session.countedBy = this.#primary;
     session.opens.clear();
     for (const gfid of message.opens) session.opened(gfid);
@@ -268,6 +272,7 @@ export class Clients {
     host.sessions.remove(id);
     this.#claimed(id);
     this.#primary.lockLeases.endOf(id);
+    this.#primary.lockHolders.endOf(id);
     this.#primary.givenOrder.drop(id);
     for (const gfid of freed) lockRequests.wake(gfid);
     for (const gfid of session?.closeAll() ?? []) orphans.purge(gfid);

@@ -12,6 +12,8 @@ import type { Session } from './sessions.js';
 
 /** A client whose clock is further ahead writes through the primary: it would make the times of files run ahead. */
 const AHEAD_S_MAX = 2;
+/** Of one lease. Our clients have a quarter of that under way, and say with each write which of those before it are complete. */
+const IN_DOUBT_MAX = 4096;
 
 export interface DirectHost {
   readonly brick: BrickId;
@@ -68,6 +70,7 @@ export class DirectWriter {
     if (held === undefined || !mine || args.append || args.sync || requestNumber === 0 || time.sec > clock.wall().sec + AHEAD_S_MAX)
       throw new FsError(Errno.ESTALE, 'write', 'no such lease');
     held.complete(complete);
+    if (held.writes.length >= IN_DOUBT_MAX) throw new FsError(Errno.ESTALE, 'write', 'too many writes that may not be on every brick');
     // A disk that is full would make a part of it: the primary looks at the space of all.
     if (!this.#copy.room.takes(args)) throw new FsError(Errno.ESTALE, 'write', 'no space for it here');
     const change: Change = {

@@ -14,6 +14,8 @@ export class Durability {
   readonly #primary: Primary;
   /** Files of which an fsync failed here, where no other brick could take over. */
   readonly #suspect = new Set<Gfid>();
+  /** How many times all that was acknowledged at some moment came to be on stable storage of every in-sync brick. */
+  synced = 0;
 
   constructor(primary: Primary) {
     this.#primary = primary;
@@ -95,12 +97,18 @@ export class Durability {
     const whole = ready.length === host.bricks().length - 1;
     // Also where nothing changed since the last one, which was not complete because a brick was away: it is back.
     const due = journal.dirty || (whole && journal.meta.checkpoint > journal.meta.base);
-    if (!serving || !due || stalled) return;
+    if (!serving || stalled) return;
+    if (!due) {
+      // Nothing was changed since the last one.
+      this.synced++;
+      return;
+    }
     const number = journal.nextNumber(view.epoch);
     try {
       host.copy.rotate(number);
       await Promise.all([this.#syncAllHere(), ...ready.map((follower) => this.#checkpointAt(follower, number))]);
       journal.synced(number);
+      this.synced++;
       if (!whole || this.#primary.stopped || ready.some((follower) => follower.state !== 'ready')) return;
       journal.complete(number);
       await Promise.all(ready.map((follower) => followers.call(follower, 'checkpointDone', { number })));

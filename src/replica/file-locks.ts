@@ -58,13 +58,22 @@ export class FileLocks {
 
   /** Sets or removes the range for its owner; the caller has checked for conflicts. */
   set(request: LockRequest): void {
-    const before = this.#byInode.get(request.gfid) ?? [];
+    this.#replace(request.gfid, this.#after(request), request.session);
+  }
+
+  /** By how many locks the table grows when it is set: a range that is removed may leave two. */
+  growth(request: LockRequest): number {
+    return this.#after(request).length - this.on(request.gfid).length;
+  }
+
+  /** The locks of the inode when it is set. */
+  #after(request: LockRequest): FileLock[] {
     const after: FileLock[] = [];
     const merged: FileLock = {
       session: request.session, owner: request.owner, kind: request.kind, type: request.type,
       start: request.start, end: request.end, pid: request.pid,
     };
-    for (const held of before) {
+    for (const held of this.on(request.gfid)) {
       if (held.kind !== request.kind || !sameOwner(held, request)) {
         after.push(held);
         continue;
@@ -83,7 +92,7 @@ export class FileLocks {
       if (held.end > request.end) after.push({ ...held, start: request.end + 1 });
     }
     if (request.type !== LOCK_NONE) after.push(merged);
-    this.#replace(request.gfid, after, request.session);
+    return after;
   }
 
   on(gfid: Gfid): readonly FileLock[] {

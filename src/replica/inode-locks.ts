@@ -33,6 +33,8 @@ export interface Lock {
   wanted?: () => void;
   /** Of a lease: its own session does not wait behind those who wait for it either. */
   overtakes?: boolean;
+  /** Of what only gives file locks up: no lease stands against it. */
+  letsGo?: boolean;
 }
 
 export interface Ticket {
@@ -61,6 +63,7 @@ export function rangeLock(gfid: Gfid, mode: Mode.DataRead | Mode.Write, start: n
 
 function conflict(a: Lock, b: Lock): boolean {
   if ((a.wanted !== undefined || b.wanted !== undefined) && a.of !== undefined && a.of === b.of) return false;
+  if ((a.wanted !== undefined && b.letsGo === true) || (b.wanted !== undefined && a.letsGo === true)) return false;
   if (a.mode === Mode.Exclusive || b.mode === Mode.Exclusive) return true;
   if (a.mode !== Mode.Write && b.mode !== Mode.Write) return false;
   if (a.mode === Mode.Read || b.mode === Mode.Read) return true;

@@ -52,6 +52,23 @@ export function parseKey(key: Key): ParsedKey | undefined {
   }
 }
 
+/** Keys, or records of the journal, of one message, and the bytes that they take in it: names of 255 bytes fill it sooner than the others. */
+export const PAGE_MAX = 20_000;
+const PAGE_BYTES_MAX = 1 << 20;
+const LENGTH_BYTES = 3;
+
+/** The first of them, as many as fit one message. */
+export function pageOf(texts: Iterable<string>, most = PAGE_MAX, bytesMax = PAGE_BYTES_MAX): string[] {
+  const page: string[] = [];
+  let bytes = 0;
+  for (const text of texts) {
+    bytes += LENGTH_BYTES + Buffer.byteLength(text);
+    if (page.length === most || bytes > bytesMax) break;
+    page.push(text);
+  }
+  return page;
+}
+
 const REGION_KEYS_MAX = 32;
 
 /** Adds the keys of the regions that [offset, end) touches; one key for the whole file where they are many. */

@@ -15,7 +15,7 @@
 import { ROOT_GFID, type Gfid, type Name } from '../base/ids.js';
 import type { Args, OpName } from '../fops/ops.js';
 import type { Change } from './copy.js';
-import { fileKey, inodeKey, nameKey, parseKey, type Key } from './keys.js';
+import { fileKey, inodeKey, nameKey, pageOf, parseKey, type Key } from './keys.js';
 
 /** Changes that read what may be lacking: their outcome here would not be the primary's. */
 const NEVER_PASSED = new Set<OpName>(['copyFileRange']);
@@ -391,13 +391,9 @@ export class Lacking {
     return this.#unsettled.size;
   }
 
-  /** Up to `most` keys for the brick's journal; they count as told. */
-  tell(most: number): Key[] {
-    const keys: Key[] = [];
-    for (const key of this.#untold) {
-      if (keys.length === most) break;
-      keys.push(key);
-    }
+  /** Keys for the brick's journal, as many as fit one message; they count as told. */
+  tell(): Key[] {
+    const keys = pageOf(this.#untold);
     for (const key of keys) {
       this.#untold.delete(key);
       this.#told.add(key);

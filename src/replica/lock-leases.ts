@@ -17,8 +17,9 @@
 import type { Cancel } from '../env/clock.js';
 import type { Gfid } from '../base/ids.js';
 import { heldLock, type HeldLock } from '../fops/held-lock.js';
+import type { Args } from '../fops/ops.js';
 import type { Lock, Ticket } from './inode-locks.js';
-import { LeaseNumbers } from './lease-numbers.js';
+import type { LeaseNumbers } from './lease-numbers.js';
 import { fileLockLock } from './plan.js';
 import type { Primary } from './primary.js';
 import type { Session } from './sessions.js';
@@ -42,17 +43,18 @@ export class LockLeases {
   readonly #byGfid = new Map<Gfid, LockLease>();
   /** Leases that the bricks are told of with a change that is under way. */
   readonly #announced = new Map<Gfid, { lease: number; session: string }>();
-  readonly #numbers = new LeaseNumbers();
+  readonly #numbers: LeaseNumbers;
 
-  constructor(primary: Primary) {
+  constructor(primary: Primary, numbers: LeaseNumbers) {
     this.#primary = primary;
+    this.#numbers = numbers;
   }
 
   // ---------------------------------------------------------------- giving
 
   /** Number of the lease that this session may get with a lock that is about to be set; undefined for none. */
   announce(session: Session, gfid: Gfid): number | undefined {
-    if (!this.#primary.host.lockLeases() || !this.#mayHave(session, gfid)) return undefined;
+    if (!this.#mayHave(session, gfid)) return undefined;
     const lease = this.#numbers.next(this.#primary.host.clock);
     this.#announced.set(gfid, { lease, session: session.id });
     return lease;
@@ -60,15 +62,24 @@ export class LockLeases {
 
   #mayHave(session: Session, gfid: Gfid): boolean {
     const { serving, gate, leases, host, lockRequests, clients } = this.#primary;
-    if (!serving || gate.closed || session.channel === undefined || !leases.eligible(session) || !host.copy.sessions.has(session.id) || clients.isSilent(session.id)) return false;
+    if (!serving || !host.lockLeases() || gate.closed || session.channel === undefined || !leases.eligible(session) || !host.copy.sessions.has(session.id) || clients.isSilent(session.id)) return false;
     if (this.#byGfid.has(gfid) || this.#byGfid.size >= LEASES_MAX || lockRequests.anybodyWaits(gfid) || clients.mayClaim) return false;
     return host.copy.fileLocks.on(gfid).length <= LOCKS_MAX;
   }
 
-  /** A lock of this session was set or removed, and every brick has it. */
-  answered(session: Session, gfid: Gfid): void {
+  /** The lock with which this lease was announced could not be set. */
+  withdraw({ gfid, leased }: Args<'setLock'>): void {
+    if (leased === undefined || this.#announced.get(gfid)?.lease !== leased) return;
+    this.#announced.delete(gfid);
+    // One that was announced before it, and not given because of it.
+    const told = this.#primary.host.copy.lockLeases.get(gfid);
+    if (told !== undefined) this.#tellOver(gfid, told.lease);
+  }
+
+  /** A lock of this session was set or removed, and every brick has it and knows of this lease. A lock after it may have announced another one. */
+  answered(session: Session, gfid: Gfid, leased: number): void {
     const announced = this.#announced.get(gfid);
-    if (announced === undefined) return;
+    if (announced?.lease !== leased) return;
     this.#announced.delete(gfid);
     const lock = this.#lockOf(gfid, session.id);
     if (announced.session !== session.id || !this.#mayHave(session, gfid) || !this.#primary.locks.free(lock)) {
@@ -76,9 +87,20 @@ export class LockLeases {
       return;
     }
     this.#hold(announced.lease, gfid, session.id, lock);
+    session.channel?.send({ kind: 'lockLease', gfid, lease: announced.lease, own: this.#locksOn(gfid, session.id, true), others: this.#locksOn(gfid, session.id, false) });
+  }
+
+  #locksOn(gfid: Gfid, session: string, own: boolean): HeldLock[] {
     const held = this.#primary.host.copy.fileLocks.on(gfid);
-    const told = (own: boolean): HeldLock[] => held.filter((each) => (each.session === session.id) === own).map((each) => heldLock({ ...each, gfid }));
-    session.channel?.send({ kind: 'lockLease', gfid, lease: announced.lease, own: told(true), others: told(false) });
+    return held.filter((each) => (each.session === session) === own).map((each) => heldLock({ ...each, gfid }));
+  }
+
+  /** A lock on this inode went: less stands against what its client gives. */
+  othersLetGo(gfid: Gfid): void {
+    const lease = this.#byGfid.get(gfid);
+    if (lease === undefined || lease.recalled) return;
+    const { session } = lease;
+    this.#primary.host.sessions.get(session)?.channel?.send({ kind: 'othersLocks', gfid, lease: lease.lease, others: this.#locksOn(gfid, session, false) });
   }
 
   #lockOf(gfid: Gfid, session: string): Lock {

@@ -4,7 +4,7 @@ import type { Gfid } from '../base/ids.js';
 import type { Args } from '../fops/ops.js';
 import type { HeldLock } from '../fops/held-lock.js';
 import { LOCK_NONE, type LockRequest } from './file-locks.js';
-import { LockWaiters, type LockWaiter } from './lock-waiters.js';
+import { LOCKS_PER_SESSION_MAX, LockWaiters, type LockWaiter } from './lock-waiters.js';
 import type { Mutation } from './mutation.js';
 import type { Primary } from './primary.js';
 import type { Session } from './sessions.js';
@@ -25,6 +25,7 @@ export class LockRequests {
     if (args.granted !== undefined) return this.#verdictOnGiven(mutation, args.granted);
     const request = { ...args, session: mutation.sessionId };
     const { clients, mutations } = this.#primary;
+    if (args.wait && mutation.cancelled === true) return Errno.EINTR;
     if (mutation.requestNumber > 0 && args.type !== LOCK_NONE && clients.graceHolds(() => mutations.plan(mutation))) return 'waits';
     const holder = this.silentHolder(request);
     if (holder !== undefined) {
@@ -35,14 +36,31 @@ export class LockRequests {
       case 'grant':
         return undefined;
       case 'deadlock':
-        return Errno.EDEADLK;
+        return this.#asksHolder(mutation, request) ? 'waits' : Errno.EDEADLK;
       case 'limit':
         return Errno.ENOLCK;
       case 'conflict':
-        if (!args.wait) return Errno.EAGAIN;
-        if (mutation.cancelled === true) return Errno.EINTR;
+        if (!args.wait) return this.#asksHolder(mutation, request) ? 'waits' : Errno.EAGAIN;
         return this.#waiters.add({ request, mutation }) ? 'waits' : Errno.ENOLCK;
     }
+  }
+
+  /** The session that stands against the request is asked what it gave up; then the request is looked at again. False where it was asked before. */
+  #asksHolder(mutation: Mutation, request: LockRequest): boolean {
+    mutation.askedOf ??= new Set();
+    return this.asksHolder(request, mutation.askedOf, () => this.#primary.mutations.plan(mutation));
+  }
+
+  /** `asked`: sessions that were asked on behalf of this request. */
+  asksHolder(request: LockRequest, asked: Set<string>, again: () => void): boolean {
+    const { host, lockHolders } = this.#primary;
+    const held = host.copy.fileLocks.conflictElsewhere(request);
+    if (held === undefined || asked.has(held.session)) return false;
+    asked.add(held.session);
+    lockHolders.ask(held.session, request.gfid, () => {
+      if (!this.#primary.stopped) again();
+    });
+    return true;
   }
 
   /**
@@ -51,6 +69,13 @@ export class LockRequests {
    */
   #verdictOnGiven(mutation: Mutation, given: readonly HeldLock[]): 'waits' | undefined {
     const { clients, mutations, host } = this.#primary;
+    const { fileLocks } = host.copy;
+    const session = mutation.sessionId;
+    // A client of ours gives none beyond its own limit, which is lower.
+    if (fileLocks.countOf(session) > LOCKS_PER_SESSION_MAX && given.some((lock) => fileLocks.growth({ ...lock, session }) > 0)) {
+      void clients.revoke([session]);
+      return 'waits';
+    }
     const against = given.map((lock) => host.copy.fileLocks.conflictElsewhere({ ...lock, session: mutation.sessionId })).filter((held) => held !== undefined);
     if (against.length === 0) return undefined;
     const silent = against.filter(({ session }) => clients.isSilent(session));
@@ -84,6 +109,7 @@ export class LockRequests {
 
   /** A lock on this inode went: all that wait for one ask again. */
   wake(gfid: Gfid): void {
+    this.#primary.lockLeases.othersLetGo(gfid);
     for (const waiter of this.#waiters.take(gfid)) this.#primary.mutations.plan((waiter as LockWaiter<Mutation>).mutation);
   }
 

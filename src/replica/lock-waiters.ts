@@ -1,6 +1,6 @@
 /** Requests for file locks that wait, and whether a new one may. */
 import type { Gfid } from '../base/ids.js';
-import { LOCK_NONE, type FileLocks, type LockRequest } from './file-locks.js';
+import type { FileLocks, LockRequest } from './file-locks.js';
 
 export interface LockWaiter<M = unknown> {
   request: LockRequest;
@@ -8,7 +8,7 @@ export interface LockWaiter<M = unknown> {
 }
 
 /** Locks of one session, at most: one client cannot take the memory of the others. Our own clients keep to less. */
-const LOCKS_PER_SESSION_MAX = 16_384;
+export const LOCKS_PER_SESSION_MAX = 16_384;
 /** Requests of one session that wait, at most. */
 const WAITING_PER_SESSION_MAX = 4_096;
 /** A circle of more owners than this is not looked for: whoever is in it waits until somebody gives up, as in Linux after ten. */
@@ -32,7 +32,7 @@ export class LockWaiters {
 
   examine(request: LockRequest): 'grant' | 'conflict' | 'deadlock' | 'limit' {
     const held = this.#locks.conflict(request);
-    if (held === undefined) return request.type !== LOCK_NONE && this.#locks.countOf(request.session) >= LOCKS_PER_SESSION_MAX ? 'limit' : 'grant';
+    if (held === undefined) return this.#locks.countOf(request.session) >= LOCKS_PER_SESSION_MAX && this.#locks.growth(request) > 0 ? 'limit' : 'grant';
     if (request.kind === LOCK_POSIX && this.#closesCircle(request)) return 'deadlock';
     return 'conflict';
   }

@@ -15,12 +15,14 @@ import { definiteErrno, type Copy } from './copy.js';
 import { spareBytes } from './space.js';
 import { isSessionState } from './session-table.js';
 import { Standing } from './standing.js';
-import { addRegionKeys, inodeKey, nameKey, writeKeys, type Key } from './keys.js';
+import { addRegionKeys, inodeKey, nameKey, PAGE_MAX, pageOf, writeKeys, type Key } from './keys.js';
 import { REGION_BYTES } from '../fops/ops.js';
 import { Soundness, SUM_BLOCK_BYTES, type Examined } from './soundness.js';
 import type { Store } from './store.js';
 
-const KEYS_PER_PAGE = 20_000;
+/** Keys or inodes of an answer that is not in pages, at most; and the bytes of the keys in doubt, which must fit one message. */
+const LISTED_MAX = 65_536;
+const DOUBT_BYTES_MAX = 3 << 20;
 const LIST_PAGE = 1000;
 /** A mebibyte each, at most. */
 const SETTLE_PARTS_MAX = 1024;
@@ -165,7 +167,11 @@ export class Member {
     if (view.primary !== brick) throw new FsError(Errno.EINVAL, 'seal', 'the caller is not the primary of that view');
     this.#host.adoptView(view);
     this.#copy.journal.promise(view.epoch);
-    const standing = this.#failed ? Math.min(Standing.Intact, this.#host.standing()) : this.#host.standing();
+    const inDoubt = this.#copy.doubtKeys();
+    const doubt = pageOf(inDoubt, LISTED_MAX, DOUBT_BYTES_MAX);
+    // More than can be told: only the journals tell what may differ, as after a restart.
+    const compared = this.#failed || doubt.length < inDoubt.size;
+    const standing = compared ? Math.min(Standing.Intact, this.#host.standing()) : this.#host.standing();
     if (channel !== this.#primary) {
       this.#primary?.close('another primary sealed this brick');
       this.#primary = channel;
@@ -177,7 +183,7 @@ export class Member {
     this.#epoch = view.epoch;
     this.#copy.direct.endAll();
     const { checkpoint, base, incomplete } = this.#copy.journal.meta;
-    return { standing, doubt: [...this.#copy.doubtKeys()].slice(0, 65_536), checkpoint, base, incomplete };
+    return { standing, doubt, checkpoint, base, incomplete };
   }
 
   /** In sync by the view, this copy is about to be made equal to the primary's: until that is done it is neither what it was nor what the other is. */
@@ -190,7 +196,7 @@ export class Member {
   #page(op: PeerOpName, { from }: { from: number }, whole: () => string[]): { part: string[]; next: number } {
     if (from === 0) this.#pages.set(op, whole());
     const list = this.#pages.get(op) ?? [];
-    const part = list.slice(from, from + KEYS_PER_PAGE);
+    const part = pageOf(list.slice(from, from + PAGE_MAX));
     const next = from + part.length < list.length ? from + part.length : 0;
     if (next === 0) this.#pages.delete(op);
     return { part, next };
@@ -317,7 +323,8 @@ export class Member {
       case 'asides':
         return { gfids: store.asides() };
       case 'orphans':
-        return { gfids: store.orphans() };
+        // Strangers beyond that go when this brick is primary.
+        return { gfids: store.orphans().slice(0, LISTED_MAX) };
       case 'purge': {
         const { gfid } = args as PeerArgs<'purge'>;
         journal.note([inodeKey(gfid)]);

@@ -26,6 +26,8 @@ export interface Mutation {
   halfMade?: boolean;
   /** A lock that is not waited for any more. */
   cancelled?: boolean;
+  /** Sessions that were asked whether they gave up what stands against it. */
+  askedOf?: Set<string>;
 }
 
 /** A request that goes by the data of a file, or changes it. */

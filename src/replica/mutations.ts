@@ -12,12 +12,13 @@ import type { Attr } from '../fops/fields.js';
 import { isRegular, type Args, type OpName } from '../fops/ops.js';
 import type { Message, MessageOf } from '../wire/messages.js';
 import { definiteErrno, type Change } from './copy.js';
+import { LOCK_NONE } from './file-locks.js';
 import { Mode, onBehalf, readLock, type Ticket } from './inode-locks.js';
 import { inodeKey } from './keys.js';
 import { asResultOf, dataAccess, isAnswerTo, openedBy, OPENING, own, ownArgs, parentLocks, unlocks, type Mutation } from './mutation.js';
-import { planMutation, sameLocks, type Plan } from './plan.js';
+import { isSoundLock, planMutation, sameLocks, type Plan } from './plan.js';
 import type { Primary } from './primary.js';
-import { makeAnswer, resultOf, type Answer } from './results.js';
+import { answeredAnew, makeAnswer, resultOf, type Answer } from './results.js';
 import type { Session } from './sessions.js';
 import { bytesNeeded, overwrites } from './space.js';
 
@@ -27,6 +28,8 @@ const CERTAIN_BYTES_MAX = 2 ** 43;
 const OPENS_MAX = 65_536;
 /** Mutations of one session, over all its connections. */
 const UNDER_WAY_MAX = 65_536;
+/** Locks that one request tells as given: our clients have no more of all inodes that they did not tell (GIVEN_MAX there). */
+const GRANTED_MAX = 128;
 
 /** What a client orders itself against its own direct writes to the inode. */
 const NAMED_BY_INODE = new Set<OpName>(['write', 'setattr', 'setxattr', 'removexattr', 'fallocate', 'copyFileRange', 'open', 'link']);
@@ -74,6 +77,10 @@ export class Mutations {
       session.channel?.close('too many requests at once');
       return;
     }
+    if (op === 'setLock' && !isSoundGift(message.args)) {
+      session.channel?.close('no locks that a client can have given');
+      return;
+    }
     session.underWay.set(requestNumber, id);
     const mutation: Mutation = {
       session, sessionId: session.id, id, requestNumber, acknowledged: message.acknowledged, op,
@@ -103,6 +110,15 @@ export class Mutations {
     const errno = answer.errno !== 0 || isAnswerTo(op, answer) ? answer.errno : Errno.EINVAL;
     if (errno !== 0) {
       this.#reply(session, id, errno, op, undefined);
+      return;
+    }
+    const gfid = answeredAnew(answer);
+    const { locks } = this.#primary;
+    if (gfid !== '' && !locks.free({ ...readLock(gfid), of: session.id })) {
+      // What is being changed there may still be lost.
+      locks.whenFree([{ ...readLock(gfid), of: session.id }], () => {
+        if (!this.#primary.stopped) this.#repeat(session, id, op, answer);
+      });
       return;
     }
     try {
@@ -265,8 +281,10 @@ export class Mutations {
       }
     }
     if (op === 'setLock') {
-      const { gfid } = args as Args<'setLock'>;
-      args = { ...(args as Args<'setLock'>), leased: mutation.requestNumber === 0 ? undefined : this.#primary.lockLeases.announce(mutation.session, gfid) };
+      const { gfid, type, granted } = args as Args<'setLock'>;
+      // Who gives a lock up needs no lease for it.
+      const leased = mutation.requestNumber === 0 || type === LOCK_NONE || granted !== undefined ? undefined : this.#primary.lockLeases.announce(mutation.session, gfid);
+      args = { ...(args as Args<'setLock'>), leased };
     }
     const newGfid = plan.creates ? hex(host.random.bytes(16)) : '';
     if (plan.creates) keys = [...keys, inodeKey(newGfid)];
@@ -284,6 +302,7 @@ export class Mutations {
       result = host.copy.apply(change);
     } catch (error) {
       const errno = definiteErrno(error);
+      if (op === 'setLock') this.#primary.lockLeases.withdraw(args as Args<'setLock'>);
       if (ahead > 0) void refusals.askThoseAhead(mutation, ticket, errno, ahead);
       else if (refusals.concerns(error, errno)) void refusals.askMembers(mutation, change, ticket, errno);
       else {
@@ -436,6 +455,11 @@ export class Mutations {
     this.#lastTime = time;
     return time;
   }
+}
+
+/** False for locks that cannot be in force: they would be tried for ever. */
+function isSoundGift({ gfid, granted = [] }: Args<'setLock'>): boolean {
+  return granted.length <= GRANTED_MAX && granted.every((lock) => isSoundLock(lock, gfid));
 }
 
 /** Locks that are in force already. */

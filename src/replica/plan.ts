@@ -4,7 +4,9 @@
  */
 import { Errno, FsError } from '../base/errno.js';
 import type { Gfid, Name } from '../base/ids.js';
+import type { HeldLock } from '../fops/held-lock.js';
 import { isDirectory, RENAME_EXCHANGE, S_IFDIR, type Args, type OpName } from '../fops/ops.js';
+import { LOCK_NONE } from './file-locks.js';
 import { exclusiveLock, Mode, rangeLock, readLock, type Lock } from './inode-locks.js';
 import { addRegionKeys, inodeKey, nameKey, type Key, writeKeys } from './keys.js';
 import type { Child, Store } from './store.js';
@@ -26,6 +28,10 @@ const RENAME_LOCK: Gfid = 'rename';
 /** Orders lock operations on one inode; apart from its other operations. */
 export function fileLockLock(gfid: Gfid): Lock {
   return exclusiveLock(`L${gfid}`);
+}
+
+function planLocks(gfid: Gfid, locks: readonly HeldLock[]): Plan {
+  return plan([{ ...fileLockLock(gfid), letsGo: locks.every(({ type }) => type === LOCK_NONE) }], []);
 }
 
 function plan(locks: Lock[], keys: Key[]): Plan {
@@ -108,6 +114,11 @@ function planFallocate(args: Args<'fallocate'>): Plan {
   return plan([exclusiveLock(args.gfid)], keys);
 }
 
+/** False for what is no lock on this inode. */
+export function isSoundLock(lock: HeldLock, gfid: Gfid): boolean {
+  return lock.kind <= 1 && lock.type <= 2 && lock.start <= lock.end && lock.gfid === gfid;
+}
+
 /** Throws FsError where the outcome is plain from the names alone. */
 export function planMutation(store: Store, op: OpName, args: unknown): Plan {
   switch (op) {
@@ -156,13 +167,12 @@ export function planMutation(store: Store, op: OpName, args: unknown): Plan {
       return planCopy(store, args as Args<'copyFileRange'>);
     case 'setLock': {
       const { gfid, granted } = args as Args<'setLock'>;
-      for (const lock of granted ?? [args as Args<'setLock'>]) {
-        if (lock.kind > 1 || lock.type > 2 || lock.start > lock.end || lock.gfid !== gfid) throw new FsError(Errno.EINVAL, op);
-      }
-      return plan([fileLockLock(gfid)], []);
+      const locks = granted ?? [args as Args<'setLock'>];
+      if (!locks.every((lock) => isSoundLock(lock, gfid))) throw new FsError(Errno.EINVAL, op);
+      return planLocks(gfid, locks);
     }
     case 'dropLocks':
-      return plan([fileLockLock((args as Args<'dropLocks'>).gfid)], []);
+      return planLocks((args as Args<'dropLocks'>).gfid, []);
     default:
       throw new FsError(Errno.EPROTO, op, 'not a mutation that is planned');
   }

@@ -29,6 +29,8 @@ import { Heals } from './heals.js';
 import { InodeLocks } from './inode-locks.js';
 import { LEASE_MS, Leases } from './leases.js';
 import { GivenOrder } from './given-order.js';
+import { LeaseNumbers } from './lease-numbers.js';
+import { LockHolders } from './lock-holders.js';
 import { LockLeases } from './lock-leases.js';
 import { LockRequests } from './lock-requests.js';
 import { own } from './mutation.js';
@@ -111,7 +113,9 @@ export class Primary {
   readonly fullDisks = new FullDisks(this);
   readonly orphans: Orphans;
   readonly lockRequests: LockRequests;
-  readonly lockLeases = new LockLeases(this);
+  readonly #leaseNumbers = new LeaseNumbers();
+  readonly lockLeases = new LockLeases(this, this.#leaseNumbers);
+  readonly lockHolders = new LockHolders(this, this.#leaseNumbers);
   readonly givenOrder = new GivenOrder();
   /** Of the view that made it the primary. */
   readonly firstEpoch: number;
@@ -223,6 +227,7 @@ export class Primary {
     this.leases.clear();
     this.exclusives.stop();
     this.lockLeases.stop();
+    this.lockHolders.stop();
     this.stream.wakeDrained();
   }
 
@@ -261,9 +266,11 @@ export class Primary {
   }
 
   /** Who reads a file goes by what it says: no silent session may change it afterwards. */
-  #read(session: Session, channel: Channel<Message>, message: MessageOf<'request'>): void {
+  #read(session: Session, channel: Channel<Message>, message: MessageOf<'request'>, asked = new Set<string>()): void {
     const silent = this.host.copy.sessions.anySilent ? this.#silentAgainst(session, message) : [];
     if (silent.length === 0) {
+      const again = (): void => this.#read(session, channel, message, asked);
+      if (message.op === 'getLock' && this.lockRequests.asksHolder({ ...message.args, session: session.id, pid: 0 }, asked, again)) return;
       answerRead(this, session, channel, message);
       return;
     }

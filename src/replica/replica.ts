@@ -301,7 +301,7 @@ export class Replica {
       case 'ping':
         if (this.#primary?.serving === true && this.#env.clock.now() < this.#leaseUntil) {
           if (!this.#primary.leases.extend(session)) return;
-          channel.send({ kind: 'pong', id: message.id, epoch: this.#view.epoch, leaseMs: LEASE_MS, equal: this.#primary.equalBricks() });
+          channel.send({ kind: 'pong', id: message.id, epoch: this.#view.epoch, leaseMs: LEASE_MS, equal: this.#primary.equalBricks(), synced: this.#primary.durability.synced });
         }
         return;
       case 'reclaim':
@@ -326,7 +326,7 @@ export class Replica {
         this.#primary?.exclusives.yielded(session, message.lease, message.clean);
         return;
       case 'yieldedLocks':
-        this.#primary?.lockLeases.yielded(session, message.gfid, message.lease);
+        if (this.#primary?.lockHolders.yielded(session, message.lease) === false) this.#primary.lockLeases.yielded(session, message.gfid, message.lease);
         return;
       case 'opens':
         for (const gfid of session.told(message.whole, message.held, message.closed)) this.#primary?.orphans.purge(gfid);

@@ -13,7 +13,7 @@ import type { Store } from './store.js';
 export interface Answer {
   op: OpName;
   errno: number;
-  /** Undefined after a restart: made anew from `gfid` and `value`. */
+  /** Undefined after a restart, and at a brick that joined later: made anew from `gfid` and `value`. */
   result: unknown;
   /** The inode that the answer is about, '' for none. */
   gfid: Gfid | '';
@@ -51,7 +51,15 @@ export function changedRange(op: OpName, args: unknown, result: unknown): Answer
   }
 }
 
-/** The result to send; after a restart, attributes are the present ones. Throws ESTALE when the inode is gone. */
+/** Changes that make a name. Somebody else may have removed it since: made anew, their answer would be that they failed. */
+const MAKES_NAME = new Set<OpName>(['create', 'mkdir', 'mknod', 'symlink', 'link', 'tmpfile']);
+
+/** The inode whose present attributes are the answer, '' where it is as it was then. */
+export function answeredAnew({ errno, result, op, gfid }: Answer): Gfid | '' {
+  return errno === 0 && result === undefined && op !== 'write' && 'attr' in OPS[op].result ? gfid : '';
+}
+
+/** The result to send; where it is made anew, attributes are the present ones. Throws ESTALE when the inode is gone. */
 export function resultOf(answer: Answer, store: Store): unknown {
   if (answer.result !== undefined) return answer.result;
   const { op, gfid, value } = answer;
@@ -126,7 +134,7 @@ export class Results {
   }
 
   forget(session: string, requestNumber: number): void {
-    this.#sessions.get(session)?.answers.delete(requestNumber);
+    if (this.#sessions.get(session)?.answers.delete(requestNumber) === true) this.#count--;
   }
 
   acknowledge(session: string, upTo: number): void {
@@ -188,11 +196,11 @@ export class Results {
     }
   }
 
-  /** The whole table as plain data. */
+  /** The whole table as plain data: without results that can be made anew, which would be most of it. */
   export(): unknown {
     return [...this.#sessions].map(([session, entry]) => [
       session, entry.acknowledged,
-      [...entry.answers].map(([number, { op, errno, result, gfid, value, range, doubtful }]) => [number, { op, errno, result, gfid, value, range, doubtful }]),
+      [...entry.answers].map(([number, { op, errno, result, gfid, value, range, doubtful }]) => [number, { op, errno, result: MAKES_NAME.has(op) ? result : undefined, gfid, value, range, doubtful }]),
     ]);
   }
 

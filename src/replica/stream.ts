@@ -23,6 +23,8 @@ interface Flight {
   check: number;
   /** Inode to purge or lock table to look at after the commit. */
   after: (() => void) | undefined;
+  /** The lock lease that the bricks are told of with it. */
+  leased: number | undefined;
 }
 
 const HEARTBEAT_MS = 5;
@@ -57,7 +59,7 @@ export class Stream {
     const answer = host.copy.remember(change, result);
     if (answer !== undefined) answer.countedBy = this.#primary;
     const sequence = ahead > 0 ? ahead : ++this.#sequence;
-    this.#flights.push({ sequence, ticket, request: mutation, result, check: resultCheck(result), after });
+    this.#flights.push({ sequence, ticket, request: mutation, result, check: resultCheck(result), after, leased: change.op === 'setLock' ? (change.args as Args<'setLock'>).leased : undefined });
     if (ahead === 0) this.#spread(change, sequence);
     let waits = false;
     for (const follower of followers.all()) if (follower.state === 'ready') waits = true;
@@ -181,7 +183,7 @@ export class Stream {
     if (request.op === 'write' && (request.args as Args<'write'>).sync) durability.syncThenFinish(request, (request.args as Args<'write'>).gfid, true, result);
     else mutations.finish(request, 0, result, true);
     flight.after?.();
-    if (request.op === 'setLock' && request.requestNumber > 0) this.#primary.lockLeases.answered(request.session, (request.args as Args<'setLock'>).gfid);
+    if (flight.leased !== undefined) this.#primary.lockLeases.answered(request.session, (request.args as Args<'setLock'>).gfid, flight.leased);
   }
 
   /** Tells the members soon what is committed, in case no mutation follows to carry it. */

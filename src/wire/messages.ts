@@ -22,7 +22,7 @@ import type { Args, OpName, Result } from '../fops/ops.js';
 import { brickIds, viewKind } from './kinds.js';
 import type { PeerArgs, PeerOpName, PeerResult } from './peer-ops.js';
 
-export const PROTOCOL_VERSION = 5;
+export const PROTOCOL_VERSION = 6;
 /** Header bytes of one frame, at most. */
 export const HEADER_BYTES_MAX = 4 << 20;
 /** Payload bytes of one frame, at most. */
@@ -70,9 +70,10 @@ export const MESSAGES = {
   ping: message(14, { id: f.size }),
   /**
    * Leases this primary granted to this client are good until `leaseMs` after the moment the ping was *sent*. `equal`: bricks that have all that was acknowledged; a
-   * client may read their files itself under a lease. None while reads must be told to the primary.
+   * client may read their files itself under a lease. None while reads must be told to the primary. `synced`: how many times, in this epoch, all that was acknowledged at some
+   * moment came to be on stable storage of every in-sync brick.
    */
-  pong: message(15, { id: f.size, epoch: f.size, leaseMs: f.u32, equal: brickIds }),
+  pong: message(15, { id: f.size, epoch: f.size, leaseMs: f.u32, equal: brickIds, synced: f.size }),
   /** The client forgets what it knows of these inodes (and of the names in these directories), then answers `recalled`. */
   recall: message(16, { id: f.size, gfids }),
   recalled: message(17, { id: f.size }),
@@ -116,7 +117,9 @@ export const MESSAGES = {
    * its locks there, `others` those of other clients. It tells what it gives (`granted`) before it yields.
    */
   lockLease: message(6, { gfid: f.gfid, lease: f.size, own: heldLocks, others: heldLocks }),
-  /** No more of that; `yieldedLocks` when everything it gave is answered, also when the client does not know this lease. */
+  /** Of the locks of others so many are left. */
+  othersLocks: message(35, { gfid: f.gfid, lease: f.size, others: heldLocks }),
+  /** No more of that; `yieldedLocks` when everything it gave or gave up is answered, also when the client does not know this lease. */
   recallLocks: message(7, { gfid: f.gfid, lease: f.size }),
   yieldedLocks: message(9, { gfid: f.gfid, lease: f.size }),
 

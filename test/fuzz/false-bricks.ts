@@ -139,7 +139,7 @@ export class FalseBrickAttack {
 
   #asked(channel: PipeChannel, message: Message): void {
     if (message.kind === 'reclaim' && (this.#honest || this.#random.chance(0.8))) channel.send({ kind: 'reclaimed', id: message.id, errno: 0, losses: 0 });
-    if (message.kind === 'ping' && this.#honest) channel.send({ kind: 'pong', id: message.id, epoch: this.#view.epoch, leaseMs: 500, equal: [] });
+    if (message.kind === 'ping' && this.#honest) channel.send({ kind: 'pong', id: message.id, epoch: this.#view.epoch, leaseMs: 500, equal: [], synced: 0 });
     if (message.kind !== 'request') return;
     if (this.#honest) this.#answerHonestly(channel, message);
     else if (this.#mount.asked.length < 500) this.#mount.asked.push(structuredClone(message));
@@ -228,7 +228,7 @@ export class FalseBrickAttack {
       case 2:
         return encodeFrame({ kind: 'newView', view });
       case 3:
-        return encodeFrame({ kind: 'pong', id: random.next(), epoch, leaseMs: 2 ** 32 - 1, equal: [] });
+        return encodeFrame({ kind: 'pong', id: random.next(), epoch, leaseMs: 2 ** 32 - 1, equal: [], synced: random.next() });
       default:
         return putTogether(this.#mutator.parts(random.pick(this.#others), random.below(2)));
     }

@@ -45,7 +45,7 @@ async function atOnce(scene: Scene, work: Promise<unknown>): Promise<void> {
 }
 
 void describe('a lock lease', () => {
-  void it('stays while nobody else has a lock on the file, and not where somebody has', async () => {
+  void it('stays while its client has a lock on the file, where others have some too for a while', async () => {
     const scene = await leased(1);
     const { old, other, world } = scene;
     await scene.pass(5000);
@@ -54,16 +54,75 @@ void describe('a lock lease', () => {
     await scene.pass(20);
     await atOnce(scene, byte(scene, other, 4, LOCK_READ));
     await scene.pass(5000);
+    await atOnce(scene, byte(scene, other, 6, LOCK_READ));
+    await scene.pass(31_000);
     const { now } = world;
     await scene.settle(byte(scene, other, 5, LOCK_READ));
     assert.notEqual(world.now, now);
-    for (const at of [3, 4, 5]) await scene.settle(byte(scene, other, at, LOCK_NONE));
+    for (const at of [3, 4, 5, 6]) await scene.settle(byte(scene, other, at, LOCK_NONE));
     await scene.settle(byte(scene, old, 2, LOCK_NONE));
     await scene.settle(byte(scene, old, 1, LOCK_NONE));
     await scene.pass(5000);
     const later = world.now;
     await scene.settle(byte(scene, old, 1, LOCK_READ));
     assert.notEqual(world.now, later, 'who has no lock there has no lease');
+  });
+
+  void it('goes with the last lock that was held for long: nobody has to call it in', async () => {
+    const scene = await leased(1);
+    const { old, other, cluster, world } = scene;
+    await atOnce(scene, byte(scene, old, 2, LOCK_WRITE));
+    await scene.pass(5000);
+    await atOnce(scene, byte(scene, old, 1, LOCK_NONE));
+    await atOnce(scene, byte(scene, old, 2, LOCK_NONE));
+    await scene.pass(15);
+    cluster.network.cuts.add(`${scene.primary().name}>${old.name}`);
+    const { now } = world;
+    await scene.settle(byte(scene, other, 2, LOCK_WRITE));
+    assert.ok(world.now - now < 100, `it was called in: ${world.now - now} ms`);
+  });
+
+  void it('is not needed to give a lock up: who is in the way is asked before anybody is refused', async () => {
+    const scene = await leased(24);
+    const { old, other, cluster } = scene;
+    await scene.settle(byte(scene, other, 9, LOCK_READ));
+    await scene.pass(20);
+    for (const at of [9, 1]) {
+      const who = at === 9 ? other : old;
+      cluster.network.cuts.add(`${who.name}>${scene.primary().name}`);
+      await atOnce(scene, byte(scene, who, at, LOCK_NONE));
+      const taken = byte(scene, who === old ? other : old, at, LOCK_WRITE);
+      await scene.pass(200);
+      cluster.network.cuts.clear();
+      await scene.settle(taken);
+      assert.equal((await scene.settle(holder(scene, who, at))).type, LOCK_WRITE);
+    }
+    cluster.network.cuts.add(`${old.name}>${scene.primary().name}`);
+    await atOnce(scene, byte(scene, old, 9, LOCK_NONE));
+    const seen = holder(scene, other, 9);
+    await scene.pass(200);
+    cluster.network.cuts.clear();
+    assert.equal((await scene.settle(seen)).type, LOCK_NONE);
+  });
+
+  void it('stays when somebody else gives a lock up, and its client may give that lock then', async () => {
+    const scene = await leased(25);
+    const { old, other } = scene;
+    await scene.settle(byte(scene, other, 9, LOCK_READ));
+    await scene.pass(20);
+    await atOnce(scene, byte(scene, old, 1, LOCK_NONE));
+    await scene.pass(20);
+    await atOnce(scene, byte(scene, other, 1, LOCK_WRITE));
+    await refused(scene, byte(scene, old, 1, LOCK_READ));
+  });
+
+  void it('lets nobody wait for ever for what a client that died may have given up', async () => {
+    const scene = await leased(26);
+    const { old, other, world } = scene;
+    scene.silence(old);
+    const { now } = world;
+    await scene.settle(byte(scene, other, 1, LOCK_WRITE), 2 * PING_TIMEOUT_MS);
+    assert.ok(world.now - now > PING_TIMEOUT_MS / 2);
   });
 
   void it('lets its client give and take locks without asking; who asks elsewhere then finds all of it', async () => {
@@ -214,7 +273,7 @@ void describe('a lock lease', () => {
     await refused(scene, own(2, LOCK_WRITE, 'two'));
     await refused(scene, own(3, LOCK_WRITE, 'two'));
     await refused(scene, byte(scene, scene.other, 3, LOCK_READ));
-    await scene.settle(own(4, LOCK_NONE, 'two'));
+    await scene.settle(own(6, LOCK_READ, 'two'));
     await scene.pass(20);
     await atOnce(scene, own(5, LOCK_READ, 'two'));
     assert.equal(next.revocations, 0);
@@ -351,5 +410,22 @@ void describe('a lock lease', () => {
     cluster.network.cuts.clear();
     await scene.settle(unlocked);
     await scene.settle(byte(scene, other, 2, LOCK_WRITE));
+  });
+
+  void it('gives nothing to a program that was interrupted while all claimed what they hold after a restart of all bricks', async () => {
+    const scene = await leased(23);
+    const { other, cluster } = scene;
+    const third = new SimClient(cluster, 'third');
+    await scene.settle(third.call('getattr', { gfid: scene.gfid }));
+    for (const brick of cluster.bricks) cluster.network.cuts.add(`third>${brick.name}`);
+    for (const brick of cluster.bricks) brick.crash(true);
+    for (const brick of cluster.bricks) brick.start();
+    await scene.until(() => other.volume.connected);
+    const waits = byte(scene, other, 7, LOCK_WRITE, 'two', true).then(() => 0, (error: FsError) => error.errno);
+    await scene.pass(300);
+    await scene.settle(other.call('cancelLock', { gfid: scene.gfid, owner: 'two' }));
+    cluster.network.cuts.clear();
+    assert.equal(await scene.settle(waits), Errno.EINTR);
+    assert.equal((await scene.settle(holder(scene, other, 7))).type, LOCK_NONE);
   });
 });

@@ -321,7 +321,14 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'a lock whose program was interrupted begins to wait',
     directed: 'lock-leases.test.js',
     scenario: 'keeps nobody waiting whose program was interrupted',
-    patches: [['replica/lock-requests.js', 'if (mutation.cancelled === true)', 'if (false)']],
+    patches: [['replica/lock-requests.js', 'if (args.wait && mutation.cancelled === true)', 'if (false)']],
+    from: 1,
+  },
+  {
+    name: 'a lock is refused because of one that was given up',
+    directed: 'lock-leases.test.js',
+    scenario: 'is not needed to give a lock up',
+    patches: [['replica/lock-requests.js', "if (!args.wait)\n                    return this.#asksHolder(mutation, request) ? 'waits' : Errno.EAGAIN;", 'if (!args.wait) return Errno.EAGAIN;']],
     from: 1,
   },
   {

@@ -13,6 +13,11 @@ import { check } from './check.js';
 import type { Tree } from './tree.js';
 
 const PASSED_PREFIXES = ['user.', 'trusted.', 'security.'];
+/** Bytes of the values of one inode, which travel in one message when it is made equal. */
+const VALUES_BYTES_MAX = 1 << 20;
+const VALUE_BYTES_MAX = 65_536;
+/** Bytes of the names of one inode, each with one more: the kernel lists no more than 64 KiB, and a message no more than 4096 names. */
+const NAMES_BYTES_MAX = 28 << 10;
 /** A disk with so much left has room for any one xattr. */
 const ROOM_BYTES = 1 << 20;
 const ACL_NAMES = new Set(['system.posix_acl_access', 'system.posix_acl_default']);
@@ -65,11 +70,26 @@ export class Xattrs {
     const inode = this.#tree.inode(args.gfid, 'setxattr');
     this.#checkWritable(args.name, 'setxattr');
     if (args.flags > 3) throw new FsError(Errno.EINVAL, 'setxattr', 'unknown flags');
+    if (!this.#hasRoom(inode, args)) throw new InodeLimitError(Errno.ENOSPC, 'setxattr', 'the inode has as many xattrs as one may have');
     const done = this.write(inode, args.name, args.value, args.flags);
     if (done === -Errno.ENOSPC && this.#diskHasRoom()) throw new InodeLimitError(Errno.ENOSPC, 'setxattr', 'the inode has no room for more xattrs');
     check(done, 'setxattr');
     this.#changed(inode, args.name, stamp);
     return {};
+  }
+
+  /** Disks like XFS have room for more xattrs of one inode than bricks can tell each other. */
+  #hasRoom(inode: Inode, { name, value }: Args<'setxattr'>): boolean {
+    const others = this.list(inode.gfid).filter((other) => other !== name);
+    if (others.reduce((sum, other) => sum + other.length + 1, name.length + 1) > NAMES_BYTES_MAX) return false;
+    // Their lengths have to be asked for where they are many.
+    if ((others.length + 1) * VALUE_BYTES_MAX <= VALUES_BYTES_MAX) return true;
+    let bytes = value.byteLength;
+    for (const other of others) {
+      const known = this.#read(inode, other);
+      if (typeof known !== 'number') bytes += known.byteLength;
+    }
+    return bytes <= VALUES_BYTES_MAX;
   }
 
   /** Some disks have room for so many xattrs of one inode (ext4: one block) and then say ENOSPC, as a full disk does. */

@@ -6,6 +6,7 @@ import { S_IFIFO, XATTR_CREATE, XATTR_REPLACE } from '../../../src/fops/ops.js';
 import type { Disk } from '../../../src/brick/disk.js';
 import { openBrick } from '../../../src/brick/store/identity.js';
 import { TREE_LIMITS } from '../../../src/brick/store/tree.js';
+import { encodeFrame } from '../../../src/wire/codec.js';
 import { BRICK, disk, errnoFrom, TestBrick, VOLUME } from './harness.js';
 
 let brick: TestBrick;
@@ -100,6 +101,44 @@ describe('extended attributes', () => {
     brick.store.dropCaches();
     assert.equal(brick.store.getattr(kinds.file).mode & 0o777, 0o670);
     assert.ok(Buffer.from(brick.store.getxattr(kinds.file, 'system.posix_acl_access')).equals(acl));
+  });
+
+  it('one inode has no more than bricks can tell each other, also on a disk that takes more', () => {
+    const xattrs = new Map<string, Uint8Array>();
+    const roomy = new Proxy<Disk>(disk, {
+      get: (target, key: keyof Disk) => {
+        if (key === 'setXattrAt') return (_: number, _entry: string, name: string, value: Uint8Array) => (xattrs.set(name, value), 0);
+        if (key === 'getXattrAt') return (fd: number, entry: string, name: string) => xattrs.get(name) ?? target.getXattrAt(fd, entry, name);
+        if (key === 'listXattrsAt') return () => [...xattrs.keys()];
+        const method = target[key] as (...args: unknown[]) => unknown;
+        return method.bind(target);
+      },
+    });
+    brick.brick.close();
+    const opened = openBrick(roomy, brick.path, VOLUME, BRICK, TREE_LIMITS);
+    const put = (name: string, bytes: number): unknown => {
+      try {
+        opened.store.apply('setxattr', { gfid: kinds.file, name, value: Buffer.alloc(bytes, 7), flags: 0 }, brick.stamp());
+        return undefined;
+      } catch (error) {
+        return error;
+      }
+    };
+    for (let i = 0; i < 16; i++) assert.equal(put(`user.${i}`, 65_536), undefined);
+    assert.ok(put('user.more', 1) instanceof InodeLimitError);
+    assert.equal(put('user.3', 0), undefined);
+    assert.equal(put('user.more', 65_536), undefined);
+    assert.ok(put('user.3', 1) instanceof InodeLimitError);
+    xattrs.clear();
+    for (let i = 1000; i < 3800; i++) xattrs.set(`user.${i}`, Buffer.alloc(0));
+    assert.equal(put('user.more', 0), undefined);
+    for (let i = 3800; i < 3900; i++) xattrs.set(`user.${i}`, Buffer.alloc(0));
+    assert.ok(put('user.less', 0) instanceof InodeLimitError);
+    const state = opened.store.describe(kinds.file);
+    assert.ok(state !== undefined);
+    encodeFrame({ kind: 'call', id: 1, epoch: 1, op: 'putInode', args: { state } });
+    opened.close();
+    brick.brick = brick.open();
   });
 
   it('the limit of one inode is told apart from a full disk', () => {

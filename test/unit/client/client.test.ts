@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Errno, FsError, LostError } from '../../../src/base/errno.js';
-import type { MessageOf } from '../../../src/wire/messages.js';
+import type { Message, MessageOf } from '../../../src/wire/messages.js';
 import { ROOT_GFID } from '../../../src/base/ids.js';
 import { VolumeClient } from '../../../src/client/client.js';
 import { clockOf } from '../../support/memory-network.js';
@@ -275,7 +275,7 @@ async function leased(invalidate?: (gfids: readonly string[]) => Promise<void>):
   const set = await started();
   const brick = set.brick(0);
   brick.answer = (message) => {
-    if (message.kind === 'ping') return { kind: 'pong', id: message.id, epoch: set.view.epoch, leaseMs: 500, equal: [] };
+    if (message.kind === 'ping') return { kind: 'pong', id: message.id, epoch: set.view.epoch, leaseMs: 500, equal: [], synced: 0 };
     const answer = plainAnswer(message);
     return answer?.kind === 'reply' && answer.op === 'getattr' ? { ...answer, lease: true } : answer;
   };
@@ -463,4 +463,90 @@ test('requests that wait for long are told once, and once that they go on', asyn
   await set.settle(writes);
   await set.wait(3000);
   assert.deepEqual(lines, ['the volume does not answer: requests wait, and go on by themselves', 'the volume answers again']);
+});
+
+const DROP = { gfid: GFID, owner: 'o', kind: 0 };
+
+function requestsOf(brick: { requests(): MessageOf<'request'>[] }, op: string): MessageOf<'request'>[] {
+  return brick.requests().filter((request) => request.op === op);
+}
+
+test('what a closed file leaves behind is asked for until it is answered: after a frame timeout, a kill, and a stop of the volume', async () => {
+  const set = new FakeBricks();
+  const client = set.client({ frameTimeoutMs: 1000 });
+  const dropped = client.fops.dropLocks(DROP, 2);
+  const released = client.fops.release({ gfid: GFID }, 3);
+  assert.equal(client.withdraw(2), false);
+  await assert.rejects(set.settle(dropped), (error: LostError) => error instanceof LostError && error.errno === Errno.ETIMEDOUT);
+  await assert.rejects(set.settle(released), LostError);
+  client.update({ ...set.spec, started: false }, set.view);
+  await assert.rejects(set.settle(client.fops.dropLocks({ ...DROP, owner: 'p' }, 4)), (error: LostError) => error.errno === Errno.ENOTCONN);
+  await set.brick(0).start();
+  client.update(set.spec, set.view);
+  await set.wait(1000);
+  assert.deepEqual(requestsOf(set.brick(0), 'dropLocks').map(({ requestNumber }) => requestNumber), [2, 4]);
+  assert.deepEqual(requestsOf(set.brick(0), 'release').map(({ requestNumber }) => requestNumber), [3]);
+  client.close();
+});
+
+test('what was sent and not answered in time is asked for until that is known; a file that was opened so is closed again', async () => {
+  const set = await started();
+  const brick = set.brick(0);
+  brick.answer = (message) => (message.kind === 'request' ? undefined : plainAnswer(message));
+  const client = set.client({ frameTimeoutMs: 1000 });
+  await set.wait(100);
+  let over = false;
+  const write = client.fops.write(WRITE).catch((error: unknown) => error);
+  const open = client.fops.open(OPEN).catch((error: unknown) => error);
+  const late = (await set.settle(write)) as LostError;
+  assert.ok((await set.settle(open)) instanceof LostError && late instanceof LostError);
+  void late.over?.then(() => (over = true));
+  await set.wait(10);
+  assert.equal(over, false, 'its data is in use');
+  brick.answer = plainAnswer;
+  brick.channel?.cut();
+  await set.wait(10_000);
+  assert.equal(over, true);
+  assert.equal(requestsOf(brick, 'write').length, 2);
+  assert.equal(requestsOf(brick, 'release').length, 1);
+});
+
+test('names that a change told of long ago are not believed', async () => {
+  const { set, client } = await leased();
+  const brick = set.brick(0);
+  const usual = brick.answer;
+  let answers = false;
+  brick.answer = (message) => {
+    if (message.kind === 'request' && !answers) return undefined;
+    return message.kind === 'request' && message.op === 'lookup' ? ({ ...reply(message, { attr: ATTR }), lease: true } as Message) : usual(message);
+  };
+  const x = { parent: ROOT_GFID, name: 'x' };
+  const seen = client.fops.lookup({ ...x, name: 'y' });
+  const unlinked = client.fops.unlink(x);
+  await set.wait(10);
+  answers = true;
+  brick.channel?.cut();
+  await set.settle(Promise.all([seen, unlinked]));
+  await set.wait(200);
+  assert.equal((await set.settle(client.fops.lookup(x))).attr.gfid, GFID, 'somebody made it again since');
+});
+
+test('locks that were given here are told however many requests wait', async () => {
+  const set = await started();
+  const brick = set.brick(0);
+  const client = set.client();
+  brick.answer = (message) => {
+    if (message.kind === 'ping') return { kind: 'pong', id: message.id, epoch: set.view.epoch, leaseMs: 500, equal: [], synced: 0 };
+    return message.kind === 'request' ? undefined : plainAnswer(message);
+  };
+  await set.wait(300);
+  const other = 'f'.repeat(32);
+  for (let n = 0; n < 1100; n++) client.fops.setLock({ ...LOCK, gfid: other, owner: `w${n}` }).catch(() => undefined);
+  brick.channel?.send({ kind: 'lockLease', gfid: GFID, lease: 5, own: [], others: [] });
+  await set.wait(10);
+  await set.settle(client.fops.setLock(LOCK), 5);
+  brick.channel?.send({ kind: 'recallLocks', gfid: GFID, lease: 5 });
+  await set.wait(10);
+  assert.equal(brick.requests().filter(({ op, args }) => op === 'setLock' && (args as { granted?: unknown }).granted !== undefined).length, 1);
+  client.close();
 });

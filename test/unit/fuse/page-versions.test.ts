@@ -10,13 +10,14 @@ function attr(time: number, size = 1, mtime = time): Attr {
 }
 
 /** A file that was opened under a lease, some time after the kernel was told anything of it. */
-function setUp(): { pages: PageVersions; later: (ms: number) => void } {
+function setUp(): { pages: PageVersions; later: (ms: number) => void; leases: { ended: number | undefined } } {
   let now = 10_000;
-  const pages = new PageVersions(() => now);
+  const leases: { ended: number | undefined } = { ended: 0 };
+  const pages = new PageVersions(() => now, () => leases.ended);
   const later = (ms: number): void => void (now += ms);
   pages.opened(attr(1), true);
   later(2000);
-  return { pages, later };
+  return { pages, later, leases };
 }
 
 void describe('a recall', () => {
@@ -84,7 +85,7 @@ void describe('the kernel goes on with old pages', () => {
     const instead = pages.disbelieved(attr(2));
     assert.deepEqual(instead?.mtime, { sec: 2, nsec: 1 });
     assert.equal(pages.deceives({ ...attr(3), mtime: { sec: 2, nsec: 1 } }), true, 'also where somebody sets just that time');
-    assert.equal(new PageVersions(() => 0).disbelieved(attr(2)), undefined, 'a file without pages');
+    assert.equal(new PageVersions(() => 0, () => 0).disbelieved(attr(2)), undefined, 'a file without pages');
   });
 
   void it('where another request ended while it asked, and no lease guards them', () => {
@@ -121,5 +122,62 @@ void describe('the kernel goes on with old pages', () => {
     assert.equal(soonAfter(other), true, 'its thread may not have run yet');
     later(100);
     assert.equal(soonAfter(one), false, 'the same thread');
+  });
+
+  /** An answer that may be ignored, since another thread was answered right before. */
+  function ignored(pages: PageVersions): boolean {
+    pages.answered(A, 8);
+    const asking = pages.begin(A, 7);
+    assert.ok(asking !== undefined);
+    pages.end(asking);
+    return pages.mayBeIgnored(asking);
+  }
+
+  void it('where another answer named the inode, and no lease guards them', () => {
+    const { pages, later } = setUp();
+    pages.told(attr(1), 400);
+    assert.equal(ignored(pages), false);
+    pages.recalled(A);
+    later(100);
+    assert.equal(ignored(pages), true);
+  });
+
+  void it('where the lease that guarded them is over, with a recall or without', () => {
+    const { pages, leases } = setUp();
+    pages.told(attr(1), 400);
+    leases.ended = undefined;
+    assert.equal(ignored(pages), true, 'no lease holds');
+    leases.ended = 1;
+    assert.equal(ignored(pages), true, 'other leases');
+    pages.told(attr(1), 400);
+    assert.equal(ignored(pages), false);
+  });
+
+  void it('until all pages were dropped under a lease that still holds', () => {
+    const { pages, leases } = setUp();
+    const drop = (during: () => void): boolean => {
+      pages.recalled(A);
+      const guard = pages.guard(A);
+      during();
+      pages.told(attr(1), 0);
+      if (guard !== undefined) pages.guarded(A, guard);
+      return ignored(pages);
+    };
+    assert.equal(drop(() => undefined), false);
+    assert.equal(drop(() => void pages.recalled(A)), true);
+    assert.equal(drop(() => (leases.ended = 1)), true);
+    leases.ended = undefined;
+    assert.equal(drop(() => (leases.ended = 1)), true);
+  });
+
+  void it('after a worker that nobody knows anything of, until they are dropped or the file is opened', () => {
+    const { pages } = setUp();
+    pages.openedBefore(A);
+    assert.equal(pages.deceives(attr(0, 0)), true);
+    assert.equal(pages.opened(attr(0, 0), true), false, 'the kernel drops its pages');
+    assert.equal(pages.deceives(attr(0, 0)), false);
+    pages.openedBefore(A);
+    pages.told(attr(5), 400);
+    assert.equal(pages.deceives(attr(5)), false);
   });
 });

@@ -435,3 +435,63 @@ test('what a loss of all power may have taken is told by the next fsync of each 
   assert.equal(await sync(after, file.nodeid, again), Errno.EIO);
   assert.equal(await sync(after, file.nodeid, again), 0);
 });
+
+test('memory of what was read is given back, and that of an attribute, which others refer to, is not', async () => {
+  const volume = new MemoryVolume();
+  const given: number[] = [];
+  const kernel = new FakeKernel(volume.fops(), undefined, { giveBack: (data) => void given.push(data.byteLength) });
+  const { nodeid, fh } = await createFile(kernel, 'f');
+  const value = Buffer.alloc(4128, 1);
+  assert.equal((await kernel.call(Opcode.SETXATTR, nodeid, [words(value.length, 0), 'user.x', value])).errno, 0);
+  assert.deepEqual((await kernel.call(Opcode.GETXATTR, nodeid, [words(8192, 0), 'user.x'])).body, value);
+  assert.deepEqual(given, []);
+  await kernel.call(Opcode.WRITE, nodeid, writeIn(fh, 0, Buffer.from('data')));
+  await kernel.call(Opcode.READ, nodeid, readIn(fh, 0, 100));
+  assert.deepEqual(given, [4]);
+});
+
+test('a lock that is given to a program which was killed, and whose locks were dropped, is dropped', async () => {
+  const volume = new MemoryVolume();
+  let give = (): void => undefined;
+  volume.before = (op) => (op === 'setLock' ? new Promise((resolve) => (give = resolve)) : undefined);
+  const kernel = new FakeKernel(volume.fops());
+  const { nodeid, fh } = await createFile(kernel, 'f');
+  const owner = 0x77n;
+  const locked = kernel.call(Opcode.SETLK, nodeid, lockIn(fh, owner, 1, 0n, 9n), { pid: 42 });
+  kernel.dying.add(42);
+  kernel.tell(Opcode.INTERRUPT, 0, [words(BigInt(kernel.unique))]);
+  assert.equal((await locked).errno, Errno.EINTR);
+  await kernel.call(Opcode.FLUSH, nodeid, [words(BigInt(fh), 0n, owner)]);
+  await kernel.call(Opcode.RELEASE, nodeid, [words(BigInt(fh), 2, 0, 0n)]);
+  give();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(volume.locks.length, 0);
+  assert.equal(kernel.session.owners.size, 0);
+});
+
+test('data of a write that is asked for still, though its caller was told that it failed, is not used again', async () => {
+  const volume = new MemoryVolume();
+  const fops = volume.fops();
+  let over = (): void => undefined;
+  const lost = new Promise<void>((resolve) => (over = resolve));
+  const kernel = new FakeKernel({ ...fops, write: () => Promise.reject(new LostError('no answer', Errno.ETIMEDOUT, { over: lost })) });
+  const { nodeid, fh } = await createFile(kernel, 'f');
+  assert.notEqual((await kernel.call(Opcode.WRITE, nodeid, writeIn(fh, 0, Buffer.alloc(100_000)))).errno, 0);
+  assert.equal(kernel.kept, 1);
+  over();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(kernel.kept, 0);
+});
+
+test('pages of files that a worker before this one served are dropped before the kernel is told their attributes', async () => {
+  const memory = new HeapStateMemory();
+  const volume = new MemoryVolume();
+  const fops = volume.fops();
+  const before = new FakeKernel(fops, memory);
+  const { nodeid } = await createFile(before, 'f');
+  const after = new FakeKernel(fops, memory);
+  assert.equal((await after.call(Opcode.GETATTR, nodeid, [words(0, 0, 0n)])).errno, 0);
+  assert.equal(after.notifications.length, 1);
+  assert.equal((await after.call(Opcode.GETATTR, nodeid, [words(0, 0, 0n)])).errno, 0);
+  assert.equal(after.notifications.length, 1, 'once');
+});

@@ -5,6 +5,7 @@ import type { Change } from '../../../src/replica/copy.js';
 import type { OpName } from '../../../src/fops/ops.js';
 import { fileKey, inodeKey, nameKey, regionKey, type Key } from '../../../src/replica/keys.js';
 import { Lacking } from '../../../src/replica/lacking.js';
+import { encodeFrame } from '../../../src/wire/codec.js';
 
 const D = 'd'.repeat(32);
 const F = 'f'.repeat(32);
@@ -150,10 +151,22 @@ void describe('what a brick lacks', () => {
 
   void it('tells the brick its journal again after an interruption', () => {
     const one = lacking(regionKey(F, 0));
-    assert.deepEqual(one.tell(10), [regionKey(F, 0)]);
+    assert.deepEqual(one.tell(), [regionKey(F, 0)]);
     assert.equal(one.untold, 0);
     one.resume();
-    assert.deepEqual(one.tell(10), [regionKey(F, 0)]);
+    assert.deepEqual(one.tell(), [regionKey(F, 0)]);
+  });
+
+  void it('tells what fits one message, whatever the names', () => {
+    const keys = Array.from({ length: 25_000 }, (_, i) => nameKey(D, String(i).padEnd(255, '\xfc')));
+    const one = lacking(...keys);
+    const told: Key[] = [];
+    while (one.untold > 0) {
+      const part = one.tell();
+      encodeFrame({ kind: 'call', id: 1, epoch: 1, op: 'addKeys', args: { keys: part } });
+      told.push(...part);
+    }
+    assert.deepEqual(told, keys);
   });
 
   void it('makes a key equal again that changed after it was read, and not one that changed before', () => {
