@@ -21,6 +21,7 @@ import { SessionState, SessionTable, type SessionDisk } from './session-table.js
 import { Room } from './space.js';
 import { parseState, type Doubt } from './state-check.js';
 import type { Stamp, Store, StoreOp } from './store.js';
+import { Supposed } from './supposed.js';
 
 /** A mutation as every brick gets it. */
 export interface Change {
@@ -52,6 +53,8 @@ export class Copy {
   readonly sessions: SessionTable;
   /** The table of locks has all that clients hold; false from the start of the process until a primary told so, or every client has claimed its own. */
   locksKnown = false;
+  /** Answers that may come to be this copy's. */
+  readonly supposed = new Supposed();
   #doubt: Doubt[] = [];
 
   constructor(store: Store, journal: Journal, disk: SessionDisk) {
@@ -61,6 +64,7 @@ export class Copy {
     this.sessions = new SessionTable(disk);
     const records = journal.answers();
     this.results.restore(records);
+    for (const record of records) this.supposed.note(record);
     // Where unsynced data may be gone, the end of the journal may be too: a lock in it may have been given up.
     if (journal.meta.incomplete) this.#doubtAnswers(records);
     else restoreLocks(this.fileLocks, records);
@@ -111,7 +115,9 @@ export class Copy {
       if (keys.length > 0) this.journal.note(keys);
       return this.#carryOut(change);
     }
-    this.journal.intend(keys, resultRecord(session, requestNumber, intent.answer, intent.trace));
+    const record = resultRecord(session, requestNumber, intent.answer, intent.trace);
+    this.journal.intend(keys, record);
+    this.supposed.note(record);
     change.intended = true;
     try {
       return this.#carryOut(change);
@@ -240,6 +246,7 @@ export class Copy {
   /** Takes over what `exportState` of another copy gave, durable on return. FsError EPROTO when it is not that, and then nothing was; that of the disk when it refuses. */
   importState(bytes: Buffer): void {
     const state = parseState(bytes.toString('latin1'));
+    this.supposed.settled();
     this.sessions.import(state.sessions);
     this.fileLocks.import(state.locks);
     this.locksKnown = state.locksKnown;

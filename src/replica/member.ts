@@ -247,6 +247,9 @@ export class Member {
         const { part, next } = this.#page(op, args as PeerArgs<'answers'>, () => this.#copy.results.records());
         return { records: part, next };
       }
+      case 'suppose':
+        this.#copy.supposed.take((args as PeerArgs<'suppose'>).records);
+        return {};
       case 'addKeys':
         journal.note((args as PeerArgs<'addKeys'>).keys);
         return {};

@@ -144,9 +144,13 @@ export class Recovery {
     const links = new Map(members.map((member) => [member, member.link]));
     try {
       if (own === Standing.LostData) await this.#journalAnew();
+      const adopted = copy.supposed.adopt(copy);
+      if (adopted > 0) log.info('answers of a primary before this one were taken over', { answers: adopted });
       await findLostAnswers(primary, members);
       copy.journal.note([...doubt]);
+      const records = copy.supposed.tell();
       const settle = async (member: Follower, how: (catchUp: CatchUp) => Promise<void>): Promise<void> => {
+        if (records.length > 0) await primary.call(member, 'suppose', { records });
         const catchUp = new CatchUp(primary, member, true);
         member.catchUp = catchUp;
         await how(catchUp);

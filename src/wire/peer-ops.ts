@@ -126,6 +126,8 @@ export const PEER_OPS = {
   lockLeaseOver: op(37, { gfid: f.gfid, lease: f.size }, {}),
   /** The answers that the brick keeps, as records of its journal (see replica/results.ts); `from` is a page marker, 0 for the first and, as `next`, after the last. */
   answers: op(38, { from: f.size }, { records: keyList, next: f.size }),
+  /** Answers to changes that the brick may be given when it is made equal (see replica/supposed.ts), as records of a journal. */
+  suppose: op(39, { records: keyList }, {}),
 } satisfies Record<string, PeerOpSpec>;
 
 export type PeerOpName = keyof typeof PEER_OPS;

@@ -185,8 +185,8 @@ export const PLANTED_BUGS: PlantedBug[] = [
     from: 1,
   },
   {
-    name: 'a process that serves again in the same epoch gives leases the numbers of those before',
-    patches: [['replica/lease-numbers.js', 'this.#last = sec * 1e6 + Math.floor(nsec / 1000);', 'this.#last = 0;']],
+    name: 'a brick that was being made equal, and has to serve, knows no answers of the primary that did it',
+    patches: [['replica/recovery.js', 'copy.supposed.adopt(copy)', '0']],
     from: 22_002_617,
   },
   {
