@@ -3,9 +3,6 @@
  *
  *   lockLease ──▶ on ──recallLocks, or not used for a moment──▶ what was given here is sent and answered ──▶ yielded
  *
- * While this session has a lock on the inode the lease stays, where others have some too for half a minute: the next to move is likely this session. Who held locks for long and then
- * lets go of some makes room for somebody, as the source of a live migration does: the lease goes right after them, so that nobody has to call it in.
- *
  * To give a lock up no lease is needed: nothing can stand against it, and before the primary refuses a lock because of another it asks the session that has it.
  *
  * What is given here is kept where a process that takes the session over finds it (`kept`), before anybody hears of it, and sent a moment later, all that came together in one
@@ -25,14 +22,10 @@ const OTHER = 'other';
 const OWN = '';
 /** QEMU gives and takes its image locks within a few milliseconds. */
 const SEND_MS = 20;
-/** The same where somebody else may wait for it, or is about to come. */
-const LET_GO_MS = 1;
+/** The same for what was given up without a lease: somebody else may wait for it. */
+const LET_GO_MS = 2;
 /** A lease that was not used for so long is given back. */
 const USED_MS = 100;
-/** The same where this session and others have locks. */
-const SHARED_MS = 30_000;
-/** Leases that stay, at most. */
-const KEPT_MAX = 256;
 /** Given here and not answered, at most. */
 const GIVEN_MAX = 128;
 
@@ -61,10 +54,6 @@ interface Lease {
   number: number;
   others: FileLocks;
   usedAt: number;
-  /** It was not used for a moment before what is done under it now. */
-  rested: boolean;
-  /** And a lock was given up since. */
-  letsGo: boolean;
 }
 
 interface UnderWay {
@@ -82,8 +71,11 @@ export class LocalLocks {
   readonly #underWay = new Map<Gfid, UnderWay>();
   /** Leases to give back, by their numbers. */
   readonly #owed = new Map<number, Gfid>();
-  /** What is not sent is sent then. */
+  /** What is not sent is sent then at the latest; Infinity while there is nothing. */
   #flushAt = Infinity;
+  #notedAt = 0;
+  /** Something of it was given up without a lease. */
+  #awaited = false;
   #count = 0;
   /** Locks that were given or taken back here, ever. */
   given = 0;
@@ -95,7 +87,7 @@ export class LocalLocks {
   begin({ gfid, lease, own, others }: MessageOf<'lockLease'>): void {
     // A process before this one may have asked for some of them.
     for (const lock of [...own, ...locksOf(this.#notAnswered(gfid))]) this.#host.held().gave(lock);
-    this.#leases.set(gfid, { number: lease, others: tableOf(gfid, others), usedAt: this.#host.now(), rested: false, letsGo: false });
+    this.#leases.set(gfid, { number: lease, others: tableOf(gfid, others), usedAt: this.#host.now() });
   }
 
   othersLetGo({ gfid, lease, others }: MessageOf<'othersLocks'>): void {
@@ -124,13 +116,8 @@ export class LocalLocks {
 
   /** Gives back what was not used for a moment: a client that falls silent should have none. */
   tick(): void {
-    const now = this.#host.now();
-    for (const [gfid, lease] of [...this.#leases]) if (lease.usedAt < now - USED_MS && !this.#stays(gfid, lease, now)) this.recall(gfid, lease.number);
-  }
-
-  #stays(gfid: Gfid, { others, usedAt }: Lease, now: number): boolean {
-    if (this.#leases.size > KEPT_MAX || !this.#host.held().holdsLocks(gfid)) return false;
-    return others.on(gfid).length === 0 || usedAt >= now - SHARED_MS;
+    const since = this.#host.now() - USED_MS;
+    for (const [gfid, lease] of [...this.#leases]) if (lease.usedAt < since) this.recall(gfid, lease.number);
   }
 
   /** What this session gave up and no brick has confirmed. */
@@ -162,24 +149,11 @@ export class LocalLocks {
     const lock = heldLock(args);
     if (this.#count >= GIVEN_MAX) return false;
     const lease = this.#leaseFor(lock);
-    if (lease === undefined) {
-      if (!this.#mayGoUnasked(lock)) return false;
-      this.#note(lock);
-      return true;
-    }
-    this.#note(lock);
-    const now = this.#host.now();
-    if (lease.usedAt < now - USED_MS) lease.rested = true;
-    lease.letsGo ||= lease.rested && lock.type === LOCK_NONE;
-    lease.usedAt = now;
+    if (lease === undefined && !this.#mayGoUnasked(lock)) return false;
+    if (lease !== undefined) lease.usedAt = this.#host.now();
     this.given++;
-    if (lease.letsGo) this.#host.after(LET_GO_MS, () => this.#letGo(lock.gfid, lease, now));
+    this.#note(lock);
     return true;
-  }
-
-  /** The lease goes, where nothing was done under it since. */
-  #letGo(gfid: Gfid, lease: Lease, since: number): void {
-    if (this.#leases.get(gfid) === lease && lease.usedAt === since) this.recall(gfid, lease.number);
   }
 
   /** Nothing stands against giving a lock up, so no lease is needed. The primary asks who has a lock before it refuses another one because of it. */
@@ -200,15 +174,25 @@ export class LocalLocks {
     this.#count += unsent.locks.length;
     this.#host.held().gave(lock);
     this.#keep();
-    const ms = this.#leases.has(gfid) ? SEND_MS : LET_GO_MS;
-    const due = this.#host.now() + ms;
-    if (due >= this.#flushAt) return;
-    this.#flushAt = due;
-    this.#host.after(ms, () => {
-      if (this.#flushAt !== due) return;
-      this.#flushAt = Infinity;
-      this.flushAll();
-    });
+    const now = this.#host.now();
+    this.#notedAt = now;
+    if (!this.#leases.has(gfid)) this.#awaited = true;
+    if (this.#flushAt < Infinity) return;
+    this.#flushAt = now + SEND_MS;
+    this.#host.after(LET_GO_MS, () => this.#flushWhenDue());
+  }
+
+  /** Where somebody may wait for it, when nothing more came for a moment: sending it in the middle would hold up what follows. */
+  #flushWhenDue(): void {
+    const now = this.#host.now();
+    const due = this.#awaited ? Math.min(this.#flushAt, this.#notedAt + LET_GO_MS) : this.#flushAt;
+    if (now < due) {
+      this.#host.after(due - now, () => this.#flushWhenDue());
+      return;
+    }
+    this.#flushAt = Infinity;
+    this.#awaited = false;
+    this.flushAll();
   }
 
   /** Removes all of an owner's locks, as `give` does. */

@@ -225,7 +225,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     'client.lock-leases',
     'boolean',
     'on',
-    'The client that asked for a file lock last gives its programs the next ones on that file itself, while they come one after the other or nobody else has a lock there; off: the primary gives them all.',
+    'The client that asked for a file lock last gives its programs the next ones on that file itself, while they come one after the other; off: the primary gives them all.',
     ACTS,
   ),
   option(

@@ -27,6 +27,9 @@ export interface Intent {
   trace: string;
 }
 
+/** The trace of a creation. */
+export const NEW = 'new';
+
 const CREATIONS = new Set<OpName>(['create', 'mkdir', 'mknod', 'symlink', 'tmpfile']);
 const REMOVALS = new Set<OpName>(['unlink', 'rmdir', 'rename']);
 
@@ -35,7 +38,7 @@ export function intentOf(store: Store, change: { op: OpName; args: unknown; newG
   const { op, newGfid } = change;
   const { parent, name, gfid, newParent, newName } = change.args as { parent: Gfid; name: Name; gfid: Gfid; newParent: Gfid; newName: Name };
   const intent = (inode: Gfid, value: number, trace: string) => ({ answer: { op, errno: 0, result: undefined, gfid: inode, value }, trace });
-  if (CREATIONS.has(op)) return intent(newGfid, 0, 'new');
+  if (CREATIONS.has(op)) return intent(newGfid, 0, NEW);
   if (op === 'link') return intent(gfid, 0, nameKey(newParent, newName));
   if (REMOVALS.has(op)) {
     const child = childOf(store, parent, name);

@@ -7,7 +7,7 @@
  */
 import type { OpName } from '../fops/ops.js';
 import type { Copy } from './copy.js';
-import { parseIntent, wasMade } from './intents.js';
+import { NEW, parseIntent, wasMade } from './intents.js';
 import { pageOf } from './keys.js';
 import { parseResult } from './results.js';
 
@@ -53,7 +53,9 @@ export class Supposed {
       if (given === undefined || given.trace === '') continue;
       const { session, requestNumber, answer, trace } = given;
       if (!copy.sessions.has(session) || copy.results.isAcknowledged(session, requestNumber) || copy.results.find(session, requestNumber) !== undefined) continue;
-      if (orphans.has(answer.gfid) || !wasMade(copy.store, { op: answer.op, gfid: answer.gfid, trace })) continue;
+      // The inode came, its name did not.
+      if (trace === NEW && orphans.has(answer.gfid)) continue;
+      if (!wasMade(copy.store, { op: answer.op, gfid: answer.gfid, trace })) continue;
       copy.adopt(session, requestNumber, answer);
       adopted++;
     }

@@ -45,41 +45,14 @@ async function atOnce(scene: Scene, work: Promise<unknown>): Promise<void> {
 }
 
 void describe('a lock lease', () => {
-  void it('stays while its client has a lock on the file, where others have some too for a while', async () => {
+  void it('ends when it is not used for a moment', async () => {
     const scene = await leased(1);
-    const { old, other, world } = scene;
-    await scene.pass(5000);
+    const { old, world } = scene;
     await atOnce(scene, byte(scene, old, 2, LOCK_WRITE));
-    await scene.settle(byte(scene, other, 3, LOCK_READ));
-    await scene.pass(20);
-    await atOnce(scene, byte(scene, other, 4, LOCK_READ));
-    await scene.pass(5000);
-    await atOnce(scene, byte(scene, other, 6, LOCK_READ));
-    await scene.pass(31_000);
+    await scene.pass(500);
     const { now } = world;
-    await scene.settle(byte(scene, other, 5, LOCK_READ));
+    await scene.settle(byte(scene, old, 3, LOCK_READ));
     assert.notEqual(world.now, now);
-    for (const at of [3, 4, 5, 6]) await scene.settle(byte(scene, other, at, LOCK_NONE));
-    await scene.settle(byte(scene, old, 2, LOCK_NONE));
-    await scene.settle(byte(scene, old, 1, LOCK_NONE));
-    await scene.pass(5000);
-    const later = world.now;
-    await scene.settle(byte(scene, old, 1, LOCK_READ));
-    assert.notEqual(world.now, later, 'who has no lock there has no lease');
-  });
-
-  void it('goes with the last lock that was held for long: nobody has to call it in', async () => {
-    const scene = await leased(1);
-    const { old, other, cluster, world } = scene;
-    await atOnce(scene, byte(scene, old, 2, LOCK_WRITE));
-    await scene.pass(5000);
-    await atOnce(scene, byte(scene, old, 1, LOCK_NONE));
-    await atOnce(scene, byte(scene, old, 2, LOCK_NONE));
-    await scene.pass(15);
-    cluster.network.cuts.add(`${scene.primary().name}>${old.name}`);
-    const { now } = world;
-    await scene.settle(byte(scene, other, 2, LOCK_WRITE));
-    assert.ok(world.now - now < 100, `it was called in: ${world.now - now} ms`);
   });
 
   void it('is not needed to give a lock up: who is in the way is asked before anybody is refused', async () => {

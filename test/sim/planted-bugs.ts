@@ -186,8 +186,9 @@ export const PLANTED_BUGS: PlantedBug[] = [
   },
   {
     name: 'a brick that was being made equal, and has to serve, knows no answers of the primary that did it',
+    directed: 'made-equal.test.js',
     patches: [['replica/recovery.js', 'copy.supposed.adopt(copy)', '0']],
-    from: 22_002_617,
+    from: 1,
   },
   {
     name: 'a change goes by the recall of another change to the same file',
