@@ -7,6 +7,7 @@ import { run, start } from '../support/exec.js';
 import { mountLocal, type LocalMount } from '../support/local-mount.js';
 import { BUILD_ROOT, PACKAGE_ROOT, SUPPORT_SOURCE } from '../support/paths.js';
 import { killAndWait } from '../support/processes.js';
+import { amount } from '../support/size.js';
 import { sleep, waitFor, within } from '../support/wait.js';
 
 const EXERCISE = join(SUPPORT_SOURCE, 'mount-exercise.py');
@@ -25,6 +26,9 @@ while time.time() < end:
 assert os.fstat(fd).st_size == 8 * n
 print(n, worst)
 `;
+
+/** The short form runs beside other tests, on as many processors as there are: there a restart takes longer. */
+const RESTART_S_MAX = amount(6, 2.5);
 
 describe('a mount over a local directory', { timeout: 120_000 }, () => {
   let mount: LocalMount;
@@ -69,7 +73,7 @@ describe('crashes', { timeout: 180_000 }, () => {
     const { stdout } = await writer.done;
     const [count = 0, worst_s = 0] = stdout.split(' ').map(Number);
     assert.ok(count > 100);
-    assert.ok(worst_s < 2.5, `no operation waited longer than a restart takes (${worst_s} s)`);
+    assert.ok(worst_s < RESTART_S_MAX, `no operation waited longer than a restart takes (${worst_s} s)`);
     await dd.done;
     assert.equal(
       (await run('stat', ['-c', '%s', join(mount.directory, 'zeros')])).stdout.trim(),
