@@ -53,23 +53,23 @@ async function runKinds({ kinds, concurrency, minutes, fullMinutes, only, withou
   const kind = kinds.join(', ');
   const sources = kinds.flatMap(testFiles).filter((path) => (only?.test(path) ?? true) && without?.test(path) !== true);
   if (sources.length === 0) return undefined;
-  const remaining = Math.max(1, Math.floor(SHORT_MINUTES_MAX - (Date.now() - begin) / 60_000));
+  const remaining = Math.max(1, SHORT_MINUTES_MAX - (Date.now() - begin) / 60_000);
   const limit = full ? fullMinutes : Math.min(minutes, remaining);
-  progress(`${kind}: ${sources.length} file(s), at most ${limit} min`);
+  progress(`${kind}: ${sources.length} file(s), at most ${limit.toFixed(1)} min`);
   const countsPath = join(scratch, `counts-${kinds[0]}-${sources.length}.json`);
   rmSync(countsPath, { force: true });
   const env = { ...process.env, TMPDIR: scratch, GLUON_TEST_RUN: runId, GLUON_TEST_COUNTS: countsPath };
   delete env.GLUON_TEST_SHORT;
   if (!full) env.GLUON_TEST_SHORT = '1';
   // Of the tests only: the programs that they start should not read a map with every module.
-  const options = ['--enable-source-maps', '--test', `--test-reporter=${join(PROJECT_ROOT, 'scripts', 'lib', 'reporter.mjs')}`, `--test-timeout=${limit * 60_000}`];
+  const options = ['--enable-source-maps', '--test', `--test-reporter=${join(PROJECT_ROOT, 'scripts', 'lib', 'reporter.mjs')}`, `--test-timeout=${Math.floor(limit * 60_000)}`];
   if (concurrency !== undefined) options.push(`--test-concurrency=${concurrency}`);
   const compiled = sources.map((path) => join('dist', path.replace(/\.ts$/, '.js')));
-  const result = await run([process.execPath, ...options, ...compiled], { env, show: true, timeoutMs: limit * 60_000 });
+  const result = await run([process.execPath, ...options, ...compiled], { env, show: true, timeoutMs: Math.floor(limit * 60_000) });
   const counts = existsSync(countsPath) ? JSON.parse(readFileSync(countsPath, 'utf8')) : { passed: 0, failed: 0, skipped: 0, failures: [] };
   if (result.timedOut || counts.complete !== true || (result.status !== 0 && counts.failed === 0)) {
     counts.failed++;
-    counts.failures.push(`${kind}: ${result.timedOut ? `ran longer than ${limit} min` : `the test runner ended with ${result.signal ?? `status ${result.status}`} before it was done`}`);
+    counts.failures.push(`${kind}: ${result.timedOut ? `ran longer than ${limit.toFixed(1)} min` : `the test runner ended with ${result.signal ?? `status ${result.status}`} before it was done`}`);
   }
   return counts;
 }

@@ -69,8 +69,8 @@ const ALL_WAYS: { name: string; victim: Victim; copy: (from: string, to: string)
   },
 ];
 
-/** The short form leaves the last one out. */
-const WAYS = ALL_WAYS.slice(0, amount(2, ALL_WAYS.length));
+/** The short form has the first one only. */
+const WAYS = ALL_WAYS.slice(0, amount(1, ALL_WAYS.length));
 
 /** tar stores no sockets. */
 async function sourceFor(way: { name: string }): Promise<string> {
@@ -107,7 +107,8 @@ test('a tree of real files is copied to the volume', async (t) => {
         });
       }
       await t.test('removed again with rm -r on another node, nothing stays on any brick', async () => {
-        await run('rm', ['-r', join(cluster.node(1).mountPoint, 'cpa'), join(cluster.node(1).mountPoint, 'rsynca')], { boundMs: COPY_MS });
+        const copies = WAYS.filter(({ name }) => name !== 'tar').map(({ name }) => join(cluster.node(1).mountPoint, name.replaceAll(/\W+/g, '')));
+        await run('rm', ['-r', ...copies], { boundMs: COPY_MS });
         await cluster.waitUntilHealed();
         await cluster.assertBricksEqual();
         for (const node of cluster.nodes) {
