@@ -120,9 +120,12 @@ export class LocalLocks {
     for (const [gfid, lease] of [...this.#leases]) if (lease.usedAt < since) this.recall(gfid, lease.number);
   }
 
-  /** What this session gave up and no brick has confirmed. */
+  /**
+   * What this session gave up and no brick has confirmed, for a primary that has just begun. Not where it asked for a lock since: that may have been given, and the answer be on its way; both come again
+   * in their order.
+   */
   givenUp(): HeldLock[] {
-    return locksOf(this.#allNotAnswered()).filter(({ type }) => type === LOCK_NONE);
+    return locksOf(this.#allNotAnswered()).filter(({ type, gfid }) => type === LOCK_NONE && (this.#underWay.get(gfid)?.asked ?? 0) === 0);
   }
 
   /** The session is over, and everything with it. */
