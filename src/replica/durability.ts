@@ -91,13 +91,14 @@ export class Durability {
 
   /** Rotates the journals and syncs the disks of every in-sync brick; older generations go when the whole set took part. */
   async checkpoint(): Promise<void> {
-    const { host, followers, serving, stalled, log, view } = this.#primary;
+    const { host, followers, gate, serving, stalled, log, view } = this.#primary;
     const { journal } = host.copy;
     const ready = followers.ready();
     const whole = ready.length === host.bricks().length - 1;
     // Also where nothing changed since the last one, which was not complete because a brick was away: it is back.
     const due = journal.dirty || (whole && journal.meta.checkpoint > journal.meta.base);
-    if (!serving || stalled) return;
+    // What this disk refused and members may have is in no journal but under the keys that a checkpoint lets go.
+    if (!serving || stalled || gate.closed) return;
     if (!due) {
       // Nothing was changed since the last one.
       this.synced++;
