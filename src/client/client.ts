@@ -954,9 +954,8 @@ export class VolumeClient {
       const { op, lasting } = pending;
       // A lock that was given must be known here, or nobody would ever drop it.
       const goesOn = !this.#closed && (lasting || (op === 'setLock' && pending.counts && mayHappen(pending)));
-      if (goesOn && (pending.given || pending.left)) continue;
       if (goesOn) {
-        this.#letGo(pending, Errno.ENOTCONN, reason);
+        if (!pending.given && !pending.left) this.#letGo(pending, Errno.ENOTCONN, reason);
         continue;
       }
       this.#remove(pending);

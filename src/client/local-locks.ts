@@ -125,7 +125,7 @@ export class LocalLocks {
    * in their order.
    */
   givenUp(): HeldLock[] {
-    return locksOf(this.#allNotAnswered()).filter(({ type, gfid }) => type === LOCK_NONE && (this.#underWay.get(gfid)?.asked ?? 0) === 0);
+    return locksOf(this.#allNotAnswered()).filter(({ type, gfid }) => type === LOCK_NONE && !this.#decides(gfid));
   }
 
   /** The session is over, and everything with it. */
@@ -143,7 +143,7 @@ export class LocalLocks {
   #leaseFor(lock: HeldLock): Lease | undefined {
     const { gfid, kind, type, start, end } = lock;
     const lease = this.#leases.get(gfid);
-    if (lease === undefined || kind > 1 || type > LOCK_NONE || start > end || (this.#underWay.get(gfid)?.asked ?? 0) > 0) return undefined;
+    if (lease === undefined || kind > 1 || type > LOCK_NONE || start > end || this.#decides(gfid)) return undefined;
     return this.#host.held().standsAgainst(lock) || lease.others.conflict({ ...lock, session: OWN }) !== undefined ? undefined : lease;
   }
 
@@ -161,7 +161,7 @@ export class LocalLocks {
 
   /** Nothing stands against giving a lock up, so no lease is needed. The primary asks who has a lock before it refuses another one because of it. */
   #mayGoUnasked({ gfid, kind, type, start, end }: HeldLock): boolean {
-    return type === LOCK_NONE && kind <= 1 && start <= end && (this.#underWay.get(gfid)?.asked ?? 0) === 0;
+    return type === LOCK_NONE && kind <= 1 && start <= end && !this.#decides(gfid);
   }
 
   /** It is in force, kept, and sent soon. */
@@ -232,6 +232,11 @@ export class LocalLocks {
       this.#wayOf(first.gfid).sent.push(each);
       this.#host.send(each);
     }
+  }
+
+  /** The primary has been asked about a lock on this inode, and has not answered. */
+  #decides(gfid: Gfid): boolean {
+    return (this.#underWay.get(gfid)?.asked ?? 0) > 0;
   }
 
   /** The primary is asked about a lock on this inode. */

@@ -59,6 +59,11 @@ export interface Asking {
   readonly crowded: boolean;
 }
 
+/** Nothing was told of it or asked for yet. */
+function begun(now: number): Omit<Version, 'ctime' | 'mtime' | 'size' | 'guardedBy' | 'unknown'> {
+  return { sizeCertain: false, sizeToldAt: 0, validUntil: now + VALID_MS_MAX, underWay: 0, ended: 0, endedAt: 0, endedBy: 0, recalls: 0 };
+}
+
 /** What held when the kernel began to drop pages. */
 export interface Guard {
   readonly leases: number;
@@ -83,8 +88,7 @@ export class PageVersions {
   /** The file was opened at a worker before this one: the kernel may have pages of any state. */
   openedBefore(gfid: Gfid): void {
     const never = { sec: 0, nsec: 0 };
-    const none = { sizeCertain: false, sizeToldAt: 0, underWay: 0, ended: 0, endedAt: 0, endedBy: 0, recalls: 0, guardedBy: undefined };
-    this.#versions.set(gfid, { ctime: never, mtime: never, size: 0, unknown: true, validUntil: this.#now() + VALID_MS_MAX, ...none });
+    this.#versions.set(gfid, { ctime: never, mtime: never, size: 0, guardedBy: undefined, unknown: true, ...begun(this.#now()) });
   }
 
   /** True when the kernel may keep pages of this file. */
@@ -96,8 +100,7 @@ export class PageVersions {
   opened({ gfid, ctime, mtime, size }: Attr, leased: boolean): boolean {
     const version = this.#versions.get(gfid);
     if (version === undefined) {
-      const none = { sizeCertain: false, sizeToldAt: 0, validUntil: this.#now() + VALID_MS_MAX, underWay: 0, ended: 0, endedAt: 0, endedBy: 0, recalls: 0, unknown: false };
-      this.#versions.set(gfid, { ctime, mtime, size, guardedBy: leased ? this.#leases() : undefined, ...none });
+      this.#versions.set(gfid, { ctime, mtime, size, guardedBy: leased ? this.#leases() : undefined, unknown: false, ...begun(this.#now()) });
       return false;
     }
     if (!version.unknown && compareTime(version.ctime, ctime) === 0) return true;
@@ -181,6 +184,10 @@ export class PageVersions {
 
   end({ version, thread }: Asking): void {
     version.underWay--;
+    this.#ended(version, thread);
+  }
+
+  #ended(version: Version, thread: number): void {
     version.ended++;
     version.endedAt = this.#now();
     version.endedBy = thread;
@@ -189,10 +196,7 @@ export class PageVersions {
   /** An answer about the inode was given outside of `begin` and `end`, after which the kernel ignores attributes that it asked for before. */
   answered(gfid: Gfid, thread: number): void {
     const version = this.#versions.get(gfid);
-    if (version === undefined) return;
-    version.ended++;
-    version.endedAt = this.#now();
-    version.endedBy = thread;
+    if (version !== undefined) this.#ended(version, thread);
   }
 
   /** What holds now, under a lease on the inode; for `guarded`. */

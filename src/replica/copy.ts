@@ -64,7 +64,7 @@ export class Copy {
     this.sessions = new SessionTable(disk);
     const records = journal.answers();
     this.results.restore(records);
-    for (const record of records) this.supposed.note(record);
+    this.supposed.restore(records);
     // Where unsynced data may be gone, the end of the journal may be too: a lock in it may have been given up.
     if (journal.meta.incomplete) this.#doubtAnswers(records);
     else restoreLocks(this.fileLocks, records);
@@ -117,7 +117,7 @@ export class Copy {
     }
     const record = resultRecord(session, requestNumber, intent.answer, intent.trace);
     this.journal.intend(keys, record);
-    this.supposed.note(record);
+    this.supposed.note(change.op, record);
     change.intended = true;
     try {
       return this.#carryOut(change);

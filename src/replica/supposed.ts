@@ -22,10 +22,17 @@ export class Supposed {
   #own: string[] = [];
   #given: string[] = [];
 
-  /** A record of the journal; any but an intent to change names is left out. */
-  note(record: string): void {
-    const intent = parseIntent(record);
-    if (intent === undefined || !OF_NAMES.has(intent.op)) return;
+  /** What the journal holds; any but intents to change names are left out. */
+  restore(records: readonly string[]): void {
+    for (const record of records) {
+      const intent = parseIntent(record);
+      if (intent !== undefined) this.note(intent.op, record);
+    }
+  }
+
+  /** The record of an intent that is about to be carried out. */
+  note(op: OpName, record: string): void {
+    if (!OF_NAMES.has(op)) return;
     this.#own.push(record);
     if (this.#own.length >= 2 * OWN_MAX) this.#own = this.#own.slice(-OWN_MAX);
   }

@@ -463,8 +463,12 @@ test('a lock that is given to a program which was killed, and whose locks were d
   assert.equal((await locked).errno, Errno.EINTR);
   await kernel.call(Opcode.FLUSH, nodeid, [words(BigInt(fh), 0n, owner)]);
   await kernel.call(Opcode.RELEASE, nodeid, [words(BigInt(fh), 2, 0, 0n)]);
+  const dropped = new Promise<void>((resolve) => {
+    volume.before = (op) => void (op === 'dropLocks' && volume.locks.length === 1 && resolve());
+  });
   give();
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await dropped;
+  await new Promise((resolve) => setImmediate(resolve));
   assert.equal(volume.locks.length, 0);
   assert.equal(kernel.session.owners.size, 0);
 });
