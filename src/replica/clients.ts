@@ -156,6 +156,11 @@ export class Clients {
     return !this.#primary.host.copy.locksKnown;
   }
 
+  /** It is known what every session has open. */
+  get allClaimed(): boolean {
+    return this.#unclaimed.size === 0;
+  }
+
   #claimed(id: string): void {
     this.#unclaimed.delete(id);
     if (this.#unclaimed.size > 0) return;

@@ -56,6 +56,8 @@ export class Copy {
   /** Answers that may come to be this copy's. */
   readonly supposed = new Supposed();
   #doubt: Doubt[] = [];
+  /** Of what the primary did outside the stream: whoever acknowledges its next change has it too. */
+  #beforeNext: Key[] = [];
 
   constructor(store: Store, journal: Journal, disk: SessionDisk) {
     this.store = store;
@@ -150,7 +152,8 @@ export class Copy {
 
   /** Applies a change that came from the primary: remembers it as in doubt and its answer. Answers the errno, 0 for success, and resultCheck. */
   applyFromPrimary(change: Change, sequence: number): { errno: number; check: number } {
-    if (change.keys.length > 0) this.#doubt.push({ sequence, keys: change.keys });
+    if (this.#beforeNext.length > 0) this.noteDoubt(sequence, this.#beforeNext.splice(0));
+    this.noteDoubt(sequence, change.keys);
     try {
       const result = this.apply(change);
       this.remember(change, result);
@@ -197,6 +200,11 @@ export class Copy {
     if (keys.length > 0) this.#doubt.push({ sequence, keys });
   }
 
+  /** As `noteDoubt`, of what came from the primary without a number. */
+  noteUnnumbered(keys: Key[]): void {
+    this.#beforeNext.push(...keys);
+  }
+
   /** Every in-sync brick has everything up to this sequence number. */
   committed(sequence: number): void {
     let settled = 0;
@@ -208,12 +216,13 @@ export class Copy {
   doubtKeys(): Set<Key> {
     const keys = new Set<Key>();
     for (const doubt of this.#doubt) for (const key of doubt.keys) keys.add(key);
-    for (const key of this.direct.keys()) keys.add(key);
+    for (const key of [...this.#beforeNext, ...this.direct.keys()]) keys.add(key);
     return keys;
   }
 
   clearDoubt(): void {
     this.#doubt = [];
+    this.#beforeNext = [];
     this.direct.clear();
   }
 
@@ -256,6 +265,7 @@ export class Copy {
     this.results.import(state.results);
     // The copy that this one was made equal to has them, and another brick may not.
     this.#doubt = state.doubt ?? [];
+    this.#beforeNext = [];
     this.direct.clear();
     this.journal.noteAnswer(FORGET_ANSWERS);
     for (const record of [...lockRecords(this.fileLocks), ...this.results.records()]) this.journal.noteAnswer(record);

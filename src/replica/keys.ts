@@ -31,6 +31,11 @@ export function fileKey(gfid: Gfid): Key {
   return `f${gfid}`;
 }
 
+/** What differs between two copies when one of them purged an inode without names. */
+export function purgeKeys(gfid: Gfid): Key[] {
+  return [inodeKey(gfid), fileKey(gfid)];
+}
+
 export type ParsedKey = { kind: 'name'; parent: Gfid; name: Name } | { kind: 'inode'; gfid: Gfid } | { kind: 'region'; gfid: Gfid; index: number } | { kind: 'file'; gfid: Gfid };
 
 /** Undefined for what is not a key (a torn journal record, a malformed message). */

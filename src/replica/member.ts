@@ -15,7 +15,7 @@ import { definiteErrno, type Copy } from './copy.js';
 import { spareBytes } from './space.js';
 import { isSessionState } from './session-table.js';
 import { Standing } from './standing.js';
-import { addRegionKeys, inodeKey, nameKey, PAGE_MAX, pageOf, writeKeys, type Key } from './keys.js';
+import { addRegionKeys, inodeKey, nameKey, PAGE_MAX, pageOf, purgeKeys, writeKeys, type Key } from './keys.js';
 import { REGION_BYTES } from '../fops/ops.js';
 import { Soundness, SUM_BLOCK_BYTES, type Examined } from './soundness.js';
 import type { Store } from './store.js';
@@ -330,7 +330,9 @@ export class Member {
         return { gfids: store.orphans().slice(0, LISTED_MAX) };
       case 'purge': {
         const { gfid } = args as PeerArgs<'purge'>;
-        journal.note([inodeKey(gfid)]);
+        const keys = purgeKeys(gfid);
+        journal.note(keys);
+        this.#copy.noteUnnumbered(keys);
         store.purge(gfid);
         return {};
       }

@@ -4,7 +4,7 @@ import type { Gfid } from '../base/ids.js';
 import { definiteErrno } from './copy.js';
 import { CALL_TIMEOUT_MS } from './followers.js';
 import { exclusiveLock } from './inode-locks.js';
-import { inodeKey } from './keys.js';
+import { purgeKeys } from './keys.js';
 import type { Primary } from './primary.js';
 
 const SWEEP_MS = 30_000;
@@ -13,9 +13,11 @@ const RECLAIM_MS = 2000;
 
 export class Orphans {
   readonly #primary: Primary;
-  /** Opens of clients that did not reclaim yet are unknown until then: nothing is purged before. */
+  /** A client that no brick's table of sessions has any more may say until then what it has open. */
   readonly #purgeFrom: number;
   #nextSweep: number;
+  /** One that could go by now was kept: looked at again as soon as it may go. */
+  #skipped = false;
   /** Inodes that are in use by an operation under way: looked at again when it is over. */
   readonly #waiting = new Set<Gfid>();
 
@@ -26,24 +28,31 @@ export class Orphans {
     this.#nextSweep = this.#purgeFrom;
   }
 
-  /** An inode that loses its last name now may go at once. */
+  /** An inode that loses its last name now may go at once. What a session has open that did not claim it from this primary is not known. */
   mayPurge(gfid: Gfid): boolean {
-    const { host } = this.#primary;
-    return host.clock.now() >= this.#purgeFrom && !host.sessions.isOpen(gfid);
+    const { host, clients } = this.#primary;
+    return host.clock.now() >= this.#purgeFrom && clients.allClaimed && !host.sessions.isOpen(gfid);
   }
 
   /** Removes an inode that has no name and that nobody has open, on every brick. */
   purge(gfid: Gfid): void {
-    const { host, serving, locks, leases, log, view, followers, heals } = this.#primary;
-    if (!serving || !this.mayPurge(gfid) || !this.#isNameless(gfid)) return;
+    const { host, serving, locks, leases, log, view, followers, heals, gate, stream } = this.#primary;
+    if (!serving || !this.#isNameless(gfid)) return;
+    // Another brick may be the primary by now, or become it before a member that is missing hears of this: its clients may have the inode open.
+    if (gate.closed || !host.leaseLive() || !this.mayPurge(gfid)) {
+      this.#skipped = true;
+      return;
+    }
     if (!locks.free(exclusiveLock(gfid))) {
       this.#purgeLater(gfid);
       return;
     }
     leases.recall([gfid], undefined, () => undefined);
-    const keys = [inodeKey(gfid)];
+    const keys = purgeKeys(gfid);
     try {
       host.copy.journal.note(keys);
+      // What a member does not hear of before this role ends is made equal by the next primary. Those that acknowledge the next change have heard.
+      host.copy.noteDoubt(stream.sequence + 1, keys);
       host.copy.store.purge(gfid);
     } catch (error) {
       log.warn('an inode without names could not be removed; it is tried again later', { gfid, errno: definiteErrno(error) });
@@ -76,9 +85,11 @@ export class Orphans {
 
   /** Called every second: looks now and then for those that were skipped, or that the primary before this one left. */
   sweep(): void {
-    const { host, gate } = this.#primary;
-    if (host.clock.now() < this.#nextSweep || gate.closed) return;
-    this.#nextSweep = host.clock.now() + SWEEP_MS;
+    const { host, gate, clients } = this.#primary;
+    const now = host.clock.now();
+    if (gate.closed || now < this.#purgeFrom || !clients.allClaimed || (now < this.#nextSweep && !this.#skipped)) return;
+    this.#nextSweep = now + SWEEP_MS;
+    this.#skipped = false;
     for (const gfid of host.copy.store.orphans()) this.purge(gfid);
   }
 }
