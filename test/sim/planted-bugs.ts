@@ -354,4 +354,28 @@ export const PLANTED_BUGS: PlantedBug[] = [
     ],
     from: 1,
   },
+  {
+    name: 'an inode without names goes though a silent client may have it open',
+    directed: 'orphans.test.js',
+    scenario: 'stays for a client that was silent',
+    patches: [
+      ['replica/orphans.js', 'clients.allClaimed && !host.sessions', '!host.sessions'],
+      ['replica/orphans.js', ' || !clients.allClaimed', ''],
+    ],
+    from: 1,
+  },
+  {
+    name: 'that an inode without names went is not in doubt',
+    directed: 'orphans.test.js',
+    scenario: 'is on all bricks or on none',
+    patches: [['replica/orphans.js', 'host.copy.noteDoubt(stream.sequence + 1, keys);', '']],
+    from: 1,
+  },
+  {
+    name: 'a primary without a serving lease removes an inode without names',
+    directed: 'orphans.test.js',
+    scenario: 'is not removed by a primary whose serving lease is over',
+    patches: [['replica/orphans.js', ' || !host.leaseLive()', '']],
+    from: 1,
+  },
 ];
