@@ -9,7 +9,7 @@ import type { Gfid } from '../base/ids.js';
 import type { Attr } from '../fops/fields.js';
 import { heldLock, type HeldLock } from '../fops/held-lock.js';
 import type { Args, OpName } from '../fops/ops.js';
-import { FileLocks, LOCK_NONE } from '../replica/file-locks.js';
+import { FileLocks, LOCK_NONE, LOCK_READ, LOCK_WRITE, type FileLock } from '../replica/file-locks.js';
 import { OPENS_MAX } from '../wire/messages.js';
 
 /** Under which this session's own locks are kept here. */
@@ -96,6 +96,16 @@ export class HeldState {
   /** A lock of another program of this session stands against it. */
   standsAgainst(lock: HeldLock): boolean {
     return this.#locks.conflict({ ...lock, session: OWN }) !== undefined;
+  }
+
+  /**
+   * Other sessions are kept out already by what this one has: one lock as strong as this covers its range, and no lock of another program of this
+   * session stands against it.
+   */
+  covers(lock: HeldLock): boolean {
+    const { gfid, kind, type, start, end } = lock;
+    const strong = (held: FileLock): boolean => held.kind === kind && held.start <= start && held.end >= end && (held.type === LOCK_WRITE || type === LOCK_READ);
+    return this.#locks.on(gfid).some(strong) && !this.standsAgainst(lock);
   }
 
   /** A program of this session has a lock on the inode. */

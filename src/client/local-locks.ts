@@ -3,7 +3,9 @@
  *
  *   lockLease ──▶ on ──recallLocks, or not used for a moment──▶ what was given here is sent and answered ──▶ yielded
  *
- * To give a lock up no lease is needed: nothing can stand against it, and before the primary refuses a lock because of another it asks the session that has it.
+ * To give a lock up no lease is needed: nothing can stand against it, and before the primary refuses a lock because of another it asks the session that has it. Nor is one
+ * needed for a lock where another program of this session, or the same, has one that is as strong: QEMU that opens an image anew takes its locks once more before it gives
+ * up those it has.
  *
  * What is given here is kept where a process that takes the session over finds it (`kept`), before anybody hears of it, and sent a moment later, all that came together in one
  * request. A request that something stands against, or that comes while the primary decides on another one of the same inode, is the primary's to decide; what was given before
@@ -159,9 +161,13 @@ export class LocalLocks {
     return true;
   }
 
-  /** Nothing stands against giving a lock up, so no lease is needed. The primary asks who has a lock before it refuses another one because of it. */
-  #mayGoUnasked({ gfid, kind, type, start, end }: HeldLock): boolean {
-    return type === LOCK_NONE && kind <= 1 && start <= end && !this.#decides(gfid);
+  /**
+   * Nothing stands against giving a lock up, so no lease is needed. The primary asks who has a lock before it refuses another one because of it. Nor against a lock where this
+   * session has one as strong: what was given before reaches the table before it, and in between nobody else gets one that stands against both.
+   */
+  #mayGoUnasked(lock: HeldLock): boolean {
+    const { gfid, kind, type, start, end } = lock;
+    return type <= LOCK_NONE && kind <= 1 && start <= end && !this.#decides(gfid) && (type === LOCK_NONE || this.#host.held().covers(lock));
   }
 
   /** It is in force, kept, and sent soon. */

@@ -78,6 +78,66 @@ void describe('a lock lease', () => {
     assert.equal((await scene.settle(seen)).type, LOCK_NONE);
   });
 
+  void it('is not needed for a lock that another program here has too: nobody else gets in between, whenever the primary dies', async () => {
+    for (let messages = 0; messages <= 24; messages++) {
+      const scene = await leased(100 + messages);
+      const { old, other } = scene;
+      // The lease is over.
+      await scene.pass(500);
+      if (messages > 0) scene.primary().doom({ power: messages % 2 === 0, calls: 0, messages });
+      let kept = true;
+      const tries: Promise<boolean>[] = [];
+      const attempt = (): void => {
+        if (!kept) return;
+        tries.push(byte(scene, other, 1, LOCK_WRITE).then(() => kept, () => false));
+        scene.world.at(5, attempt);
+      };
+      attempt();
+      for (let n = 0; n < 4; n++) {
+        await scene.settle(byte(scene, old, 1, LOCK_READ, `program ${n}`));
+        await scene.pass(n);
+        await scene.settle(byte(scene, old, 1, LOCK_NONE, n === 0 ? 'qemu' : `program ${n - 1}`));
+        await scene.pass(n);
+      }
+      await scene.pass(3000);
+      kept = false;
+      assert.equal(old.revocations + other.revocations, 0);
+      assert.deepEqual((await scene.settle(Promise.all(tries))).filter(Boolean), [], `the primary died at message ${messages}`);
+      await scene.settle(byte(scene, old, 1, LOCK_NONE, 'program 3'));
+      await scene.settle(byte(scene, other, 1, LOCK_WRITE));
+    }
+  });
+
+  void it('is not needed for a lock as strong as one that is held here, and is for any other', async () => {
+    const scene = await leased(130);
+    const { old, other, world } = scene;
+    const asked = async (work: Promise<unknown>): Promise<boolean> => {
+      const { now } = world;
+      await scene.settle(work);
+      return world.now > now;
+    };
+    const range = (owner: string, type: number, start: number, end: number): Promise<unknown> =>
+      old.call('setLock', { gfid: scene.gfid, owner, kind: 0, type, start, end, pid: 1, wait: false });
+    await scene.settle(range('one', LOCK_WRITE, 10, 19));
+    await scene.pass(500);
+    await atOnce(scene, range('one', LOCK_WRITE, 12, 14));
+    await atOnce(scene, range('one', LOCK_READ, 10, 14));
+    await atOnce(scene, range('two', LOCK_READ, 11, 12));
+    await scene.pass(500);
+    await refused(scene, byte(scene, other, 13, LOCK_WRITE));
+    await scene.settle(byte(scene, other, 13, LOCK_READ));
+    await refused(scene, byte(scene, other, 15, LOCK_READ));
+    await refused(scene, range('two', LOCK_READ, 14, 15));
+    await refused(scene, range('one', LOCK_WRITE, 13, 13));
+    for (const work of [() => range('two', LOCK_READ, 10, 21), () => range('one', LOCK_WRITE, 30, 31), () => byte(scene, old, 40, LOCK_READ)]) {
+      await scene.pass(500);
+      await scene.settle(byte(scene, other, 13, LOCK_NONE));
+      await scene.settle(range('one', LOCK_NONE, 15, 19));
+      await scene.pass(500);
+      assert.ok(await asked(work()));
+    }
+  });
+
   void it('stays when somebody else gives a lock up, and its client may give that lock then', async () => {
     const scene = await leased(25);
     const { old, other } = scene;
