@@ -14,6 +14,7 @@ import type { Cancel, Clock, Random } from '../env/clock.js';
 import { OWN_PAYLOAD_BYTES, type Address, type Channel, type Network } from '../env/channel.js';
 import type { Log } from '../env/log.js';
 import type { Attr, Fields, Kind } from '../fops/fields.js';
+import type { HeldLock } from '../fops/held-lock.js';
 import { OP_NAMES, OPS, type Args, type Fops, type OpName, type Result } from '../fops/ops.js';
 import { EMPTY_VIEW, type BrickId, type View } from '../fops/view.js';
 import type { BrickSpec, VolumeSpec } from '../fops/volume.js';
@@ -580,9 +581,21 @@ export class VolumeClient {
       const args = pending.args as Args<'setLock'>;
       pending.args = { ...args, granted: this.#localLocks.upToNow(args.gfid, pending.requestNumber) };
     }
-    this.#channel?.send({ kind: 'reclaim', id: this.#view.epoch, epoch: this.#view.epoch, begins: !this.#begun, opens: this.#held.opens(), locks: [...this.#localLocks.givenUp(), ...this.#held.locks()] });
+    this.#channel?.send({ kind: 'reclaim', id: this.#view.epoch, epoch: this.#view.epoch, begins: !this.#begun, opens: this.#held.opens(), locks: this.#claims() });
     this.#tellAllOpens();
     this.#tellUnleased();
+  }
+
+  /**
+   * The locks of this session, in the order in which a new primary sets them, one after the other: one that was given up because another program has it
+   * now goes after that one's.
+   */
+  #claims(): HeldLock[] {
+    const held = this.#held.locks();
+    const heldAgain = ({ gfid, owner, kind, start, end }: HeldLock): boolean =>
+      held.some((lock) => lock.gfid === gfid && lock.owner === owner && lock.kind === kind && lock.start <= end && start <= lock.end);
+    const givenUp = this.#localLocks.givenUp();
+    return [...givenUp.filter(heldAgain), ...held, ...givenUp.filter((lock) => !heldAgain(lock))];
   }
 
   /** Nothing is answered under the leases that there were. What the kernel believes of them is taken back, or waited for. */
@@ -850,11 +863,13 @@ export class VolumeClient {
 
   /** Sends what there is room for, in the order in which it was asked. */
   #sendAll(): void {
+    let room = true;
     for (const pending of this.#pending.values()) {
       if (this.#unsent === 0) return;
       if (pending.sent) continue;
-      if (!this.#hasRoom(pending)) return;
-      this.#send(pending);
+      // In their order; what does not count is not held up, or what is given later would overtake it.
+      room &&= this.#hasRoom(pending);
+      if (room || !pending.counts) this.#send(pending);
     }
   }
 

@@ -163,11 +163,18 @@ export class LocalLocks {
 
   /**
    * Nothing stands against giving a lock up, so no lease is needed. The primary asks who has a lock before it refuses another one because of it. Nor against a lock where this
-   * session has one as strong: what was given before reaches the table before it, and in between nobody else gets one that stands against both.
+   * session has one as strong: what was given before reaches the table before it, and in between nobody else gets one that stands against both. But who waits for what was
+   * given here must not wait for ever.
    */
   #mayGoUnasked(lock: HeldLock): boolean {
     const { gfid, kind, type, start, end } = lock;
-    return type <= LOCK_NONE && kind <= 1 && start <= end && !this.#decides(gfid) && (type === LOCK_NONE || this.#host.held().covers(lock));
+    return type <= LOCK_NONE && kind <= 1 && start <= end && !this.#decides(gfid) && (type === LOCK_NONE || (!this.#owes(gfid) && this.#host.held().covers(lock)));
+  }
+
+  /** Somebody waits until all that was given on this inode is told. */
+  #owes(gfid: Gfid): boolean {
+    for (const of of this.#owed.values()) if (of === gfid) return true;
+    return false;
   }
 
   /** It is in force, kept, and sent soon. */

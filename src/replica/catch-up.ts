@@ -14,7 +14,7 @@
 import { FsError, LostError } from '../base/errno.js';
 import { ROOT_GFID } from '../base/ids.js';
 import { Equaliser } from './equaliser.js';
-import type { Follower } from './followers.js';
+import type { Caller, Follower } from './followers.js';
 import { DiskFullError } from './full-disks.js';
 import { fileKey, inodeKey, type Key } from './keys.js';
 import { Lacking } from './lacking.js';
@@ -42,6 +42,7 @@ export class CatchUp {
   readonly #member: boolean;
   readonly #lacking: Lacking;
   readonly #equaliser: Equaliser;
+  readonly #call: Caller;
   #stopped = '';
   /** Names were placed since it was known that no directory is aside that is needed. */
   #placed = true;
@@ -54,7 +55,8 @@ export class CatchUp {
     this.#follower = follower;
     this.#member = member;
     this.#lacking = (member ? undefined : primary.heals.resume(follower)) ?? new Lacking((gfid) => primary.host.copy.store.directoryPlace(gfid));
-    this.#equaliser = new Equaliser(primary, follower, this.#lacking, member, () => this.#check());
+    this.#call = primary.followers.caller(follower);
+    this.#equaliser = new Equaliser(primary, this.#call, this.#lacking, member, () => this.#check());
   }
 
   stop(reason: string): void {
@@ -128,11 +130,11 @@ export class CatchUp {
     this.#lacking.load(seal?.doubt ?? []);
     if (walk) {
       primary.log.info('a brick is compared as a whole', { brick, standing: seal?.standing, incomplete: seal?.incomplete, checkpoint: seal?.checkpoint, base: journal.meta.base });
-      await primary.call(this.#follower, 'markIncomplete', { incomplete: true });
+      await this.#call('markIncomplete', { incomplete: true });
       primary.heals.unknown(brick);
       // An interrupted walk goes on only where this was: a disk that was rolled back has a lower number.
       const number = journal.meta.checkpoint;
-      await primary.call(this.#follower, 'checkpoint', { number });
+      await this.#call('checkpoint', { number });
       this.#lacking.checkpoint = number;
       this.#lacking.beginWalk(ROOT_GFID);
       for (const gfid of store.orphans()) this.#lacking.load([inodeKey(gfid), fileKey(gfid)]);
@@ -149,7 +151,7 @@ export class CatchUp {
     const keys: Key[] = [];
     let from = 0;
     do {
-      const page = await this.#primary.call(this.#follower, 'journalKeys', { from });
+      const page = await this.#call('journalKeys', { from });
       keys.push(...page.keys);
       from = page.next;
     } while (from !== 0);
@@ -265,7 +267,7 @@ export class CatchUp {
         const synced = this.#lacking.beginSync();
         const number = copy.journal.meta.checkpoint;
         try {
-          await this.#primary.call(this.#follower, 'checkpoint', { number });
+          await this.#call('checkpoint', { number });
           synced(number);
         } catch (error) {
           synced(undefined);
@@ -287,12 +289,12 @@ export class CatchUp {
   /** What the source does not have goes; what was moved aside goes; the brick's journal gets the keys that others may lack too. */
   async #tidy(): Promise<void> {
     await this.#equaliser.forgetGone();
-    if (!this.#placed) await this.#primary.call(this.#follower, 'clearAside', {});
+    if (!this.#placed) await this.#call('clearAside', {});
     while (this.#lacking.untold > 0) await this.#tellSome();
   }
 
   async #tellSome(): Promise<void> {
-    await this.#primary.call(this.#follower, 'addKeys', { keys: this.#lacking.tell() });
+    await this.#call('addKeys', { keys: this.#lacking.tell() });
   }
 
   /** Resolves with how often mutations were held for it. */
@@ -344,7 +346,7 @@ export class CatchUp {
   async #admit(): Promise<void> {
     const primary = this.#primary;
     const follower = this.#follower;
-    await primary.call(follower, 'clearAside', {});
+    await this.#call('clearAside', {});
     await this.#equaliser.forgetGone();
     await this.#endResync();
     for (let attempt = 0; attempt < ADMIT_ATTEMPTS; attempt++) {
@@ -364,7 +366,7 @@ export class CatchUp {
   /** The brick's disk is synced: it holds what the primary holds, and its journal what others may lack. */
   async #endResync(): Promise<void> {
     const { checkpoint, base } = this.#primary.host.copy.journal.meta;
-    await this.#primary.call(this.#follower, 'resyncEnd', { checkpoint, base });
+    await this.#call('resyncEnd', { checkpoint, base });
   }
 
   #check(): void {

@@ -27,6 +27,8 @@ export class Clients {
   readonly #revoking = new Map<string, Promise<boolean>>();
   /** Sessions that did not say yet what they hold. */
   readonly #unclaimed = new Set<string>();
+  /** Sessions that did not say yet what they have open. */
+  readonly #untold = new Set<string>();
   /** Sessions that may have something left of leases that another primary gave. */
   readonly #trusting = new Set<string>();
   #grace: (() => void)[] = [];
@@ -44,6 +46,7 @@ export class Clients {
     const { sessions } = host.copy;
     for (const id of sessions.all()) {
       this.#unclaimed.add(id);
+      this.#untold.add(id);
       if (!this.#isUnleased(host.sessions.get(id))) this.#trusting.add(id);
     }
     this.#since = host.clock.now();
@@ -156,9 +159,20 @@ export class Clients {
     return !this.#primary.host.copy.locksKnown;
   }
 
-  /** It is known what every session has open. */
-  get allClaimed(): boolean {
-    return this.#unclaimed.size === 0;
+  /** What every session has open is known, but for those that are silent and did not say. */
+  get opensAreKnown(): boolean {
+    for (const id of this.#untold) if (!this.isSilent(id)) return false;
+    return true;
+  }
+
+  /** What every session has open is known. */
+  get allOpensAreKnown(): boolean {
+    return this.#untold.size === 0;
+  }
+
+  /** The session said all that it has open, after its claim. */
+  toldAll(session: Session): void {
+    if (session.countedBy === this.#primary) this.#untold.delete(session.id);
   }
 
   #claimed(id: string): void {
@@ -275,6 +289,7 @@ export class Clients {
     const freed = lockRequests.dropSession(id);
     host.copy.results.drop(id);
     host.sessions.remove(id);
+    this.#untold.delete(id);
     this.#claimed(id);
     this.#primary.lockLeases.endOf(id);
     this.#primary.lockHolders.endOf(id);

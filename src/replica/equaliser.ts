@@ -6,7 +6,7 @@
 import { Errno, FsError } from '../base/errno.js';
 import type { Gfid, Name } from '../base/ids.js';
 import { REGION_BYTES, S_IFDIR, S_IFMT, S_IFREG, SEEK_DATA } from '../fops/ops.js';
-import type { Follower } from './followers.js';
+import type { Caller } from './followers.js';
 import { COMPARE_COST_MS, KEY_COST_MS, SEND_COST_MS } from './heal-pace.js';
 import { Mode, rangeLock, readLock, type Lock } from './inode-locks.js';
 import { fileKey, inodeKey, nameKey, parseKey, regionKey, type Key } from './keys.js';
@@ -24,17 +24,17 @@ const REGIONS_PER_LOOK = 256;
 
 export class Equaliser {
   readonly #primary: Primary;
-  readonly #follower: Follower;
+  readonly #call: Caller;
   readonly #lacking: Lacking;
   /** True for a brick that the view lists as in sync: nothing is acknowledged until it is equal, so no locks are needed. */
   readonly #member: boolean;
   readonly #check: () => void;
   readonly #forget = new Set<Gfid>();
 
-  /** `check` throws when the work is over before its end. */
-  constructor(primary: Primary, follower: Follower, lacking: Lacking, member: boolean, check: () => void) {
+  /** `call`: of the brick that is made equal, over the connection of this attempt. `check` throws when the work is over before its end. */
+  constructor(primary: Primary, call: Caller, lacking: Lacking, member: boolean, check: () => void) {
     this.#primary = primary;
-    this.#follower = follower;
+    this.#call = call;
     this.#lacking = lacking;
     this.#member = member;
     this.#check = check;
@@ -107,13 +107,13 @@ export class Equaliser {
     const args = { parent, name, gfid: child?.gfid ?? '', type: child?.type ?? 0, target };
     let created: boolean;
     try {
-      ({ created } = await this.#primary.call(this.#follower, 'place', args));
+      ({ created } = await this.#call('place', args));
     } catch (error) {
       if (!isAbsent(error)) throw error;
       const place = store.directoryPlace(parent);
       if (place === undefined) return;
       await this.#placeName(place.parent, place.name);
-      ({ created } = await this.#primary.call(this.#follower, 'place', args));
+      ({ created } = await this.#call('place', args));
     }
     if (child === undefined) return;
     if (created) {
@@ -144,7 +144,7 @@ export class Equaliser {
       return;
     }
     try {
-      const { created } = await this.#primary.call(this.#follower, 'putInode', { state });
+      const { created } = await this.#call('putInode', { state });
       if (!created || (state.attr.mode & S_IFMT) !== S_IFREG) return;
       this.#lacking.add(fileKey(gfid));
       this.#lacking.made(gfid);
@@ -182,7 +182,7 @@ export class Equaliser {
     while (at < size && found < REGIONS_PER_LOOK) {
       const data = this.#nextData(gfid, at, size);
       const gapEnd = data >= size ? size : data - (data % REGION_BYTES);
-      if (gapEnd > at && !blank) sent.push(this.#primary.call(this.#follower, 'punch', { gfid, offset: at, length: gapEnd - at }));
+      if (gapEnd > at && !blank) sent.push(this.#call('punch', { gfid, offset: at, length: gapEnd - at }));
       at = size;
       if (data >= size) break;
       found++;
@@ -229,8 +229,8 @@ export class Equaliser {
         const at = block * SUM_BLOCK_BYTES;
         const data = Buffer.from(found.data.subarray(at, at + SUM_BLOCK_BYTES));
         const args = { gfid, offset: start + at };
-        if (found.blocks[block] === Soundness.Damaged) await this.#primary.call(this.#follower, 'taint', { ...args, length: data.byteLength });
-        else await this.#primary.call(this.#follower, 'patch', { ...args, data });
+        if (found.blocks[block] === Soundness.Damaged) await this.#call('taint', { ...args, length: data.byteLength });
+        else await this.#call('patch', { ...args, data });
       }
     });
   }
@@ -245,7 +245,7 @@ export class Equaliser {
       if (state === undefined || state.attr.size <= start) return;
       const end = Math.min(state.attr.size, start + REGION_BYTES);
       try {
-        const difference = await compareRegion(store, gfid, index, end, blank ? undefined : copyAt(this.#primary, this.#follower, gfid));
+        const difference = await compareRegion(store, gfid, index, end, blank ? undefined : copyAt(this.#call, gfid));
         const sent = await this.#send(gfid, difference);
         this.#lacking.bytesCompared += end - start;
         cost += (COMPARE_COST_MS * (end - start) + SEND_COST_MS * sent) / REGION_BYTES;
@@ -266,7 +266,7 @@ export class Equaliser {
     for (const [offset, length] of pieces) parts.push(await store.read(gfid, offset, length));
     const data = parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
     const ranges = pieces.map(([offset], i): [number, number] => [offset, (parts[i] as Uint8Array).byteLength]);
-    await this.#primary.call(this.#follower, 'patchRanges', { gfid, holes, ranges, data });
+    await this.#call('patchRanges', { gfid, holes, ranges, data });
     this.#lacking.bytesSent += data.byteLength;
     for (const part of parts) this.#primary.host.giveBack(part);
     return data.byteLength;
@@ -303,7 +303,7 @@ export class Equaliser {
     const names = new Map<Name, Gfid>();
     for (let after = '', end = false; !end; ) {
       try {
-        const page = await this.#primary.call(this.#follower, 'list', { gfid, after });
+        const page = await this.#call('list', { gfid, after });
         for (const entry of page.entries) names.set(entry.name, entry.gfid);
         end = page.end || page.entries.length === 0;
         after = page.entries.at(-1)?.name ?? '';
@@ -322,10 +322,10 @@ export class Equaliser {
     const { store } = this.#primary.host.copy;
     const gfids = [...this.#forget];
     this.#forget.clear();
-    const { gfids: orphans } = await this.#primary.call(this.#follower, 'orphans', {});
+    const { gfids: orphans } = await this.#call('orphans', {});
     const gone = [...new Set([...gfids, ...orphans])].filter((gfid) => store.describe(gfid) === undefined);
     for (let at = 0; at < gone.length; at += CALLS_AT_ONCE)
-      await Promise.all(gone.slice(at, at + CALLS_AT_ONCE).map((gfid) => this.#primary.call(this.#follower, 'forget', { gfid })));
+      await Promise.all(gone.slice(at, at + CALLS_AT_ONCE).map((gfid) => this.#call('forget', { gfid })));
   }
 
   /**
@@ -334,7 +334,7 @@ export class Equaliser {
    */
   async returnAsides(): Promise<boolean> {
     const { store } = this.#primary.host.copy;
-    const { gfids } = await this.#primary.call(this.#follower, 'asides', {});
+    const { gfids } = await this.#call('asides', {});
     let none = true;
     for (const gfid of gfids) {
       const place = store.describe(gfid) === undefined ? undefined : store.directoryPlace(gfid);

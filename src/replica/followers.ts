@@ -26,6 +26,9 @@ export interface Follower {
   seal: { standing: number; doubt: Key[]; checkpoint: number; base: number; incomplete: boolean } | undefined;
 }
 
+/** Calls one follower. */
+export type Caller = <K extends PeerOpName>(op: K, args: PeerArgs<K>) => Promise<PeerResult<K>>;
+
 export const CALL_TIMEOUT_MS = 10_000;
 const RESYNC_CALL_TIMEOUT_MS = 60_000;
 const REDIAL_MS_MIN = 20;
@@ -38,6 +41,8 @@ export class Followers {
   readonly #primary: Primary;
   readonly #followers = new Map<BrickId, Follower>();
   readonly #distrusted = new WeakSet<PeerLink>();
+  /** Bricks that are being made equal, until all of it has ended: what is under way when the connection is lost takes its time. */
+  readonly #attempts = new Map<BrickId, Promise<void>>();
 
   constructor(primary: Primary) {
     this.#primary = primary;
@@ -194,14 +199,17 @@ export class Followers {
       void primary.refusals.stepDown('this copy holds half of a write', follower.brick).then(() => this.#closeLater(link, 'it could not take the role'));
       return;
     }
+    const before = this.#attempts.get(follower.brick);
     const run = async (): Promise<void> => {
+      // It works on the list of what is lacking that this one goes on with.
+      if (before !== undefined) await before;
       if (!inSync) await primary.fullDisks.untilSpace(follower);
       if (primary.exclusives.size > 0) await primary.exclusives.recallAll();
       if (follower.link !== link) return;
       follower.catchUp = new CatchUp(primary, follower, inSync);
       await follower.catchUp.run();
     };
-    run().then(
+    const attempt = run().then(
       () => undefined,
       (error: unknown) => {
         if (primary.stopped) return;
@@ -214,6 +222,10 @@ export class Followers {
         this.#closeLater(link, 'catching up was interrupted');
       },
     );
+    this.#attempts.set(follower.brick, attempt);
+    void attempt.finally(() => {
+      if (this.#attempts.get(follower.brick) === attempt) this.#attempts.delete(follower.brick);
+    });
   }
 
   /** Not at once: what stood in the way will still be there. */
@@ -257,8 +269,18 @@ export class Followers {
   }
 
   async call<K extends PeerOpName>(follower: Follower, op: K, args: PeerArgs<K>): Promise<PeerResult<K>> {
-    if (follower.link === undefined) throw new LostError(`${op}: no connection to brick ${follower.brick}`);
-    return await follower.link.call(this.#primary.view.epoch, op, args, RESYNC_CALL_TIMEOUT_MS);
+    return await this.caller(follower)(op, args);
+  }
+
+  /**
+   * Calls the follower over the connection that it has now, and no other: what was read before that was lost must not reach the brick over the next one,
+   * after changes that are not in it.
+   */
+  caller({ link, brick }: Follower): Caller {
+    return async (op, args) => {
+      if (link === undefined) throw new LostError(`${op}: no connection to brick ${brick}`);
+      return await link.call(this.#primary.view.epoch, op, args, RESYNC_CALL_TIMEOUT_MS);
+    };
   }
 
   /** Also those that are about to be admitted. */

@@ -55,7 +55,7 @@ async function holdSame(primary: Primary, member: Follower, { gfid, range }: Ans
   const end = Math.min(offset + length, ours.attr.size);
   if (end !== Math.min(offset + length, theirs.attr.size)) return false;
   for (let region = Math.floor(offset / REGION_BYTES); region * REGION_BYTES < end; region++) {
-    const { holes, pieces } = await compareRegion(store, gfid, region, Math.min(end, (region + 1) * REGION_BYTES), copyAt(primary, member, gfid));
+    const { holes, pieces } = await compareRegion(store, gfid, region, Math.min(end, (region + 1) * REGION_BYTES), copyAt(primary.followers.caller(member), gfid));
     if ([...holes, ...pieces].some(([at, bytes]) => at < end && at + bytes > offset)) return false;
   }
   return true;

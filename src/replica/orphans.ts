@@ -8,15 +8,17 @@ import { purgeKeys } from './keys.js';
 import type { Primary } from './primary.js';
 
 const SWEEP_MS = 30_000;
-/** After a change of role the clients need time to say what they have open. */
+/** After a change of role the clients need time to say what they have open, and to ask again for what was not answered. */
 const RECLAIM_MS = 2000;
+/** A client that is silent then is waited for so long: meanwhile all that is removed takes space, since it may have it open. */
+const SILENT_MS = 60_000;
 
 export class Orphans {
   readonly #primary: Primary;
-  /** A client that no brick's table of sessions has any more may say until then what it has open. */
   readonly #purgeFrom: number;
+  readonly #silentUntil: number;
   #nextSweep: number;
-  /** One that could go by now was kept: looked at again as soon as it may go. */
+  /** One that nobody is known to have open was kept: looked at again as soon as it may go. */
   #skipped = false;
   /** Inodes that are in use by an operation under way: looked at again when it is over. */
   readonly #waiting = new Set<Gfid>();
@@ -25,21 +27,28 @@ export class Orphans {
     const { host } = primary;
     this.#primary = primary;
     this.#purgeFrom = firstView ? 0 : host.clock.now() + host.pingTimeoutMs() + RECLAIM_MS;
+    this.#silentUntil = firstView ? 0 : this.#purgeFrom + SILENT_MS;
     this.#nextSweep = this.#purgeFrom;
   }
 
-  /** An inode that loses its last name now may go at once. What a session has open that did not claim it from this primary is not known. */
-  mayPurge(gfid: Gfid): boolean {
+  /** It is known what all have open, but for a client that was silent for long. */
+  get #opensAreKnown(): boolean {
     const { host, clients } = this.#primary;
-    return host.clock.now() >= this.#purgeFrom && clients.allClaimed && !host.sessions.isOpen(gfid);
+    const now = host.clock.now();
+    return now >= this.#purgeFrom && (clients.allOpensAreKnown || (now >= this.#silentUntil && clients.opensAreKnown));
+  }
+
+  /** An inode that loses its last name now may go at once. */
+  mayPurge(gfid: Gfid): boolean {
+    return this.#opensAreKnown && !this.#primary.host.sessions.isOpen(gfid);
   }
 
   /** Removes an inode that has no name and that nobody has open, on every brick. */
   purge(gfid: Gfid): void {
     const { host, serving, locks, leases, log, view, followers, heals, gate, stream } = this.#primary;
-    if (!serving || !this.#isNameless(gfid)) return;
+    if (!serving || host.sessions.isOpen(gfid) || !this.#isNameless(gfid)) return;
     // Another brick may be the primary by now, or become it before a member that is missing hears of this: its clients may have the inode open.
-    if (gate.closed || !host.leaseLive() || !this.mayPurge(gfid)) {
+    if (gate.closed || !host.leaseLive() || !this.#opensAreKnown) {
       this.#skipped = true;
       return;
     }
@@ -85,9 +94,9 @@ export class Orphans {
 
   /** Called every second: looks now and then for those that were skipped, or that the primary before this one left. */
   sweep(): void {
-    const { host, gate, clients } = this.#primary;
+    const { host, gate } = this.#primary;
     const now = host.clock.now();
-    if (gate.closed || now < this.#purgeFrom || !clients.allClaimed || (now < this.#nextSweep && !this.#skipped)) return;
+    if (gate.closed || !host.leaseLive() || !this.#opensAreKnown || (now < this.#nextSweep && !this.#skipped)) return;
     this.#nextSweep = now + SWEEP_MS;
     this.#skipped = false;
     for (const gfid of host.copy.store.orphans()) this.purge(gfid);

@@ -1,8 +1,7 @@
 /** What differs between two copies of one region of a file: digests of 64 KiB blocks first, then of 4 KiB pieces of those that differ. */
 import type { Gfid } from '../base/ids.js';
 import { REGION_BYTES } from '../fops/ops.js';
-import type { Follower } from './followers.js';
-import type { Primary } from './primary.js';
+import type { Caller } from './followers.js';
 import { BLOCK_BYTES, DIGEST_BYTES, FINE_BYTES, type Store } from './store.js';
 
 /** Bytes to become a hole, and bytes to be copied: ascending [offset, length], absolute. */
@@ -16,10 +15,10 @@ export interface OtherCopy {
   fineDigests(region: number, blocks: number): Promise<Uint8Array>;
 }
 
-export function copyAt(primary: Primary, follower: Follower, gfid: Gfid): OtherCopy {
+export function copyAt(call: Caller, gfid: Gfid): OtherCopy {
   return {
-    digests: (region) => primary.call(follower, 'digests', { gfid, region }),
-    fineDigests: async (region, blocks) => (await primary.call(follower, 'fineDigests', { gfid, region, blocks })).digests,
+    digests: (region) => call('digests', { gfid, region }),
+    fineDigests: async (region, blocks) => (await call('fineDigests', { gfid, region, blocks })).digests,
   };
 }
 

@@ -329,6 +329,7 @@ export class Replica {
         if (this.#primary?.lockHolders.yielded(session, message.lease) === false) this.#primary.lockLeases.yielded(session, message.gfid, message.lease);
         return;
       case 'opens':
+        if (message.whole) this.#primary?.clients.toldAll(session);
         for (const gfid of session.told(message.whole, message.held, message.closed)) this.#primary?.orphans.purge(gfid);
         if (session.openCount > OPENS_MAX) channel.close('more open files than a session may have');
         return;

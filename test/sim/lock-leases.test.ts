@@ -108,6 +108,46 @@ void describe('a lock lease', () => {
     }
   });
 
+  void it('is given back though a program takes and gives up a lock all the time that another one here has too', async () => {
+    const scene = await leased(131);
+    const { old, other, world } = scene;
+    let over = false;
+    const again = (): void => {
+      if (over) return;
+      void byte(scene, old, 1, LOCK_READ, 'busy').then(() => byte(scene, old, 1, LOCK_NONE, 'busy'));
+      world.at(0.5, again);
+    };
+    again();
+    await scene.pass(200);
+    await scene.settle(byte(scene, other, 5, LOCK_WRITE), 1000);
+    await assert.rejects(scene.settle(byte(scene, other, 1, LOCK_WRITE), 1000), (error: FsError) => error.errno === Errno.EAGAIN);
+    over = true;
+  });
+
+  void it('keeps the order of what was given where more writes wait than may be under way', async () => {
+    const scene = await leased(132);
+    const { old, other, cluster } = scene;
+    await scene.settle(byte(scene, old, 1, LOCK_READ, 'again'));
+    await scene.pass(500);
+    cluster.network.cuts.add(`${old.name}>${scene.primary().name}`);
+    const writes = Array.from({ length: 1100 }, (_, n) => scene.write(old, `write ${n}`));
+    await atOnce(scene, byte(scene, old, 1, LOCK_NONE, 'again'));
+    await scene.pass(50);
+    for (const channel of [...cluster.network.channels]) if (channel.remote === old.name || channel.owner === old) channel.reset();
+    cluster.network.cuts.clear();
+    // Long enough for the first answered ping, before which no lock is given here.
+    for (const { name } of cluster.bricks) if (name !== scene.primary().name) cluster.network.slow.set(`${scene.primary().name}>${name}`, 400);
+    await scene.until(() => old.volume.connected);
+    await scene.pass(200);
+    await atOnce(scene, byte(scene, old, 1, LOCK_READ, 'again'));
+    await scene.pass(20);
+    cluster.network.slow.clear();
+    await scene.settle(Promise.all(writes));
+    await scene.pass(500);
+    await scene.settle(byte(scene, old, 1, LOCK_NONE));
+    await refused(scene, byte(scene, other, 1, LOCK_WRITE));
+  });
+
   void it('is not needed for a lock as strong as one that is held here, and is for any other', async () => {
     const scene = await leased(130);
     const { old, other, world } = scene;

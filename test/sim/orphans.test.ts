@@ -5,8 +5,10 @@ import { ROOT_GFID } from '../../src/base/ids.js';
 import { Scene } from './scene.js';
 import { STORE } from './sim-authority.js';
 
-/** Longer than a new primary waits for clients that no table has; shorter than a silent client is waited for. */
-const LONG_MS = 60_000;
+/** Longer than a new primary waits for all to say what they have open; shorter than it waits for a silent one. */
+const LONG_MS = 50_000;
+/** The silent one is not waited for any more. */
+const TOO_LONG_MS = 90_000;
 
 /** The old client alone has the file open, and it has no name any more. */
 async function unlinked(seed: number): Promise<Scene> {
@@ -38,6 +40,24 @@ void describe('a file without a name', () => {
     const { data } = await scene.settle(scene.old.call('read', { gfid: scene.gfid, offset: 0, size: 100 }));
     assert.equal(Buffer.from(data).toString(), 'before');
     await scene.settle(scene.old.call('release', { gfid: scene.gfid }));
+    await scene.until(() => kept(scene).length === 0);
+  });
+
+  void it('does not wait for ever for a client that died with the primary', async () => {
+    const scene = await unlinked(4);
+    scene.old.crash();
+    const gone = scene.primary();
+    gone.crash(false);
+    await scene.until(() => scene.cluster.view.primary !== gone.id);
+    gone.start();
+    await scene.inSync(3);
+    const { attr } = await scene.settle(scene.other.call('create', { parent: ROOT_GFID, name: 'short', mode: 0o644, exclusive: true, truncate: false, uid: 0, gid: 0 }));
+    await scene.settle(scene.other.call('release', { gfid: attr.gfid }));
+    await scene.settle(scene.other.call('unlink', { parent: ROOT_GFID, name: 'short' }));
+    await scene.pass(LONG_MS);
+    assert.equal(kept(scene).length, 3);
+    await scene.pass(TOO_LONG_MS - LONG_MS);
+    assert.deepEqual(scene.primary().store.orphans(), []);
     await scene.until(() => kept(scene).length === 0);
   });
 

@@ -358,10 +358,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'an inode without names goes though a silent client may have it open',
     directed: 'orphans.test.js',
     scenario: 'stays for a client that was silent',
-    patches: [
-      ['replica/orphans.js', 'clients.allClaimed && !host.sessions', '!host.sessions'],
-      ['replica/orphans.js', ' || !clients.allClaimed', ''],
-    ],
+    patches: [['replica/orphans.js', '(clients.allOpensAreKnown || (now >= this.#silentUntil && clients.opensAreKnown))', 'true']],
     from: 1,
   },
   {
@@ -376,6 +373,16 @@ export const PLANTED_BUGS: PlantedBug[] = [
     directed: 'orphans.test.js',
     scenario: 'is not removed by a primary whose serving lease is over',
     patches: [['replica/orphans.js', ' || !host.leaseLive()', '']],
+    from: 1,
+  },
+  {
+    name: 'what was read for a brick before its connection was lost is sent to it over the next one',
+    directed: 'heal.test.js',
+    patches: [
+      ['replica/followers.js', 'caller({ link, brick }) {', 'caller(follower) { const { brick } = follower;'],
+      ['replica/followers.js', "if (link === undefined)", 'const { link } = follower; if (link === undefined)'],
+      ['replica/followers.js', 'if (before !== undefined)', 'if (false)'],
+    ],
     from: 1,
   },
 ];
