@@ -447,9 +447,8 @@ void describe('a lock lease', () => {
     const { old, other, cluster } = scene;
     await scene.settle(byte(scene, other, 9, LOCK_READ));
     await scene.pass(20);
-    await scene.settle(byte(scene, old, 1, LOCK_READ));
+    await scene.settle(byte(scene, old, 1, LOCK_WRITE));
     await scene.pass(20);
-    // Who has no lock there gives a lease back when it is not used.
     await atOnce(scene, byte(scene, old, 1, LOCK_NONE));
     await scene.pass(40);
     const primary = scene.primary().name;
