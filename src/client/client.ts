@@ -163,6 +163,8 @@ export class VolumeClient {
   #inFlightBytes = 0;
   #lastHeard = 0;
   /** What the kernel believed of leases that are over is gone. */
+  /** Called when the connection of now is lost. */
+  readonly #onceLost: (() => void)[] = [];
   #unleased: Promise<unknown>;
   #closed = false;
   #tick: Cancel = () => undefined;
@@ -560,6 +562,7 @@ export class VolumeClient {
     // Before the volume serves at all nobody says anything.
     if (this.#begun && now - this.#lastHeard >= SILENT_MS) this.#route.wasSilent(now);
     this.#channel = undefined;
+    for (const done of this.#onceLost.splice(0)) done();
     this.#readyEpoch = 0;
     this.#giveUpLeases();
     this.#localReads.forbid();
@@ -568,6 +571,11 @@ export class VolumeClient {
     this.#log.debug('connection lost', { reason });
     // At once where the view already names another primary, otherwise soon: the brick may be gone for good.
     this.#again();
+  }
+
+  /** Resolves when nothing that was sent on this connection is on its way out of this process any more. */
+  #connectionOver(): Promise<void> {
+    return new Promise((resolve) => this.#onceLost.push(resolve));
   }
 
   /** Tells the primary what this session has; then everything that waits is sent. */
@@ -974,7 +982,7 @@ export class VolumeClient {
         continue;
       }
       this.#remove(pending);
-      pending.reject(unanswered(pending, Errno.ENOTCONN, reason));
+      pending.reject(unanswered(pending, Errno.ENOTCONN, reason, pending.sent ? this.#connectionOver() : undefined));
     }
   }
 

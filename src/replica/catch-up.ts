@@ -352,9 +352,12 @@ export class CatchUp {
     for (let attempt = 0; attempt < ADMIT_ATTEMPTS; attempt++) {
       this.#check();
       const without = primary.view.inSync.filter((brick) => brick !== primary.host.brick && primary.followers.get(brick)?.state !== 'ready');
+      // Without an answer it may be in sync by the next view all the same: nothing is acknowledged without it until that is known.
+      primary.admitting(follower.brick);
       const view = await primary.host.authority.change(primary.view.epoch, { kind: 'admit', brick: follower.brick, without });
+      primary.admissionAnswered(follower.brick);
+      if (!primary.stopped) primary.host.adoptView(view);
       this.#check();
-      primary.host.adoptView(view);
       this.#check();
       if (!view.inSync.includes(follower.brick)) continue;
       primary.followers.admitted(follower);

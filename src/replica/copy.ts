@@ -55,6 +55,8 @@ export class Copy {
   locksKnown = false;
   /** Answers that may come to be this copy's. */
   readonly supposed = new Supposed();
+  /** Inodes of which the disk may lack what the kernel's memory shows: an fsync failed. */
+  readonly #suspects = new Set<Gfid>();
   #doubt: Doubt[] = [];
   /** Of what the primary did outside the stream: whoever acknowledges its next change has it too. */
   #beforeNext: Key[] = [];
@@ -234,6 +236,26 @@ export class Copy {
       this.results.drop(session);
     }
     this.sessions.set(session, state);
+  }
+
+  /** An fsync of this inode failed. The kernel calls the next one a success, and shows what the disk lacks. */
+  suspectUnsynced(gfid: Gfid): void {
+    this.#suspects.add(gfid);
+    for (const changed of this.changedInodes()) this.#suspects.add(changed);
+  }
+
+  isSuspect(gfid: Gfid): boolean {
+    return this.#suspects.has(gfid);
+  }
+
+  get anySuspect(): boolean {
+    return this.#suspects.size > 0;
+  }
+
+  /** From now on such inodes are what the disk holds. */
+  distrustSuspects(): void {
+    if (this.#suspects.size > 0) this.store.distrust(this.#suspects);
+    this.#suspects.clear();
   }
 
   /** Inodes that changed since the last checkpoint that the whole set completed. */

@@ -12,7 +12,7 @@ const STEP_DOWN_AGAIN_MS = 200;
 
 export class Durability {
   readonly #primary: Primary;
-  /** Files of which an fsync failed here, where no other brick could take over. */
+  /** Files of which an fsync failed here, and no other brick has taken over. */
   readonly #suspect = new Set<Gfid>();
   /** How many times all that was acknowledged at some moment came to be on stable storage of every in-sync brick. */
   synced = 0;
@@ -44,7 +44,7 @@ export class Durability {
 
   /** Throws what the caller shall be told. */
   async #syncHere(gfid: Gfid, dataOnly: boolean, wait: Wait): Promise<void> {
-    if (this.#suspect.has(gfid)) throw new FsError(Errno.EIO, 'fsync', 'an earlier fsync failed and no other brick has the file');
+    if (this.#suspect.has(gfid) || this.#primary.host.copy.isSuspect(gfid)) await this.#ownSyncFailed(gfid, new FsError(Errno.EIO, 'fsync', 'an earlier fsync failed and no other brick has the file'));
     try {
       await this.#primary.host.copy.store.fsync(gfid, dataOnly);
       wait.ownDone = true;
@@ -80,12 +80,18 @@ export class Durability {
     const primary = this.#primary;
     const errno = definiteErrno(error);
     if (errno === Errno.ESTALE) throw error;
+    // The kernel would call the next fsync a success, whatever became of the data.
+    this.#suspect.add(gfid);
+    if (primary.view.inSync.length > 1) {
+      primary.host.copy.suspectUnsynced(gfid);
+      // Where the next view lists it as in sync still, it is made equal in more than what is in doubt.
+      primary.host.suspected();
+    }
     while (primary.serving && primary.view.inSync.length > 1) {
       await primary.refusals.stepDown(`fsync failed with errno ${errno}`);
       if (primary.serving) await primary.sleep(STEP_DOWN_AGAIN_MS);
     }
-    // Nobody can take over: the kernel would call the next fsync a success, whatever became of the data.
-    if (!primary.stopped) this.#suspect.add(gfid);
+    // Nobody can take over.
     throw error;
   }
 
@@ -99,6 +105,8 @@ export class Durability {
     const due = journal.dirty || (whole && journal.meta.checkpoint > journal.meta.base);
     // What this disk refused and members may have is in no journal but under the keys that a checkpoint lets go.
     if (!serving || stalled || gate.closed) return;
+    // Its keys tell the next primary what is to be compared.
+    if (host.copy.anySuspect) return;
     if (!due) {
       // Nothing was changed since the last one.
       this.synced++;

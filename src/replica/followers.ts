@@ -121,7 +121,13 @@ export class Followers {
         continue;
       }
       try {
-        const link = new PeerLink(follower.brick, await primary.host.dial(follower.brick), primary.host.clock);
+        const channel = await primary.host.dial(follower.brick);
+        // It left the view meanwhile, and may be back in it as another.
+        if (primary.stopped || this.#followers.get(follower.brick) !== follower) {
+          channel.close('not followed any more');
+          return;
+        }
+        const link = new PeerLink(follower.brick, channel, primary.host.clock);
         follower.link = link;
         follower.state = 'joining';
         const closed = new Promise<string>((resolve) => (link.onClose = resolve));

@@ -22,6 +22,9 @@ const MARGIN_MS = 50;
 /** Leases of one brick, at most; when there are so many, all are left to run out and counting begins anew. */
 const LEASES_MAX = 200_000;
 
+/** Fewer than there can be. */
+const RECALLS_PER_MS = 1000;
+
 /** How long an inode gets no lease after it was recalled, at first and at most. */
 const WITHHELD_MS_MIN = 20;
 const WITHHELD_MS_MAX = 1000;
@@ -46,12 +49,14 @@ export class Leases {
   readonly #holders = new Map<Gfid, Session | Set<Session>>();
   readonly #recalls = new Map<number, Recall>();
   readonly #pauses = new Map<Gfid, Pause>();
-  #nextId = 1;
+  #nextId: number;
   /** Too many leases: none is extended until then. 0 while there are not. */
   #runOutAt = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    // Another primary of this process may have asked on the same connections, and be answered late.
+    this.#nextId = Math.max(1, Math.floor(clock.now() * RECALLS_PER_MS));
   }
 
   /** A ping came: true when a pong may leave for this session now. */

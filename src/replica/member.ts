@@ -61,6 +61,8 @@ export class Member {
   #settling: Buffer[] = [];
   /** The primary that made this copy equal serves since. */
   #confirmed = true;
+  /** How often the primary said whether this copy is to be compared as a whole. */
+  #marks = 0;
   /** What calls that are answered in pages have still to tell. */
   readonly #pages = new Map<PeerOpName, string[]>();
 
@@ -173,6 +175,8 @@ export class Member {
     const compared = this.#failed || doubt.length < inDoubt.size;
     const standing = compared ? Math.min(Standing.Intact, this.#host.standing()) : this.#host.standing();
     if (channel !== this.#primary) {
+      // Nobody reads this copy now, and before anybody does it is made equal.
+      this.#copy.distrustSuspects();
       this.#primary?.close('another primary sealed this brick');
       this.#primary = channel;
       this.#primaryBrick = brick;
@@ -221,7 +225,12 @@ export class Member {
       }
       case 'fsync': {
         const { gfid, dataOnly } = args as PeerArgs<'fsync'>;
-        await store.fsync(gfid, dataOnly);
+        try {
+          await store.fsync(gfid, dataOnly);
+        } catch (error) {
+          this.#copy.suspectUnsynced(gfid);
+          throw error;
+        }
         return {};
       }
       case 'checkpoint': {
@@ -254,6 +263,7 @@ export class Member {
         journal.note((args as PeerArgs<'addKeys'>).keys);
         return {};
       case 'markIncomplete':
+        this.#marks++;
         journal.updateMeta({ incomplete: (args as PeerArgs<'markIncomplete'>).incomplete });
         return {};
       case 'child': {
@@ -338,7 +348,10 @@ export class Member {
       }
       case 'resyncEnd': {
         const { checkpoint, base } = args as PeerArgs<'resyncEnd'>;
+        const marks = this.#marks;
         await store.sync();
+        // It was found to be another copy meanwhile.
+        if (marks !== this.#marks) throw new FsError(Errno.ESTALE, op, 'the copy is to be compared as a whole');
         journal.adopt(checkpoint, base);
         return {};
       }

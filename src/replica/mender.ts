@@ -101,12 +101,13 @@ export class Mender {
     let left = this.#damagedBlocks(part);
     for (const follower of left.length === 0 ? [] : primary.followers.all()) {
       if (follower.link === undefined) continue;
+      const equal = follower.state === 'ready';
       const theirs = await this.#ask(follower, part);
       const sums = this.#sums;
       if (primary.stopped) throw new LostError('no longer primary');
       if (sums === undefined) return 'mended';
       if (theirs === undefined) continue;
-      left = left.filter((block) => !this.#repaired(sums, part, block, follower, theirs));
+      left = left.filter((block) => !this.#repaired(sums, part, block, follower, theirs, equal));
     }
     if (left.length === 0) return 'mended';
     const { inSync } = primary.view;
@@ -134,11 +135,11 @@ export class Mender {
     }
   }
 
-  #repaired(sums: BlockSums, { gfid, offset }: DamagedRange, block: Block, follower: Follower, theirs: { data: Uint8Array; blocks: Uint8Array }): boolean {
+  #repaired(sums: BlockSums, { gfid, offset }: DamagedRange, block: Block, follower: Follower, theirs: { data: Uint8Array; blocks: Uint8Array }, equal: boolean): boolean {
     const at = block.offset - offset;
     const data = theirs.data.subarray(at, at + block.data.byteLength);
     if (data.byteLength !== block.data.byteLength) return false;
-    const sound = follower.state === 'ready' && theirs.blocks[at / SUM_BLOCK_BYTES] === Soundness.Sound;
+    const sound = equal && theirs.blocks[at / SUM_BLOCK_BYTES] === Soundness.Sound;
     if (sound || sums.expects(gfid, block.offset, data)) {
       this.#note(gfid, block.offset, data.byteLength);
       sums.mend(gfid, block.offset, Buffer.from(data));

@@ -19,7 +19,7 @@ import { asResultOf, dataAccess, isAnswerTo, openedBy, OPENING, own, ownArgs, pa
 import { isSoundLock, planMutation, sameLocks, type Plan } from './plan.js';
 import type { Primary } from './primary.js';
 import { answeredAnew, makeAnswer, resultOf, type Answer } from './results.js';
-import type { Session } from './sessions.js';
+import { NOT_ASKED, type Session } from './sessions.js';
 import { bytesNeeded, overwrites } from './space.js';
 
 /** Far below the largest file that a brick's disk can hold. */
@@ -408,7 +408,7 @@ export class Mutations {
     mutation.session.underWay.delete(mutation.requestNumber);
     if (isGiven(mutation)) this.#primary.givenOrder.ended(mutation.sessionId, (mutation.args as Args<'setLock'>).gfid);
     if (!everywhere && !host.leaseLive()) {
-      mutation.session.channel?.send({ kind: 'redirect', id, view });
+      if (id !== NOT_ASKED) mutation.session.channel?.send({ kind: 'redirect', id, view });
       return;
     }
     // Definite failures changed nothing: remembered here only, a new primary may find the same or better.
@@ -418,7 +418,7 @@ export class Mutations {
     }
     // Others may have changed the file while a synchronous write waited for the disks.
     const fresh = mutation.op !== 'write' || !(mutation.args as Args<'write'>).sync;
-    this.#reply(mutation.session, id, errno, mutation.op, result, fresh);
+    if (id !== NOT_ASKED) this.#reply(mutation.session, id, errno, mutation.op, result, fresh);
   }
 
   /** `fresh`: its attributes are those of now, so a lease may go with them. */

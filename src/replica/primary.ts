@@ -78,6 +78,8 @@ export interface PrimaryHost {
   standing(): number;
   /** Once this brick left the set, it returns after so long at the earliest. */
   stayAway(ms: number): void;
+  /** This copy may lack something: it is not continuous any more. */
+  suspected(): void;
   /** This brick serves as primary: from now on its copy is continuous. */
   joined(epoch: number): void;
   adoptView(view: View): void;
@@ -124,6 +126,8 @@ export class Primary {
   #timers: Cancel[] = [];
   #waitsSince = Infinity;
   #waitNoticed = false;
+  /** Bricks that were asked to be admitted, and the epoch after which. */
+  readonly #admitting = new Map<BrickId, number>();
   /** Sessions whose reclaim waits for recovery. */
   readonly #reclaiming = new Set<Session>();
 
@@ -304,9 +308,26 @@ export class Primary {
     return [this.host.brick, ...this.followers.ready().map(({ brick }) => brick)];
   }
 
+  /** The next view is asked to list the brick as in sync: until it is known what became of that, it may do so. */
+  admitting(brick: BrickId): void {
+    this.#admitting.set(brick, this.#view.epoch);
+  }
+
+  /** The authority has answered. */
+  admissionAnswered(brick: BrickId): void {
+    this.#admitting.delete(brick);
+  }
+
+  /** Bricks without which nothing is acknowledged: those in sync, and those that may be by a view that has not been heard of. */
+  get members(): readonly BrickId[] {
+    const { inSync, epoch } = this.#view;
+    if (this.#admitting.size === 0) return inSync;
+    return [...inSync, ...[...this.#admitting].filter(([brick, asked]) => asked === epoch && !inSync.includes(brick)).map(([brick]) => brick)];
+  }
+
   /** Mutations are held while a member is missing that the view lists as in sync. */
   updateGate(): void {
-    const missing = this.#view.inSync.some((brick) => brick !== this.host.brick && this.followers.get(brick)?.state !== 'ready');
+    const missing = this.members.some((brick) => brick !== this.host.brick && this.followers.get(brick)?.state !== 'ready');
     if (missing) {
       this.gate.close(MEMBER_MISSING);
       this.stream.wakeDrained();
@@ -343,7 +364,7 @@ export class Primary {
 
   /** Bricks without which nothing can be acknowledged, and that are not there. */
   #waitingFor(): BrickId[] {
-    return this.#view.inSync.filter((brick) => {
+    return (this.serving ? this.members : this.#view.inSync).filter((brick) => {
       if (brick === this.host.brick) return false;
       const follower = this.followers.get(brick);
       return this.serving ? follower?.state !== 'ready' : follower?.seal === undefined;

@@ -285,6 +285,7 @@ export class Replica {
       standing: () => this.standing,
       giveBack: (data) => env.giveBack(data),
       copyOf: env.copyOf,
+      suspected: () => (this.#continuous = 0),
       joined: (epoch) => this.#joined(epoch),
       adoptView: (view) => this.setView(view),
       stayAway: (ms) => (this.#returnPauseMs = ms),

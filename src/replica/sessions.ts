@@ -7,6 +7,9 @@ import type { Message } from '../wire/messages.js';
 
 const CHANGED_KEPT = 16_384;
 
+/** In place of the id of a request: nobody on this connection has asked for it. */
+export const NOT_ASKED = 0;
+
 export class Session {
   readonly id: string;
   channel: Channel<Message> | undefined;
@@ -128,6 +131,8 @@ export class Sessions {
     let session = this.#sessions.get(id);
     if (session === undefined) this.#sessions.set(id, (session = new Session(id)));
     const before = session.channel;
+    // Who goes on with the session of a process that died counts its requests anew: what that one asked for is answered to nobody, before it is asked for again.
+    if (before !== channel) for (const number of session.underWay.keys()) session.underWay.set(number, NOT_ASKED);
     session.channel = channel;
     session.unansweredRecalls.clear();
     session.lastSeen = now;

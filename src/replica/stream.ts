@@ -135,10 +135,10 @@ export class Stream {
 
   /** Completes every change that all in-sync bricks have, and those that are about to be admitted. */
   commit(): void {
-    const { host, view, followers, serving } = this.#primary;
+    const { host, members, followers, serving } = this.#primary;
     if (!serving) return;
     let upTo = this.#sequence;
-    for (const brick of view.inSync) {
+    for (const brick of members) {
       if (brick === host.brick) continue;
       const follower = followers.get(brick);
       upTo = Math.min(upTo, follower?.state === 'ready' ? follower.acknowledged : this.#committed);

@@ -88,6 +88,28 @@ void describe('a brick', () => {
     }
   });
 
+  void it('whose fsync fails where it cannot be left out is made equal in what its disk lost', async () => {
+    for (const who of ['member', 'primary'] as const) {
+      const scene = await Scene.begin(33);
+      await scene.inSync(3);
+      const third = scene.cluster.bricks.find((brick) => brick !== scene.primary() && brick !== scene.member()) as SimBrick;
+      third.crash(false);
+      await scene.inSync(2);
+      await scene.settle(scene.old.call('fsync', { gfid: scene.gfid, dataOnly: false }));
+      const sick = scene[who]();
+      sick.store.losesPages = true;
+      await scene.settle(scene.write(scene.old, 'after!'));
+      const heal = refuse(sick, Errno.EIO, ['fsync']);
+      const synced = scene.old.call('fsync', { gfid: scene.gfid, dataOnly: false });
+      await scene.pass(500);
+      heal();
+      await scene.settle(synced);
+      assert.ok(scene.cluster.view.inSync.includes(sick.id));
+      sick.crash(true);
+      assert.equal(Buffer.from(await sick.store.read(scene.gfid, 0, 100)).toString(), 'after!', who);
+    }
+  });
+
   void it('whose checkpoint fails leaves', async () => {
     for (const who of ['member', 'primary'] as const) {
       const scene = await Scene.begin(23);

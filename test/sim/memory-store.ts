@@ -53,6 +53,9 @@ export class MemoryStore implements Store {
   /** Files with data that may not be on the disk. */
   readonly #dirty = new Set<Gfid>();
   behaviour: DiskBehaviour = IDLE_DISK;
+  /** A failed fsync loses what it was to write, as with the kernel's page cache. */
+  losesPages = false;
+  readonly #lost = new Map<Gfid, { cache: Buffer; disk: Buffer }>();
   /** Syncs what is beside the tree on the same disk. */
   onSync: () => void = () => undefined;
 
@@ -203,7 +206,12 @@ export class MemoryStore implements Store {
     this.#cache.getattr(gfid);
     const before = this.#written + this.#pending.length;
     await this.#diskTime('fsync');
-    this.behaviour.before('fsync');
+    try {
+      this.behaviour.before('fsync');
+    } catch (error) {
+      if (this.losesPages) this.#lose(gfid);
+      throw error;
+    }
     const lineage = this.#cache.lineage(gfid);
     let last = Math.max(0, before - this.#written);
     while (last > 0 && !(this.#pending[last - 1] as Pending).inodes.some((inode) => lineage.has(inode))) last--;
@@ -211,6 +219,7 @@ export class MemoryStore implements Store {
     this.#written += last;
     const kept = this.#disk.bytes(gfid);
     if (kept !== undefined) this.#cache.bytes(gfid)?.copy(kept, 0, 0, kept.length);
+    this.#withoutLost(this.#disk, gfid);
     this.behaviour.after('fsync');
   }
 
@@ -218,6 +227,7 @@ export class MemoryStore implements Store {
     await this.#diskTime('sync');
     this.behaviour.before('sync');
     this.#disk = this.#cache.clone();
+    for (const gfid of this.#lost.keys()) this.#withoutLost(this.#disk, gfid);
     this.#written += this.#pending.length;
     this.#pending = [];
     this.#dirty.clear();
@@ -241,7 +251,29 @@ export class MemoryStore implements Store {
   }
 
   /** The cache here holds nothing that its disk could lack without a crash. */
-  distrust(): void {}
+  distrust(gfids: Iterable<Gfid>): void {
+    for (const gfid of gfids) {
+      this.#withoutLost(this.#cache, gfid);
+      this.#lost.delete(gfid);
+    }
+  }
+
+  /** What was to be written is not on the disk and never will be, though the cache shows it. */
+  #lose(gfid: Gfid): void {
+    const [cache, disk] = [this.#cache.bytes(gfid), this.#disk.bytes(gfid)];
+    if (cache !== undefined && disk !== undefined) this.#lost.set(gfid, { cache: Buffer.from(cache), disk: Buffer.from(disk) });
+  }
+
+  /** Sectors that were lost, and not written since, are what the disk holds. */
+  #withoutLost(tree: MemoryTree, gfid: Gfid): void {
+    const lost = this.#lost.get(gfid);
+    const bytes = tree.bytes(gfid);
+    if (lost === undefined || bytes === undefined) return;
+    for (let at = 0; at < Math.min(bytes.length, lost.cache.length, lost.disk.length); at += SECTOR_BYTES) {
+      const end = Math.min(at + SECTOR_BYTES, bytes.length);
+      if (bytes.subarray(at, end).equals(lost.cache.subarray(at, end))) lost.disk.copy(bytes, at, at, end);
+    }
+  }
 
   describe(gfid: Gfid): InodeState | undefined {
     return this.#cache.describe(gfid);
