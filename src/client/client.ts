@@ -499,7 +499,7 @@ export class VolumeClient {
         ready(channel, view, other.id);
       };
       try {
-        await atFirst(other, (address) => dialThrough(this.#env, address, other.id, DIAL_MS, options, reached));
+        await atFirst(other, (address) => dialThrough(this.#env, address, other.id, DIAL_MS, options, reached, (view) => this.#learnView(view)));
         return;
       } catch (error) {
         last = error;

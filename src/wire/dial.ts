@@ -35,7 +35,7 @@ export async function dialBrick(
 
 const ID_BYTES = 16;
 
-/** As `dialBrick`, through another brick of the volume that can reach it. */
+/** As `dialBrick`, through another brick of the volume that can reach it. `onView` is told the views that the other brick knows: the primary may be another one by now. */
 export async function dialThrough(
   env: HandshakeEnv & { network: Network<Message> },
   via: Address,
@@ -43,17 +43,21 @@ export async function dialThrough(
   timeoutMs: number,
   options: CallOptions,
   onReady: (channel: Channel<Message>, view: View) => void,
+  onView: (view: View) => void,
 ): Promise<void> {
   const outer = { ...options, id: hex(env.random.bytes(ID_BYTES)), brick: viaBrick };
   await new Promise<void>((resolve, reject) => {
-    const begin = (channel: Channel<Message>): void => {
+    const begin = (channel: Channel<Message>, known: View): void => {
       const cancel = env.clock.after(timeoutMs, () => channel.close(`no connection to brick ${options.brick} within ${timeoutMs} ms`));
       channel.onClose = (reason) => {
         cancel();
         reject(new LostError(`brick ${options.brick} through ${channel.remote}: ${reason}`));
       };
       channel.onMessage = (message) => {
-        if (message.kind === 'newView') return;
+        if (message.kind === 'newView') {
+          onView(message.view);
+          return;
+        }
         cancel();
         if (message.kind !== 'relayed') channel.close(`sent ${message.kind} where relayed belongs`);
         else {
@@ -65,6 +69,7 @@ export async function dialThrough(
         }
       };
       channel.send({ kind: 'relay', brick: options.brick });
+      onView(known);
     };
     dialBrick(env, via, timeoutMs, outer, begin).catch(reject);
   });

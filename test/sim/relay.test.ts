@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Scene } from './scene.js';
+import { STORE } from './sim-authority.js';
 
 void describe('a client that is cut off from the primary only', () => {
   void it('goes on through another brick, keeps its session, and returns to the direct way when there is one', async () => {
@@ -23,6 +24,21 @@ void describe('a client that is cut off from the primary only', () => {
     cluster.network.cuts.add(`${old.name}>${cluster.bricks.find(({ name }) => name !== primary)?.name}`);
     await scene.settle(scene.write(old, 'directly here.'), 1000);
     assert.equal(await scene.content(), 'directly here.');
+  });
+});
+
+void describe('a client that is told no views, nor is the brick that was primary', () => {
+  void it('hears from the other bricks who is primary, before anybody takes it for lost', async () => {
+    const scene = await Scene.begin(52);
+    const { cluster, old, world } = scene;
+    const before = scene.primary();
+    for (const { name } of [before, old]) cluster.network.cuts.add(`${name}>${STORE}`).add(`${STORE}>${name}`);
+    await scene.until(() => cluster.view.primary !== before.id);
+    const began = world.now;
+    await scene.settle(scene.write(old, 'by hearsay'));
+    assert.ok(world.now - began < cluster.pingTimeoutMs, `${world.now - began} ms`);
+    assert.equal(old.revocations, 0);
+    assert.equal(await scene.content(), 'by hearsay');
   });
 });
 
