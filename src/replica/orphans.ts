@@ -11,7 +11,7 @@ const SWEEP_MS = 30_000;
 /** After a change of role the clients need time to say what they have open, and to ask again for what was not answered. */
 const RECLAIM_MS = 2000;
 /** A client that is silent then is waited for so long: meanwhile all that is removed takes space, since it may have it open. */
-const SILENT_MS = 60_000;
+const SILENT_MS = 20_000;
 
 export class Orphans {
   readonly #primary: Primary;

@@ -6,9 +6,9 @@ import { Scene } from './scene.js';
 import { STORE } from './sim-authority.js';
 
 /** Longer than a new primary waits for all to say what they have open; shorter than it waits for a silent one. */
-const LONG_MS = 50_000;
+const LONG_MS = 25_000;
 /** The silent one is not waited for any more. */
-const TOO_LONG_MS = 90_000;
+const TOO_LONG_MS = 45_000;
 
 /** The old client alone has the file open, and it has no name any more. */
 async function unlinked(seed: number): Promise<Scene> {
