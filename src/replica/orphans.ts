@@ -10,8 +10,8 @@ import type { Primary } from './primary.js';
 const SWEEP_MS = 30_000;
 /** After a change of role the clients need time to say what they have open, and to ask again for what was not answered. */
 const RECLAIM_MS = 2000;
-/** A client that is silent then is waited for so long: meanwhile all that is removed takes space, since it may have it open. */
-const SILENT_MS = 20_000;
+/** A client that is silent then is waited for so much longer: meanwhile all that is removed takes space, since it may have it open. */
+const SILENT_PING_TIMEOUTS = 2;
 
 export class Orphans {
   readonly #primary: Primary;
@@ -27,7 +27,7 @@ export class Orphans {
     const { host } = primary;
     this.#primary = primary;
     this.#purgeFrom = firstView ? 0 : host.clock.now() + host.pingTimeoutMs() + RECLAIM_MS;
-    this.#silentUntil = firstView ? 0 : this.#purgeFrom + SILENT_MS;
+    this.#silentUntil = firstView ? 0 : this.#purgeFrom + SILENT_PING_TIMEOUTS * host.pingTimeoutMs();
     this.#nextSweep = this.#purgeFrom;
   }
 
