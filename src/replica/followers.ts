@@ -36,6 +36,8 @@ const REDIAL_MS_MAX = 1000;
 const DISTRUST_MS = 1000;
 const INTERRUPTED_MS = 1000;
 const STATE_PART_BYTES = 1 << 19;
+/** What is under way of an attempt that is over is waited for no longer: then the journals are read anew. */
+const ATTEMPT_ENDS_MS = 10_000;
 
 export class Followers {
   readonly #primary: Primary;
@@ -208,7 +210,7 @@ export class Followers {
     const before = this.#attempts.get(follower.brick);
     const run = async (): Promise<void> => {
       // It works on the list of what is lacking that this one goes on with.
-      if (before !== undefined) await before;
+      if (before !== undefined && !(await primary.within(before, ATTEMPT_ENDS_MS))) primary.heals.forget(follower.brick);
       if (!inSync) await primary.fullDisks.untilSpace(follower);
       if (primary.exclusives.size > 0) await primary.exclusives.recallAll();
       if (follower.link !== link) return;

@@ -64,6 +64,11 @@ export class Heals {
     return seal.incomplete;
   }
 
+  /** What it lacks is found anew. */
+  forget(brick: BrickId): void {
+    this.#lacking.delete(brick);
+  }
+
   /** Nothing is known of the brick any more but what a walk tells. */
   unknown(brick: BrickId): void {
     this.#equal.delete(brick);

@@ -345,6 +345,17 @@ export class Primary {
 
   // ---------------------------------------------------------------- time
 
+  /** True when the work ends within `ms`. */
+  within(work: Promise<void>, ms: number): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const cancel = this.host.clock.after(ms, () => resolve(false));
+      work.then(() => {
+        cancel();
+        resolve(true);
+      }, reject);
+    });
+  }
+
   sleep(ms: number): Promise<void> {
     return new Promise((resolve) => void this.host.clock.after(ms, resolve));
   }

@@ -384,7 +384,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
     patches: [
       ['replica/followers.js', 'caller({ link, brick }) {', 'caller(follower) { const { brick } = follower;'],
       ['replica/followers.js', "if (link === undefined)", 'const { link } = follower; if (link === undefined)'],
-      ['replica/followers.js', 'if (before !== undefined)', 'if (false)'],
+      ['replica/followers.js', 'if (before !== undefined && ', 'if (false && '],
     ],
     from: 1,
   },
