@@ -162,9 +162,9 @@ export class VolumeClient {
   #inFlight = 0;
   #inFlightBytes = 0;
   #lastHeard = 0;
-  /** What the kernel believed of leases that are over is gone. */
   /** Called when the connection of now is lost. */
   readonly #onceLost: (() => void)[] = [];
+  /** What the kernel believed of leases that are over is gone. */
   #unleased: Promise<unknown>;
   #closed = false;
   #tick: Cancel = () => undefined;

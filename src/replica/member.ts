@@ -228,7 +228,8 @@ export class Member {
         try {
           await store.fsync(gfid, dataOnly);
         } catch (error) {
-          this.#copy.suspectUnsynced(gfid);
+          // One that is gone has nothing to lose: that says nothing about the disk.
+          if (definiteErrno(error) !== Errno.ESTALE) this.#copy.suspectUnsynced(gfid);
           throw error;
         }
         return {};

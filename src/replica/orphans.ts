@@ -38,6 +38,12 @@ export class Orphans {
     return now >= this.#purgeFrom && (clients.allOpensAreKnown || (now >= this.#silentUntil && clients.opensAreKnown));
   }
 
+  /** Otherwise another brick may be the primary by now, or become it before a member that is missing hears of a removal: its clients may have the inode open. */
+  get #mayRemove(): boolean {
+    const { gate, host } = this.#primary;
+    return !gate.closed && host.leaseLive() && this.#opensAreKnown;
+  }
+
   /** An inode that loses its last name now may go at once. */
   mayPurge(gfid: Gfid): boolean {
     return this.#opensAreKnown && !this.#primary.host.sessions.isOpen(gfid);
@@ -45,10 +51,9 @@ export class Orphans {
 
   /** Removes an inode that has no name and that nobody has open, on every brick. */
   purge(gfid: Gfid): void {
-    const { host, serving, locks, leases, log, view, followers, heals, gate, stream } = this.#primary;
+    const { host, serving, locks, leases, log, view, followers, heals, stream } = this.#primary;
     if (!serving || host.sessions.isOpen(gfid) || !this.#isNameless(gfid)) return;
-    // Another brick may be the primary by now, or become it before a member that is missing hears of this: its clients may have the inode open.
-    if (gate.closed || !host.leaseLive() || !this.#opensAreKnown) {
+    if (!this.#mayRemove) {
       this.#skipped = true;
       return;
     }
@@ -94,9 +99,9 @@ export class Orphans {
 
   /** Called every second: looks now and then for those that were skipped, or that the primary before this one left. */
   sweep(): void {
-    const { host, gate } = this.#primary;
+    const { host } = this.#primary;
     const now = host.clock.now();
-    if (gate.closed || !host.leaseLive() || !this.#opensAreKnown || (now < this.#nextSweep && !this.#skipped)) return;
+    if ((now < this.#nextSweep && !this.#skipped) || !this.#mayRemove) return;
     this.#nextSweep = now + SWEEP_MS;
     this.#skipped = false;
     for (const gfid of host.copy.store.orphans()) this.purge(gfid);

@@ -250,7 +250,7 @@ export class MemoryStore implements Store {
     return this.#cache.directoryPlace(gfid);
   }
 
-  /** The cache here holds nothing that its disk could lack without a crash. */
+  /** Where pages were lost the cache shows what the disk holds. */
   distrust(gfids: Iterable<Gfid>): void {
     for (const gfid of gfids) {
       this.#withoutLost(this.#cache, gfid);
