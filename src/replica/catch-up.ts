@@ -273,6 +273,8 @@ export class CatchUp {
           synced(undefined);
           if (!(error instanceof LostError) && !(error instanceof FsError)) throw error;
           log.debug('a brick that catches up could not sync its disk', { brick: this.#follower.brick, error: String(error) });
+          // A later sync would not write what this one lost: what was done since the last good one is done again.
+          if (error instanceof FsError) this.stop('its disk could not be synced');
         }
       }
       if (!over) cancel = clock.after(SYNC_EVERY_MS, () => void sync());

@@ -238,9 +238,9 @@ export class Copy {
     this.sessions.set(session, state);
   }
 
-  /** An fsync of this inode failed. The kernel calls the next one a success, and shows what the disk lacks. */
-  suspectUnsynced(gfid: Gfid): void {
-    this.#suspects.add(gfid);
+  /** An fsync of these inodes failed, or (none named) of all. The kernel calls the next one a success, and shows what the disk lacks. */
+  suspectUnsynced(gfids: Iterable<Gfid> = []): void {
+    for (const gfid of gfids) this.#suspects.add(gfid);
     for (const changed of this.changedInodes()) this.#suspects.add(changed);
   }
 
@@ -252,10 +252,13 @@ export class Copy {
     return this.#suspects.size > 0;
   }
 
-  /** From now on such inodes are what the disk holds. */
-  distrustSuspects(): void {
-    if (this.#suspects.size > 0) this.store.distrust(this.#suspects);
-    this.#suspects.clear();
+  suspects(): Gfid[] {
+    return [...this.#suspects];
+  }
+
+  /** All that changed in them was written anew, and reached the disk. */
+  notSuspect(gfids: readonly Gfid[]): void {
+    for (const gfid of gfids) this.#suspects.delete(gfid);
   }
 
   /** Inodes that changed since the last checkpoint that the whole set completed. */

@@ -81,12 +81,7 @@ export class Durability {
     const errno = definiteErrno(error);
     if (errno === Errno.ESTALE) throw error;
     // The kernel would call the next fsync a success, whatever became of the data.
-    this.#suspect.add(gfid);
-    if (primary.view.inSync.length > 1) {
-      primary.host.copy.suspectUnsynced(gfid);
-      // Where the next view lists it as in sync still, it is made equal in more than what is in doubt.
-      primary.host.suspected();
-    }
+    this.#distrustOwn([gfid]);
     while (primary.serving && primary.view.inSync.length > 1) {
       await primary.refusals.stepDown(`fsync failed with errno ${errno}`);
       if (primary.serving) await primary.sleep(STEP_DOWN_AGAIN_MS);
@@ -95,9 +90,18 @@ export class Durability {
     throw error;
   }
 
+  #distrustOwn(gfids: Iterable<Gfid>): void {
+    const { view, host } = this.#primary;
+    for (const gfid of gfids) this.#suspect.add(gfid);
+    if (view.inSync.length === 1) return;
+    host.copy.suspectUnsynced(gfids);
+    // Where the next view lists it as in sync still, it is made equal in more than what is in doubt.
+    host.suspected();
+  }
+
   /** Rotates the journals and syncs the disks of every in-sync brick; older generations go when the whole set took part. */
   async checkpoint(): Promise<void> {
-    const { host, followers, gate, serving, stalled, log, view } = this.#primary;
+    const { host, followers, gate, serving, stalled, log, view, refusals } = this.#primary;
     const { journal } = host.copy;
     const ready = followers.ready();
     const whole = ready.length === host.bricks().length - 1;
@@ -106,7 +110,7 @@ export class Durability {
     // What this disk refused and members may have is in no journal but under the keys that a checkpoint lets go.
     if (!serving || stalled || gate.closed) return;
     // Its keys tell the next primary what is to be compared.
-    if (host.copy.anySuspect) return;
+    if (host.copy.anySuspect) return refusals.stepDown('an earlier sync failed');
     if (!due) {
       // Nothing was changed since the last one.
       this.synced++;
@@ -133,7 +137,9 @@ export class Durability {
     try {
       await host.copy.store.sync();
     } catch (error) {
-      host.copy.store.distrust(host.copy.changedInodes());
+      // Read from memory until another is primary and seals this copy: the disk has what nobody shall see.
+      // Read from memory until another is primary and seals this copy: what the disk holds is older than what was acknowledged.
+      this.#distrustOwn(host.copy.changedInodes());
       await refusals.stepDown(`sync failed with errno ${definiteErrno(error)}`);
       throw error;
     }

@@ -18,7 +18,7 @@ import { Standing } from './standing.js';
 import { addRegionKeys, inodeKey, nameKey, PAGE_MAX, pageOf, purgeKeys, writeKeys, type Key } from './keys.js';
 import { REGION_BYTES } from '../fops/ops.js';
 import { Soundness, SUM_BLOCK_BYTES, type Examined } from './soundness.js';
-import type { Store } from './store.js';
+import { BLOCK_BYTES, DIGEST_BYTES, FINE_BYTES, type Store } from './store.js';
 
 /** Keys or inodes of an answer that is not in pages, at most; and the bytes of the keys in doubt, which must fit one message. */
 const LISTED_MAX = 65_536;
@@ -43,6 +43,13 @@ export interface MemberHost {
   joined(epoch: number): void;
   /** This copy is equal to that of the primary, which may not serve yet. */
   settled(): void;
+  /** Its disk may lack what was acknowledged. */
+  suspected(): void;
+}
+
+/** Equal to no bytes: they are written anew. What memory shows of them the disk may lack. */
+function digestsOfNothing(count: number): Uint8Array {
+  return new Uint8Array(count * DIGEST_BYTES).fill(0xff);
 }
 
 export class Member {
@@ -102,7 +109,8 @@ export class Member {
    * doubts names any more.
    */
   #confirm(): void {
-    if (this.#confirmed) return;
+    // One whose disk lacks something is no whole copy until that was written anew.
+    if (this.#confirmed || this.#copy.anySuspect) return;
     this.#confirmed = true;
     this.#host.joined(this.#epoch);
   }
@@ -175,8 +183,6 @@ export class Member {
     const compared = this.#failed || doubt.length < inDoubt.size;
     const standing = compared ? Math.min(Standing.Intact, this.#host.standing()) : this.#host.standing();
     if (channel !== this.#primary) {
-      // Nobody reads this copy now, and before anybody does it is made equal.
-      this.#copy.distrustSuspects();
       this.#primary?.close('another primary sealed this brick');
       this.#primary = channel;
       this.#primaryBrick = brick;
@@ -194,6 +200,13 @@ export class Member {
   #becomesUnsettled(): void {
     const { journal } = this.#copy;
     if (!journal.meta.unsettled && this.#host.view().inSync.includes(this.#host.brick)) journal.updateMeta({ unsettled: true });
+  }
+
+  /** Its disk lacks what it was to write: whoever is primary next compares this copy by the journals, not in what is in doubt alone. */
+  #suspected(gfids: Iterable<Gfid> = []): void {
+    this.#copy.suspectUnsynced(gfids);
+    this.#confirmed = false;
+    this.#host.suspected();
   }
 
   /** A part of a list that is put together when its first page is asked for. `next`: where the next page begins, 0 after the last. */
@@ -229,7 +242,7 @@ export class Member {
           await store.fsync(gfid, dataOnly);
         } catch (error) {
           // One that is gone has nothing to lose: that says nothing about the disk.
-          if (definiteErrno(error) !== Errno.ESTALE) this.#copy.suspectUnsynced(gfid);
+          if (definiteErrno(error) !== Errno.ESTALE) this.#suspected([gfid]);
           throw error;
         }
         return {};
@@ -240,7 +253,7 @@ export class Member {
         try {
           await store.sync();
         } catch (error) {
-          store.distrust(this.#copy.changedInodes());
+          this.#suspected();
           throw error;
         }
         journal.synced(number);
@@ -287,6 +300,7 @@ export class Member {
       }
       case 'digests': {
         const { gfid, region } = args as PeerArgs<'digests'>;
+        if (this.#copy.isSuspect(gfid)) return { digests: digestsOfNothing(REGION_BYTES / BLOCK_BYTES), ranges: store.dataRanges(gfid, region) };
         try {
           return { digests: await store.digests(gfid, region, true), ranges: store.dataRanges(gfid, region) };
         } catch (error) {
@@ -297,6 +311,7 @@ export class Member {
       }
       case 'fineDigests': {
         const { gfid, region, blocks } = args as PeerArgs<'fineDigests'>;
+        if (this.#copy.isSuspect(gfid)) return { digests: digestsOfNothing(REGION_BYTES / FINE_BYTES) };
         try {
           return { digests: await store.fineDigests(gfid, region, blocks, true) };
         } catch (error) {
@@ -350,7 +365,15 @@ export class Member {
       case 'resyncEnd': {
         const { checkpoint, base } = args as PeerArgs<'resyncEnd'>;
         const marks = this.#marks;
-        await store.sync();
+        const suspects = this.#copy.suspects();
+        try {
+          await store.sync();
+        } catch (error) {
+          // The next attempt shall write anew what this one could not.
+          this.#suspected();
+          throw error;
+        }
+        this.#copy.notSuspect(suspects);
         // It was found to be another copy meanwhile.
         if (marks !== this.#marks) throw new FsError(Errno.ESTALE, op, 'the copy is to be compared as a whole');
         journal.adopt(checkpoint, base);

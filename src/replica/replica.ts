@@ -98,6 +98,7 @@ export class Replica {
         standing: () => this.standing,
         giveBack: (data) => env.giveBack(data),
         joined: (epoch) => this.#joined(epoch),
+        suspected: () => (this.#continuous = 0),
         settled: () => this.#settled(),
       },
       this.#copy,
@@ -253,10 +254,9 @@ export class Replica {
   }
 
   #joined(epoch: number): void {
-    if (listed(this.#view, this.#env.brick)) {
-      this.#continuous = epoch;
-      this.#intact = true;
-    }
+    if (!listed(this.#view, this.#env.brick)) return;
+    this.#intact = true;
+    if (!this.#copy.anySuspect) this.#continuous = epoch;
   }
 
   #settled(): void {

@@ -64,12 +64,13 @@ export interface Store {
   purge(gfid: Gfid): void;
   /** Inodes without a name that are kept. */
   orphans(): Gfid[];
-  /** On return, everything applied to the inode before the call is on stable storage, with the names that lead to it. */
+  /**
+   * On return, everything applied to the inode before the call is on stable storage, with the names that lead to it. After an error the kernel calls the
+   * pages clean, though they may never have reached the disk: only what is written anew is.
+   */
   fsync(gfid: Gfid, dataOnly: boolean): Promise<void>;
   /** On return, everything applied before the call is on stable storage. */
   sync(): Promise<void>;
-  /** What the page cache has of these files may not be on the disk: it is read from there from now on. */
-  distrust(gfids: Iterable<Gfid>): void;
 
   // --- resync: reading at the source
   child(parent: Gfid, name: Name): Child | undefined;

@@ -16,6 +16,7 @@ const LONG_CHANCE = 0.2;
 const LONG_CHANCE_CHOSEN = 0.5;
 
 export interface FaultHost {
+  readonly seed: number;
   readonly world: World;
   readonly cluster: SimCluster;
   /** Clients that may be stopped or crash; the others only have a bad network. */
@@ -52,8 +53,11 @@ const KINDS: Record<string, [weight: number, inject: Inject]> = {
 
 /** Not by weight: a run has it or not. */
 export const LOSS_OF_ALL_POWER = 'loss of all power';
+/** A sync fails and loses what it was to write, for good. Every so many seeds have it, so that the others draw what they drew before there was this kind. */
+const PAGES_LOST = 'pages lost';
+const PAGES_LOST_SEEDS = 8;
 
-export const FAULT_KINDS: readonly string[] = [...Object.keys(KINDS), LOSS_OF_ALL_POWER];
+export const FAULT_KINDS: readonly string[] = [...Object.keys(KINDS), LOSS_OF_ALL_POWER, PAGES_LOST];
 
 export class Faults {
   readonly #host: FaultHost;
@@ -76,6 +80,7 @@ export class Faults {
       const has = random.chance(weight >= 3 ? 0.6 : 0.35);
       if ((only?.includes(kind) ?? has) && !except.has(kind)) this.#kinds.push(...Array<string>(weight).fill(kind));
     }
+    if (only?.includes(PAGES_LOST) ?? (host.seed % PAGES_LOST_SEEDS === 0 && !except.has('disk error'))) this.#kinds.push(PAGES_LOST, PAGES_LOST);
     if (this.#kinds.length === 0) this.#kinds.push('kill');
   }
 
@@ -83,7 +88,8 @@ export class Faults {
     const next = (): void => {
       if (this.#over) return;
       const kind = this.#host.world.random.pick(this.#kinds);
-      (KINDS[kind] as [number, Inject])[1](this);
+      if (kind === PAGES_LOST) this.losePages();
+      else (KINDS[kind] as [number, Inject])[1](this);
       this.#restart();
       this.#host.world.at(this.#host.world.random.below(this.#pause_ms * 2), next);
     };
@@ -297,6 +303,23 @@ export class Faults {
     this.#onHealthyDisk(
       (brick) => (brick.fault = { errno: Errno.EIO, calls, chance: random.pick([0.05, 0.3, 1]) }),
       (brick) => (brick.fault = undefined),
+    );
+  }
+
+  losePages(): void {
+    const { random } = this.#host.world;
+    this.#onHealthyDisk(
+      (brick) => {
+        // What it loses so is what a loss of power would take.
+        if (!brick.alive || !this.#host.cluster.mayLosePower(brick)) return;
+        brick.fault = { errno: Errno.EIO, calls: new Set(['fsync', 'sync']), chance: random.pick([0.3, 1]) };
+        brick.losesPages = brick.lossy = true;
+        this.count(PAGES_LOST);
+      },
+      (brick) => {
+        brick.fault = undefined;
+        brick.losesPages = false;
+      },
     );
   }
 

@@ -97,7 +97,7 @@ void describe('a brick', () => {
       await scene.inSync(2);
       await scene.settle(scene.old.call('fsync', { gfid: scene.gfid, dataOnly: false }));
       const sick = scene[who]();
-      sick.store.losesPages = true;
+      sick.losesPages = true;
       await scene.settle(scene.write(scene.old, 'after!'));
       const heal = refuse(sick, Errno.EIO, ['fsync']);
       const synced = scene.old.call('fsync', { gfid: scene.gfid, dataOnly: false });

@@ -28,6 +28,8 @@ export interface DiskBehaviour {
   sleep(ms: number): Promise<void>;
   /** Part of the space that is left, from 0 to 1. */
   spare(): number;
+  /** A failed sync loses what it was to write, as with the kernel's page cache. */
+  losesPages(): boolean;
 }
 
 export const IDLE_DISK: DiskBehaviour = {
@@ -36,6 +38,7 @@ export const IDLE_DISK: DiskBehaviour = {
   delay_ms: () => 0,
   sleep: () => Promise.resolve(),
   spare: () => 1,
+  losesPages: () => false,
 };
 
 /** One change that is in the page cache and not yet on the disk. */
@@ -53,9 +56,8 @@ export class MemoryStore implements Store {
   /** Files with data that may not be on the disk. */
   readonly #dirty = new Set<Gfid>();
   behaviour: DiskBehaviour = IDLE_DISK;
-  /** A failed fsync loses what it was to write, as with the kernel's page cache. */
-  losesPages = false;
-  readonly #lost = new Map<Gfid, { cache: Buffer; disk: Buffer }>();
+  /** What memory showed and what the disk held when sectors were lost, and where they begin. */
+  readonly #lost = new Map<Gfid, { cache: Buffer; disk: Buffer; sectors: Set<number> }>();
   /** Syncs what is beside the tree on the same disk. */
   onSync: () => void = () => undefined;
 
@@ -89,8 +91,9 @@ export class MemoryStore implements Store {
     return next;
   }
 
-  /** Everything, for comparing replicas. */
+  /** Everything, for comparing replicas, as it is read once the kernel has let go of what it takes for written. */
   dump(): string {
+    for (const gfid of this.#lost.keys()) this.#withoutLost(this.#cache, gfid);
     return this.#cache.dump();
   }
 
@@ -209,7 +212,7 @@ export class MemoryStore implements Store {
     try {
       this.behaviour.before('fsync');
     } catch (error) {
-      if (this.losesPages) this.#lose(gfid);
+      if (this.behaviour.losesPages()) this.#lose(gfid);
       throw error;
     }
     const lineage = this.#cache.lineage(gfid);
@@ -225,7 +228,12 @@ export class MemoryStore implements Store {
 
   async sync(): Promise<void> {
     await this.#diskTime('sync');
-    this.behaviour.before('sync');
+    try {
+      this.behaviour.before('sync');
+    } catch (error) {
+      if (this.behaviour.losesPages()) for (const gfid of this.#dirty) this.#lose(gfid);
+      throw error;
+    }
     this.#disk = this.#cache.clone();
     for (const gfid of this.#lost.keys()) this.#withoutLost(this.#disk, gfid);
     this.#written += this.#pending.length;
@@ -250,18 +258,21 @@ export class MemoryStore implements Store {
     return this.#cache.directoryPlace(gfid);
   }
 
-  /** Where pages were lost the cache shows what the disk holds. */
-  distrust(gfids: Iterable<Gfid>): void {
-    for (const gfid of gfids) {
-      this.#withoutLost(this.#cache, gfid);
-      this.#lost.delete(gfid);
-    }
-  }
-
   /** What was to be written is not on the disk and never will be, though the cache shows it. */
   #lose(gfid: Gfid): void {
     const [cache, disk] = [this.#cache.bytes(gfid), this.#disk.bytes(gfid)];
-    if (cache !== undefined && disk !== undefined) this.#lost.set(gfid, { cache: Buffer.from(cache), disk: Buffer.from(disk) });
+    if (cache === undefined || disk === undefined) return;
+    const lost = { cache: Buffer.from(cache), disk: Buffer.from(disk), sectors: new Set<number>() };
+    for (let at = 0; at < Math.min(cache.length, disk.length); at += SECTOR_BYTES) {
+      if (!cache.subarray(at, at + SECTOR_BYTES).equals(disk.subarray(at, at + SECTOR_BYTES))) lost.sectors.add(at);
+    }
+    this.#lost.set(gfid, lost);
+  }
+
+  /** Also where the bytes are those that were lost. */
+  #writtenAnew(gfid: Gfid, offset: number, length: number): void {
+    const sectors = this.#lost.get(gfid)?.sectors;
+    if (sectors !== undefined) for (const at of sectors) if (at < offset + length && at + SECTOR_BYTES > offset) sectors.delete(at);
   }
 
   /** Sectors that were lost, and not written since, are what the disk holds. */
@@ -269,9 +280,9 @@ export class MemoryStore implements Store {
     const lost = this.#lost.get(gfid);
     const bytes = tree.bytes(gfid);
     if (lost === undefined || bytes === undefined) return;
-    for (let at = 0; at < Math.min(bytes.length, lost.cache.length, lost.disk.length); at += SECTOR_BYTES) {
+    for (const at of lost.sectors) {
       const end = Math.min(at + SECTOR_BYTES, bytes.length);
-      if (bytes.subarray(at, end).equals(lost.cache.subarray(at, end))) lost.disk.copy(bytes, at, at, end);
+      if (at < end && bytes.subarray(at, end).equals(lost.cache.subarray(at, end))) lost.disk.copy(bytes, at, at, end);
     }
   }
 
@@ -324,11 +335,13 @@ export class MemoryStore implements Store {
   patch(gfid: Gfid, offset: number, data: Uint8Array): void {
     const own = Buffer.from(data);
     this.#change('patch', [gfid], (tree) => tree.patch(gfid, offset, own), (tree) => tree.grow(gfid, offset + own.byteLength, undefined));
+    this.#writtenAnew(gfid, offset, own.byteLength);
     this.#dirty.add(gfid);
   }
 
   punch(gfid: Gfid, offset: number, length: number): void {
     this.#change('punch', [gfid], (tree) => tree.punch(gfid, offset, length));
+    this.#writtenAnew(gfid, offset, length);
   }
 
   forget(gfid: Gfid): void {

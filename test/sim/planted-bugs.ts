@@ -385,4 +385,30 @@ export const PLANTED_BUGS: PlantedBug[] = [
     ],
     from: 1,
   },
+  {
+    name: 'an admission that was asked for and not answered is no admission',
+    directed: 'heal.test.js',
+    scenario: 'has every change that is acknowledged once it may be in sync',
+    patches: [['replica/primary.js', 'this.#admitting.set(brick, this.#view.epoch);', '']],
+    from: 1,
+  },
+  {
+    name: 'a copy that could not write takes what memory shows for what its disk holds',
+    directed: 'faulty-bricks.test.js',
+    scenario: 'whose fsync fails where it cannot be left out',
+    patches: [['replica/copy.js', 'return this.#suspects.has(gfid);', 'return false;']],
+    from: 1,
+  },
+  {
+    name: 'a copy that could not write while it was made equal has written all the same',
+    patches: [["replica/member.js", "// The next attempt shall write anew what this one could not.\n                    this.#suspected();", '']],
+    faults: 'pages lost,loss of power,checkpoint',
+    from: 32_000_520,
+  },
+  {
+    name: 'a failed sync leaves nothing to suspect',
+    patches: [['replica/copy.js', 'return this.#suspects.has(gfid);', 'return false;']],
+    faults: 'pages lost,loss of power,checkpoint',
+    from: 50,
+  },
 ];

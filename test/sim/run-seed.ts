@@ -45,7 +45,7 @@ class Run implements ActorHost {
   readonly cluster: SimCluster;
   readonly violations: string[] = [];
   readonly mortals: SimClient[] = [];
-  readonly #seed: number;
+  readonly seed: number;
   readonly #instants = new Instants();
   readonly #revocations = new Map<string, number>();
   readonly #actors = new Set<SharedActor>();
@@ -69,7 +69,7 @@ class Run implements ActorHost {
   #clients = 0;
 
   constructor(seed: number, log: Log, kinds: readonly string[] | undefined) {
-    this.#seed = seed;
+    this.seed = seed;
     this.world = new World(seed);
     const { random } = this.world;
     const count = random.pick([3, 3, 3, 3, 3, 3, 4, 5]);
@@ -151,7 +151,7 @@ class Run implements ActorHost {
     }
     for (const histories of [...this.#past, this.histories]) if (this.violations.length === 0) this.violations.push(...histories.check());
     return {
-      seed: this.#seed, operations: this.#operations, faults: Object.fromEntries(this.cluster.faults), ways: this.#ways(), virtualMs: this.world.now, digest: this.world.digest,
+      seed: this.seed, operations: this.#operations, faults: Object.fromEntries(this.cluster.faults), ways: this.#ways(), virtualMs: this.world.now, digest: this.world.digest,
       violations: this.violations,
     };
   }

@@ -48,6 +48,8 @@ export class SimBrick implements Host {
   bootId = 'boot0';
   /** It lost unsynced data and was not made whole since. */
   lossy = false;
+  /** See DiskBehaviour. */
+  losesPages = false;
   fault: DiskFault | undefined;
   /** Part of the disk that is free, as statfs tells. */
   spare = 1;
@@ -146,6 +148,7 @@ export class SimBrick implements Host {
       },
       sleep: (ms) => new Promise((resolve) => void clock.after(ms, resolve)),
       spare: () => this.spare,
+      losesPages: () => this.losesPages,
     };
   }
 
@@ -221,6 +224,7 @@ export class SimBrick implements Host {
   /** The disk works again and has space. */
   mend(): void {
     this.fault = undefined;
+    this.losesPages = false;
     this.spare = 1;
     this.slow_ms = 0;
     this.#doom = undefined;

@@ -212,14 +212,6 @@ export class DirectoryStore implements Store {
     if (whole) unsynced.settled(gfid, begun);
   }
 
-  distrust(gfids: Iterable<Gfid>): void {
-    const tree = this.#tree;
-    for (const gfid of gfids) {
-      const inode = tree.find(gfid);
-      if (inode?.isRegular === true) tree.disk.dropCached(tree.file(inode, false, 'distrust').fd, 0, 0);
-    }
-  }
-
   async #syncDirectory(gfid: Gfid): Promise<void> {
     const begun = this.#unsynced.begin();
     const inode = this.#tree.find(gfid);
@@ -233,8 +225,6 @@ export class DirectoryStore implements Store {
     if (descriptor !== undefined) tree.pin(descriptor);
     return new Promise((resolve) => {
       tree.disk.syncInPool(descriptor?.fd ?? tree.rootFd, dataOnly, (result) => {
-        // After an error the kernel calls the pages clean: the bytes in them may never have reached the disk.
-        if (result < 0 && inode.isRegular && descriptor !== undefined) tree.disk.dropCached(descriptor.fd, 0, 0);
         if (descriptor !== undefined) tree.unpin(descriptor);
         resolve(result);
       });

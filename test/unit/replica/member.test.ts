@@ -1,11 +1,12 @@
-/** What a member tells its primary fits one message, however much it is. */
+/** What a member tells its primary fits one message, however much it is; what an fsync that failed means for its copy. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { Errno, FsError } from '../../../src/base/errno.js';
 import type { Channel } from '../../../src/env/channel.js';
 import { silentLog } from '../../../src/env/log.js';
 import { Copy } from '../../../src/replica/copy.js';
 import { Journal } from '../../../src/replica/journal.js';
-import { nameKey, type Key } from '../../../src/replica/keys.js';
+import { fileKey, nameKey, type Key } from '../../../src/replica/keys.js';
 import { Member } from '../../../src/replica/member.js';
 import { Standing } from '../../../src/replica/standing.js';
 import { decodeFrame, encodeFrame } from '../../../src/wire/codec.js';
@@ -15,6 +16,8 @@ import { MemoryJournalDisk, MemoryStore } from '../../sim/memory-store.js';
 import { settle } from '../../support/manual-clock.js';
 
 const DIRECTORY = 'd'.repeat(32);
+const FILE = 'f'.repeat(32);
+const OTHER = 'e'.repeat(32);
 const PRIMARY = '1'.repeat(32);
 const BRICK = '2'.repeat(32);
 const VIEW = { epoch: 1, primary: PRIMARY, inSync: [PRIMARY, BRICK], catchingUp: [] };
@@ -24,27 +27,40 @@ function names(count: number): Key[] {
 }
 
 /** A member, and its answers as they come over the wire. */
-function member(): { copy: Copy; ask<K extends PeerOpName>(op: K, args: PeerArgs<K>): Promise<PeerResult<K>> } {
+interface Asked {
+  copy: Copy;
+  store: MemoryStore;
+  /** How often its host heard that its disk may lack something. */
+  suspected: number;
+  ask<K extends PeerOpName>(op: K, args: PeerArgs<K>, errno?: number): Promise<PeerResult<K>>;
+}
+
+function member(): Asked {
   const disk = new MemoryJournalDisk({ formatVersion: 1, volumeId: '', brickId: BRICK, checkpoint: 0, base: 0, sealedEpoch: 0, bootId: '', incomplete: false, unsettled: false });
-  const copy = new Copy(new MemoryStore(), new Journal(disk), disk);
+  const store = new MemoryStore();
+  const copy = new Copy(store, new Journal(disk), disk);
   const host = {
     brick: BRICK, view: () => VIEW, adoptView: () => undefined, standing: () => Standing.Continuous, giveBack: () => undefined, joined: () => undefined, settled: () => undefined,
+    suspected: () => void asked.suspected++,
   };
   let answer: Message | undefined;
   const channel = { send: (message: Message) => (answer = decodeFrame(encodeFrame(message))) } as unknown as Channel<Message>;
   new Member(host, copy, silentLog).attach(PRIMARY, channel);
-  return {
+  const asked: Asked = {
     copy,
-    ask: async (op, args) => {
+    store,
+    suspected: 0,
+    ask: async (op, args, expected = 0) => {
       answer = undefined;
       channel.onMessage({ kind: 'call', id: 1, epoch: 1, op, args } as Message);
       await settle();
       assert.ok(answer !== undefined);
       const { errno, result } = answer as { errno: number; result: unknown };
-      assert.equal(errno, 0);
+      assert.equal(errno, expected);
       return result as never;
     },
   };
+  return asked;
 }
 
 void describe('a member', () => {
@@ -72,5 +88,35 @@ void describe('a member', () => {
     const many = await ask('seal', { view: VIEW });
     assert.equal(many.standing, Standing.Intact);
     assert.ok(many.doubt.length >= 4_000 && many.doubt.length < 12_000);
+  });
+
+  void it('is suspect in all that changed once its disk could not write, until all of that was written anew', async () => {
+    for (const op of ['fsync', 'checkpoint'] as const) {
+      const asked = member();
+      const { copy, store, ask } = asked;
+      store.fsync = store.sync = () => Promise.reject(new FsError(Errno.EIO, op));
+      store.dataRanges = () => [];
+      await ask('seal', { view: VIEW });
+      copy.journal.note([fileKey(OTHER)]);
+      await (op === 'fsync' ? ask(op, { gfid: FILE, dataOnly: false }, Errno.EIO) : ask(op, { number: 2 }, Errno.EIO));
+      assert.equal(asked.suspected, 1, 'its host knows');
+      assert.deepEqual(copy.suspects().toSorted(), op === 'fsync' ? [OTHER, FILE] : [OTHER]);
+      const { digests } = await ask('digests', { gfid: OTHER, region: 0 });
+      const { digests: fine } = await ask('fineDigests', { gfid: OTHER, region: 0, blocks: 1 });
+      for (const digest of [digests, fine]) assert.ok(digest.byteLength > 0 && digest.every((byte) => byte === 0xff), 'equal to no bytes');
+      await ask('resyncEnd', { checkpoint: 0, base: 0 }, Errno.EIO);
+      assert.ok(copy.anySuspect);
+      store.sync = () => Promise.resolve();
+      await ask('resyncEnd', { checkpoint: 0, base: 0 });
+      assert.equal(copy.anySuspect, false);
+    }
+  });
+
+  void it('is not suspect because an inode that it was to sync is gone', async () => {
+    const asked = member();
+    await asked.ask('seal', { view: VIEW });
+    asked.copy.journal.note([fileKey(OTHER)]);
+    await asked.ask('fsync', { gfid: FILE, dataOnly: false }, Errno.ESTALE);
+    assert.deepEqual([asked.copy.anySuspect, asked.suspected], [false, 0]);
   });
 });
