@@ -3,6 +3,7 @@ import { Errno, FsError } from '../../src/base/errno.js';
 import { BrickServer } from '../../src/brick/server.js';
 import type { Clock } from '../../src/env/clock.js';
 import type { BrickId } from '../../src/fops/view.js';
+import { Standing } from '../../src/replica/standing.js';
 import { Replica } from '../../src/replica/replica.js';
 import { decodeRecords } from '../../src/replica/journal.js';
 import { parseKey } from '../../src/replica/keys.js';
@@ -192,6 +193,8 @@ export class SimBrick implements Host {
     log.debug(`${world.now.toFixed(1)} ${this.name} ${power ? 'loses power' : 'is killed'}`);
     this.alive = false;
     this.stopped = false;
+    // That a part of a write is there only this process knew, whose disk refused the note too: until this copy was made equal it is as one that lost data.
+    if (this.replica?.standing === Standing.HalfWritten && this.disk.readMeta().halfWritten !== true) this.lossy = true;
     this.replica = undefined;
     this.#doom = undefined;
     network.drop(this, power);
