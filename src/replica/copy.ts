@@ -57,6 +57,9 @@ export class Copy {
   readonly supposed = new Supposed();
   /** Inodes of which the disk may lack what the kernel's memory shows: an fsync failed. */
   readonly #suspects = new Set<Gfid>();
+  /** It is not known which. */
+  #allSuspect = false;
+  #syncFailures = 0;
   #doubt: Doubt[] = [];
   /** Of what the primary did outside the stream: whoever acknowledges its next change has it too. */
   #beforeNext: Key[] = [];
@@ -238,37 +241,41 @@ export class Copy {
     this.sessions.set(session, state);
   }
 
-  /** An fsync of these inodes failed, or (none named) of all. The kernel calls the next one a success, and shows what the disk lacks. */
+  /**
+   * An fsync of these inodes failed, or (none named) of all: the disk may lack what changed since it was synced as a whole. The kernel calls the next fsync a
+   * success, and goes on showing what the disk lacks.
+   */
   suspectUnsynced(gfids: Iterable<Gfid> = []): void {
+    this.#syncFailures++;
     for (const gfid of gfids) this.#suspects.add(gfid);
-    for (const changed of this.changedInodes()) this.#suspects.add(changed);
+    try {
+      for (const key of this.journal.unsyncedKeys()) {
+        const parsed = parseKey(key);
+        if (parsed !== undefined && parsed.kind !== 'name') this.#suspects.add(parsed.gfid);
+      }
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error;
+      this.#allSuspect = true;
+    }
+  }
+
+  /** How many syncs failed since the process began. */
+  get syncFailures(): number {
+    return this.#syncFailures;
   }
 
   isSuspect(gfid: Gfid): boolean {
-    return this.#suspects.has(gfid);
+    return this.#allSuspect || this.#suspects.has(gfid);
   }
 
   get anySuspect(): boolean {
-    return this.#suspects.size > 0;
+    return this.#allSuspect || this.#suspects.size > 0;
   }
 
-  suspects(): Gfid[] {
-    return [...this.#suspects];
-  }
-
-  /** All that changed in them was written anew, and reached the disk. */
-  notSuspect(gfids: readonly Gfid[]): void {
-    for (const gfid of gfids) this.#suspects.delete(gfid);
-  }
-
-  /** Inodes that changed since the last checkpoint that the whole set completed. */
-  changedInodes(): Set<Gfid> {
-    const gfids = new Set<Gfid>();
-    for (const key of this.journal.keys()) {
-      const parsed = parseKey(key);
-      if (parsed !== undefined && parsed.kind !== 'name') gfids.add(parsed.gfid);
-    }
-    return gfids;
+  /** All of it was written anew, and reached the disk. */
+  noneSuspect(): void {
+    this.#allSuspect = false;
+    this.#suspects.clear();
   }
 
   /** `serving`: what is in doubt belongs to this brick's own stream. A primary that recovers settles it with every member before it serves. */

@@ -44,9 +44,11 @@ export class Durability {
 
   /** Throws what the caller shall be told. */
   async #syncHere(gfid: Gfid, dataOnly: boolean, wait: Wait): Promise<void> {
-    if (this.#suspect.has(gfid) || this.#primary.host.copy.isSuspect(gfid)) await this.#ownSyncFailed(gfid, new FsError(Errno.EIO, 'fsync', 'an earlier fsync failed and no other brick has the file'));
+    if (this.#isSuspect(gfid)) await this.#ownSyncFailed(gfid, new FsError(Errno.EIO, 'fsync', 'an earlier fsync failed and no other brick has the file'));
     try {
       await this.#primary.host.copy.store.fsync(gfid, dataOnly);
+      // Of syncs at the same time one is told of an error.
+      if (this.#isSuspect(gfid)) throw new FsError(Errno.EIO, 'fsync', 'another sync failed');
       wait.ownDone = true;
     } catch (error) {
       await this.#ownSyncFailed(gfid, error);
@@ -90,10 +92,15 @@ export class Durability {
     throw error;
   }
 
+  #isSuspect(gfid: Gfid): boolean {
+    return this.#suspect.has(gfid) || this.#primary.host.copy.isSuspect(gfid);
+  }
+
   #distrustOwn(gfids: Iterable<Gfid>): void {
-    const { view, host } = this.#primary;
+    const { view, host, stopped } = this.#primary;
     for (const gfid of gfids) this.#suspect.add(gfid);
-    if (view.inSync.length === 1) return;
+    // Nobody else has it; another primary may, that sealed this copy meanwhile.
+    if (view.inSync.length === 1 && !stopped) return;
     host.copy.suspectUnsynced(gfids);
     // Where the next view lists it as in sync still, it is made equal in more than what is in doubt.
     host.suspected();
@@ -120,6 +127,8 @@ export class Durability {
     try {
       host.copy.rotate(number);
       await Promise.all([this.#syncAllHere(), ...ready.map((follower) => this.#checkpointAt(follower, number))]);
+      // Of syncs at the same time one is told of an error.
+      if (host.copy.anySuspect) return await refusals.stepDown('another sync failed');
       journal.synced(number);
       this.synced++;
       if (!whole || this.#primary.stopped || ready.some((follower) => follower.state !== 'ready')) return;
@@ -139,7 +148,7 @@ export class Durability {
     } catch (error) {
       // Read from memory until another is primary and seals this copy: the disk has what nobody shall see.
       // Read from memory until another is primary and seals this copy: what the disk holds is older than what was acknowledged.
-      this.#distrustOwn(host.copy.changedInodes());
+      this.#distrustOwn([]);
       await refusals.stepDown(`sync failed with errno ${definiteErrno(error)}`);
       throw error;
     }

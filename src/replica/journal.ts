@@ -95,6 +95,8 @@ export class Journal {
   #older: Count | undefined;
   /** Older generations were made one so many times. */
   #compactions = 0;
+  /** Of older generations nothing waits to be written any more; 0 where this process has not synced yet. */
+  #unsyncedFrom = 0;
   #answers: string[] = [];
 
   constructor(disk: JournalDisk) {
@@ -257,6 +259,7 @@ export class Journal {
 
   /** The disk holds everything from before the rotation to checkpoint `number`. */
   synced(number: number): void {
+    this.#unsyncedFrom = Math.max(this.#unsyncedFrom, number);
     if (number > this.#meta.checkpoint) this.updateMeta({ checkpoint: number });
   }
 
@@ -270,9 +273,18 @@ export class Journal {
 
   /** Every key that may differ from another brick's state. */
   keys(): Set<Key> {
+    return this.#keysFrom(0);
+  }
+
+  /** Of everything that changed since the disk was synced as a whole, and of more. Throws FsError when the disk cannot be read. */
+  unsyncedKeys(): Set<Key> {
+    return this.#keysFrom(this.#unsyncedFrom);
+  }
+
+  #keysFrom(oldest: number): Set<Key> {
     const all = new Set<Key>();
     for (const generation of this.#disk.generations()) {
-      if (generation === this.#generation) continue;
+      if (generation === this.#generation || generation < oldest) continue;
       for (const key of keysIn(this.#disk.readGeneration(generation))) all.add(key);
     }
     for (const key of this.#current) all.add(key);

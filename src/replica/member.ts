@@ -66,6 +66,8 @@ export class Member {
   #check = 0;
   #failed = false;
   #settling: Buffer[] = [];
+  /** Of the copy, when it was sealed. */
+  #syncFailures = 0;
   /** The primary that made this copy equal serves since. */
   #confirmed = true;
   /** How often the primary said whether this copy is to be compared as a whole. */
@@ -189,6 +191,7 @@ export class Member {
       this.#failed = false;
       this.#unacknowledged = false;
       this.#check = 0;
+      this.#syncFailures = this.#copy.syncFailures;
     }
     this.#epoch = view.epoch;
     this.#copy.direct.endAll();
@@ -202,11 +205,30 @@ export class Member {
     if (!journal.meta.unsettled && this.#host.view().inSync.includes(this.#host.brick)) journal.updateMeta({ unsettled: true });
   }
 
-  /** Its disk lacks what it was to write: whoever is primary next compares this copy by the journals, not in what is in doubt alone. */
-  #suspected(gfids: Iterable<Gfid> = []): void {
-    this.#copy.suspectUnsynced(gfids);
+  /**
+   * A sync for the primary. Once one failed, of this primary or of one before it, this primary is told of no good one any more: it is to seal this copy anew,
+   * compare it by the journals and write anew what the disk may lack.
+   */
+  async #sync(op: PeerOpName, sync: () => Promise<void>, gfids: Iterable<Gfid> = []): Promise<void> {
+    const primary = this.#primary;
+    try {
+      await sync();
+    } catch (error) {
+      // One that is gone has nothing to lose: that says nothing about the disk.
+      if (definiteErrno(error) === Errno.ESTALE) throw error;
+      this.#copy.suspectUnsynced(gfids);
+      this.#host.suspected();
+      this.#confirmed = false;
+      if (this.#primary !== primary) this.sealAnew();
+      throw error;
+    }
+    if (this.#copy.syncFailures !== this.#syncFailures) throw new FsError(Errno.EIO, op, 'an earlier sync failed');
+  }
+
+  /** What this copy is for its primary does not hold any more. */
+  sealAnew(): void {
     this.#confirmed = false;
-    this.#host.suspected();
+    this.#primary?.close('the disk may lack what it was to write');
   }
 
   /** A part of a list that is put together when its first page is asked for. `next`: where the next page begins, 0 after the last. */
@@ -238,24 +260,13 @@ export class Member {
       }
       case 'fsync': {
         const { gfid, dataOnly } = args as PeerArgs<'fsync'>;
-        try {
-          await store.fsync(gfid, dataOnly);
-        } catch (error) {
-          // One that is gone has nothing to lose: that says nothing about the disk.
-          if (definiteErrno(error) !== Errno.ESTALE) this.#suspected([gfid]);
-          throw error;
-        }
+        await this.#sync(op, () => store.fsync(gfid, dataOnly), [gfid]);
         return {};
       }
       case 'checkpoint': {
         const { number } = args as PeerArgs<'checkpoint'>;
         this.#copy.rotate(number);
-        try {
-          await store.sync();
-        } catch (error) {
-          this.#suspected();
-          throw error;
-        }
+        await this.#sync(op, () => store.sync());
         journal.synced(number);
         return {};
       }
@@ -300,9 +311,8 @@ export class Member {
       }
       case 'digests': {
         const { gfid, region } = args as PeerArgs<'digests'>;
-        if (this.#copy.isSuspect(gfid)) return { digests: digestsOfNothing(REGION_BYTES / BLOCK_BYTES), ranges: store.dataRanges(gfid, region) };
         try {
-          return { digests: await store.digests(gfid, region, true), ranges: store.dataRanges(gfid, region) };
+          return { digests: this.#copy.isSuspect(gfid) ? digestsOfNothing(REGION_BYTES / BLOCK_BYTES) : await store.digests(gfid, region, true), ranges: store.dataRanges(gfid, region) };
         } catch (error) {
           // What cannot be read is as good as not there: it is written anew.
           if (error instanceof FsError && error.errno === Errno.EIO) return { digests: new Uint8Array(), ranges: [] };
@@ -365,15 +375,8 @@ export class Member {
       case 'resyncEnd': {
         const { checkpoint, base } = args as PeerArgs<'resyncEnd'>;
         const marks = this.#marks;
-        const suspects = this.#copy.suspects();
-        try {
-          await store.sync();
-        } catch (error) {
-          // The next attempt shall write anew what this one could not.
-          this.#suspected();
-          throw error;
-        }
-        this.#copy.notSuspect(suspects);
+        await this.#sync(op, () => store.sync());
+        this.#copy.noneSuspect();
         // It was found to be another copy meanwhile.
         if (marks !== this.#marks) throw new FsError(Errno.ESTALE, op, 'the copy is to be compared as a whole');
         journal.adopt(checkpoint, base);

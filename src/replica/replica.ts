@@ -241,7 +241,8 @@ export class Replica {
 
   /** After `stop`, when the disk was synced: a later start finds the copy intact. */
   closeCleanly(): void {
-    this.#copy.journal.closeCleanly();
+    // What the disk may lack the next process would not know.
+    if (!this.#copy.anySuspect) this.#copy.journal.closeCleanly();
   }
 
   /** How good this copy is: see standing.ts. */
@@ -285,7 +286,10 @@ export class Replica {
       standing: () => this.standing,
       giveBack: (data) => env.giveBack(data),
       copyOf: env.copyOf,
-      suspected: () => (this.#continuous = 0),
+      suspected: () => {
+        this.#continuous = 0;
+        this.#member.sealAnew();
+      },
       joined: (epoch) => this.#joined(epoch),
       adoptView: (view) => this.setView(view),
       stayAway: (ms) => (this.#returnPauseMs = ms),

@@ -400,8 +400,8 @@ export const PLANTED_BUGS: PlantedBug[] = [
     from: 1,
   },
   {
-    name: 'a copy that could not write while it was made equal has written all the same',
-    patches: [["replica/member.js", "// The next attempt shall write anew what this one could not.\n                    this.#suspected();", '']],
+    name: 'a member that could not write has written all the same',
+    patches: [['replica/member.js', 'this.#copy.suspectUnsynced(gfids);', '']],
     faults: 'pages lost,loss of power,checkpoint',
     from: 32_000_520,
   },

@@ -18,6 +18,7 @@ import { removeSums } from './sum-files.js';
 import { SumScrub } from './sum-scrub.js';
 import { Sums, type SumsHost } from './sums.js';
 import type { Tree } from './tree.js';
+import { OverlappingSyncs } from './overlapping-syncs.js';
 import { Unsynced } from './unsynced.js';
 import { Xattrs } from './xattrs.js';
 
@@ -41,6 +42,7 @@ export class DirectoryStore implements Store {
   readonly #handlers: Handlers;
   readonly #stat = new DiskStat();
   readonly #ordered: boolean;
+  readonly #syncs = new OverlappingSyncs();
   readonly #unsynced = new Unsynced();
   #closed = false;
 
@@ -223,10 +225,11 @@ export class DirectoryStore implements Store {
     const tree = this.#tree;
     const descriptor = inode.isDirectory ? tree.directoryDescriptor(inode.gfid) : tree.file(inode, false, 'fsync');
     if (descriptor !== undefined) tree.pin(descriptor);
-    return new Promise((resolve) => {
-      tree.disk.syncInPool(descriptor?.fd ?? tree.rootFd, dataOnly, (result) => {
+    const fd = descriptor?.fd ?? tree.rootFd;
+    return this.#syncs.run(fd, (done) => {
+      tree.disk.syncInPool(fd, dataOnly, (result) => {
         if (descriptor !== undefined) tree.unpin(descriptor);
-        resolve(result);
+        done(result);
       });
     });
   }
@@ -235,7 +238,7 @@ export class DirectoryStore implements Store {
     const tree = this.#tree;
     tree.flushTimes(Number.MAX_SAFE_INTEGER);
     const begun = this.#unsynced.begin();
-    const result = await new Promise<number>((resolve) => tree.disk.syncFilesystemInPool(tree.rootFd, resolve));
+    const result = await this.#syncs.run(tree.rootFd, (done) => tree.disk.syncFilesystemInPool(tree.rootFd, done));
     check(result, 'sync');
     this.#unsynced.allSettled(begun);
   }

@@ -32,6 +32,10 @@ interface Asked {
   store: MemoryStore;
   /** How often its host heard that its disk may lack something. */
   suspected: number;
+  /** Why it closed the connection, '' while it is open. */
+  closed: string;
+  reconnect(): void;
+  tell<K extends PeerOpName>(op: K, args: PeerArgs<K>): void;
   ask<K extends PeerOpName>(op: K, args: PeerArgs<K>, errno?: number): Promise<PeerResult<K>>;
 }
 
@@ -44,15 +48,23 @@ function member(): Asked {
     suspected: () => void asked.suspected++,
   };
   let answer: Message | undefined;
-  const channel = { send: (message: Message) => (answer = decodeFrame(encodeFrame(message))) } as unknown as Channel<Message>;
-  new Member(host, copy, silentLog).attach(PRIMARY, channel);
+  const connect = (): Channel<Message> => {
+    const send = (message: Message): void => void (answer = decodeFrame(encodeFrame(message)));
+    const opened = { send, close: (reason: string) => void (asked.closed = opened === channel ? reason : '') } as unknown as Channel<Message>;
+    served.attach(PRIMARY, opened);
+    return opened;
+  };
+  const served = new Member(host, copy, silentLog);
   const asked: Asked = {
     copy,
     store,
     suspected: 0,
+    closed: '',
+    reconnect: () => (channel = connect()),
+    tell: (op, args) => channel.onMessage({ kind: 'call', id: 1, epoch: 1, op, args } as Message),
     ask: async (op, args, expected = 0) => {
       answer = undefined;
-      channel.onMessage({ kind: 'call', id: 1, epoch: 1, op, args } as Message);
+      asked.tell(op, args);
       await settle();
       assert.ok(answer !== undefined);
       const { errno, result } = answer as { errno: number; result: unknown };
@@ -60,6 +72,7 @@ function member(): Asked {
       return result as never;
     },
   };
+  let channel = connect();
   return asked;
 }
 
@@ -100,16 +113,36 @@ void describe('a member', () => {
       copy.journal.note([fileKey(OTHER)]);
       await (op === 'fsync' ? ask(op, { gfid: FILE, dataOnly: false }, Errno.EIO) : ask(op, { number: 2 }, Errno.EIO));
       assert.equal(asked.suspected, 1, 'its host knows');
-      assert.deepEqual(copy.suspects().toSorted(), op === 'fsync' ? [OTHER, FILE] : [OTHER]);
+      assert.deepEqual([OTHER, FILE, DIRECTORY].map((gfid) => copy.isSuspect(gfid)), [true, op === 'fsync', false]);
       const { digests } = await ask('digests', { gfid: OTHER, region: 0 });
       const { digests: fine } = await ask('fineDigests', { gfid: OTHER, region: 0, blocks: 1 });
       for (const digest of [digests, fine]) assert.ok(digest.byteLength > 0 && digest.every((byte) => byte === 0xff), 'equal to no bytes');
       await ask('resyncEnd', { checkpoint: 0, base: 0 }, Errno.EIO);
       assert.ok(copy.anySuspect);
       store.sync = () => Promise.resolve();
+      await ask('resyncEnd', { checkpoint: 0, base: 0 }, Errno.EIO);
+      assert.ok(copy.anySuspect, 'to this primary it says that what failed is good now only when it is sealed anew');
+      asked.reconnect();
+      await ask('seal', { view: VIEW });
       await ask('resyncEnd', { checkpoint: 0, base: 0 });
       assert.equal(copy.anySuspect, false);
     }
+  });
+
+  void it('has the next primary seal it anew when a sync for the one before fails late', async () => {
+    const asked = member();
+    let fail: () => void = () => undefined;
+    await asked.ask('seal', { view: VIEW });
+    asked.store.sync = () => new Promise((_, reject) => (fail = () => reject(new FsError(Errno.EIO, 'sync'))));
+    asked.tell('checkpoint', { number: 2 });
+    await settle();
+    asked.reconnect();
+    await asked.ask('seal', { view: VIEW });
+    assert.equal(asked.closed, '');
+    fail();
+    await settle();
+    assert.match(asked.closed, /the disk may lack/);
+    assert.equal(asked.suspected, 1);
   });
 
   void it('is not suspect because an inode that it was to sync is gone', async () => {
