@@ -396,7 +396,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: 'a copy that could not write takes what memory shows for what its disk holds',
     directed: 'faulty-bricks.test.js',
     scenario: 'whose fsync fails where it cannot be left out',
-    patches: [['replica/copy.js', 'return this.#suspects.has(gfid);', 'return false;']],
+    patches: [['replica/copy.js', 'return this.#allSuspect || this.#suspects.has(gfid);', 'return false;']],
     from: 1,
   },
   {
@@ -407,7 +407,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
   },
   {
     name: 'a failed sync leaves nothing to suspect',
-    patches: [['replica/copy.js', 'return this.#suspects.has(gfid);', 'return false;']],
+    patches: [['replica/copy.js', 'return this.#allSuspect || this.#suspects.has(gfid);', 'return false;']],
     faults: 'pages lost,loss of power,checkpoint',
     from: 50,
   },
