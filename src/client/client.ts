@@ -633,7 +633,8 @@ export class VolumeClient {
   // ---------------------------------------------------------------- messages
 
   #receive(channel: Channel<Message>, message: Message): void {
-    this.#lastHeard = this.#env.clock.now();
+    // To be sent away, and let in to be sent away again, is no word of a primary that serves: others may know who does.
+    if (message.kind !== 'redirect' && message.kind !== 'reclaimed') this.#lastHeard = this.#env.clock.now();
     switch (message.kind) {
       case 'reply':
         this.#replied(message);

@@ -50,6 +50,8 @@ export interface Fault {
   waits?: boolean;
   /** Hosts whose programs notice more than a pause; the victims where nothing else is said. */
   affects?(scene: Scene): readonly Node[];
+  /** The second client is on the victim: default false, any node. */
+  clientOnVictim?: boolean;
   /** Programs on the affected hosts themselves: go on like all others (default), end with them, or wait until the repair. */
   onVictim?: 'goes on' | 'dies' | 'waits';
   /** Errors that programs may see: everywhere, or on the victims only. */

@@ -115,6 +115,13 @@ async function cutManagement(scene: Scene): Promise<string> {
   return `${victims.map(nameOf).join(', ')}: only the bricks' ports ${ports.join(', ')} pass`;
 }
 
+function mtuBlackHole(name: string, what: string, victim: 'any node' | 'primary'): Fault {
+  return rules(name, what, async ({ bed, victim: node }) => {
+    for (const other of bed.hosts) if (other !== node) await blackHole(node, other);
+    return `${nameOf(node)}: no packet of more than ${PASSING_BYTES_MAX} bytes in nor out`;
+  }, { short: false, victim, prepare: ({ bed }) => probeMtu(bed.hosts), holdS: HOLD_LONG, healS: HEAL_AFTER_LONG_S, onVictim: 'waits', errorsOnVictim: FENCED });
+}
+
 export const NETWORK_FAULTS: readonly Fault[] = [
   cutNode('cut-node', 'a node is cut off', ['in', 'out'], true),
   cutNode('cut-node-in', 'a node hears nothing, but is heard', ['in'], false),
@@ -135,10 +142,8 @@ export const NETWORK_FAULTS: readonly Fault[] = [
     holdS: HOLD_LONG,
     healS: HEAL_AFTER_LONG_S,
   }),
-  rules('mtu-black-hole-node', 'to and from a node small packets pass and large ones vanish', async ({ bed, victim }) => {
-    for (const other of bed.hosts) if (other !== victim) await blackHole(victim, other);
-    return `${nameOf(victim)}: no packet of more than ${PASSING_BYTES_MAX} bytes in nor out`;
-  }, { short: false, victim: 'any node', prepare: ({ bed }) => probeMtu(bed.hosts), holdS: HOLD_LONG, healS: HEAL_AFTER_LONG_S, onVictim: 'waits', errorsOnVictim: FENCED }),
+  mtuBlackHole('mtu-black-hole-node', 'to and from a node small packets pass and large ones vanish', 'any node'),
+  mtuBlackHole('mtu-black-hole-primary', 'the same on the node of the brick that orders all changes', 'primary'),
   rules('cut-crosswise', 'each of two clients is cut off from another brick', async ({ bed, hosts, dice }) => {
     const [one, other] = hosts as [Node, Node];
     const first = dice.pick(bed.cluster.nodes.filter((node) => node !== other));

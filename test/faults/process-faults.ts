@@ -191,6 +191,13 @@ export const PROCESS_FAULTS: readonly Fault[] = [
     holdS: UNNOTICED_OR_NOT,
     stallMs: ({ pingTimeoutMs }) => pingTimeoutMs,
   }),
+  pause('stop-gluond-of-primary', 'SIGSTOP of the management daemon of the brick that orders all changes, and a client there', ({ bed, victim }) => [bed.gluondPid(victim)], {
+    short: false,
+    victim: 'primary',
+    clientOnVictim: true,
+    holdS: { short: 7, full: [20, 40] },
+    stallMs: ({ pingTimeoutMs }) => pingTimeoutMs,
+  }),
   pause('stop-etcd-majority', 'SIGSTOP of two etcd members: no view can change, no lease be renewed', ({ bed, victims }) => victims.map((node) => bed.etcdPid(node)), {
     short: false,
     victim: 'two nodes',

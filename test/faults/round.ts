@@ -48,7 +48,7 @@ export async function runRound(bed: Bed, fault: Fault, directory: string, dice: 
   if (victim === undefined) throw new Error('a fault without a victim');
   const undos: (() => void | Promise<void>)[] = [];
   const { pingTimeoutMs, short, note } = options;
-  const hosts = [bed.client, host];
+  const hosts = [bed.client, fault.clientOnVictim === true ? victim : host];
   const scene: Scene = { bed, dice, victim, victims, hosts, pingTimeoutMs, short, note, atEnd: (undo) => void undos.push(undo) };
   try {
     await fault.prepare?.(scene);

@@ -411,4 +411,11 @@ export const PLANTED_BUGS: PlantedBug[] = [
     faults: 'pages lost,loss of power,checkpoint',
     from: 50,
   },
+  {
+    name: 'to be sent away by a primary is taken for its sign of life',
+    directed: 'relay.test.js',
+    scenario: 'hears it also where its own requests are answered all the time',
+    patches: [['client/client.js', "if (message.kind !== 'redirect' && message.kind !== 'reclaimed')", 'if (true)']],
+    from: 1,
+  },
 ];

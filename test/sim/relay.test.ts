@@ -40,6 +40,34 @@ void describe('a client that is told no views, nor is the brick that was primary
     assert.equal(old.revocations, 0);
     assert.equal(await scene.content(), 'by hearsay');
   });
+
+  void it('hears it also where its own requests are answered all the time, by being sent away', async () => {
+    const scene = await Scene.begin(54);
+    const { cluster, old, world } = scene;
+    const before = scene.primary();
+    let longest_ms = 0;
+    let writes = 0;
+    let over = false;
+    const write = async (): Promise<void> => {
+      while (!over) {
+        const began = world.now;
+        await scene.write(old, `number ${writes++ % 10}`);
+        longest_ms = Math.max(longest_ms, world.now - began);
+        await old.call('getattr', { gfid: scene.gfid });
+      }
+    };
+    const writing = write();
+    await scene.pass(500);
+    for (const { name } of [before, old]) cluster.network.cuts.add(`${name}>${STORE}`).add(`${STORE}>${name}`);
+    await scene.until(() => cluster.view.primary !== before.id);
+    const written = writes;
+    const changed = world.now;
+    await scene.until(() => writes > written + 2);
+    over = true;
+    await scene.settle(writing);
+    assert.ok(world.now - changed < cluster.pingTimeoutMs, `${world.now - changed} ms`);
+    assert.equal(old.revocations, 0);
+  });
 });
 
 void describe('a client whose large messages to the primary vanish on the way', () => {
