@@ -75,6 +75,8 @@ export interface ClientOptions {
 const DIAL_MS = 2000;
 /** Nothing heard for this part of the ping timeout: another way is looked for, while the session is not silent for the primary yet. */
 const SILENCE_PART = 0.4;
+/** The same after several that ended so: short of the time after which others take this client for lost. */
+const SILENCE_PART_MAX = 0.75;
 /** A connection that ended when nothing had been heard for so long, while it was pinged eight times a second, was silent. */
 const SILENT_MS = 1000;
 const RETRY_MS_MIN = 10;
@@ -926,7 +928,7 @@ export class VolumeClient {
       const now = this.#env.clock.now();
       if (this.#channel !== undefined) {
         if (this.#readyEpoch > 0) this.#ping();
-        const silence_ms = SILENCE_PART * this.#pingTimeoutMs();
+        const silence_ms = (this.#route.patient ? SILENCE_PART_MAX : SILENCE_PART) * this.#pingTimeoutMs();
         if (now - this.#lastHeard > silence_ms) this.#drop(`nothing heard for ${silence_ms} ms`);
       } else if (this.#dialing === 0 && this.#readyEpoch === 0 && this.#retryMs >= RETRY_MS_MAX) this.#connect();
       this.#direct.tick();

@@ -17,11 +17,23 @@ const DETOUR_MS_MIN = 5000;
 const DETOUR_MS_MAX = 300_000;
 /** A direct connection that stood for so many times the last detour proves that the path is good. */
 const FORGIVEN = 2;
+/** Directly, and through another brick. */
+const PATIENT_AFTER = 2;
+/** A connection that lived so long was good. */
+const GOOD_MS = 30_000;
 
 export class Route {
+  /** Connections in a row that ended silent. */
+  #silences = 0;
+  /** The kernel needs longer than usual to find a way for large packets: a connection that is made anew each time never lives to see it. */
+  get patient(): boolean {
+    return this.#silences >= PATIENT_AFTER;
+  }
+
   #failures = 0;
   /** When it was connected last, or the direct way last tried while it was relayed. */
   #since = 0;
+  #attached = 0;
   /** The brick that it is reached through. */
   #through: BrickId | undefined;
   /** The last one through which it was silent. */
@@ -47,7 +59,7 @@ export class Route {
   /** Directly, or through another brick. */
   connected(now: number, through?: BrickId): void {
     this.#failures = 0;
-    this.#since = now;
+    this.#since = this.#attached = now;
     this.#through = through;
   }
 
@@ -59,6 +71,7 @@ export class Route {
 
   /** The connection ended without a word of the primary, which answers every ping. */
   wasSilent(now: number): void {
+    this.#silences = now - this.#attached < GOOD_MS ? this.#silences + 1 : 1;
     if (this.#through !== undefined) {
       this.#silentThrough = this.#through;
       return;
@@ -78,6 +91,7 @@ export class Route {
   /** Another brick is primary. */
   reset(): void {
     this.#failures = 0;
+    this.#silences = 0;
     this.#detourMs = 0;
     this.#detourUntil = 0;
     this.#silentThrough = undefined;

@@ -1,4 +1,6 @@
 /** What a host's kernel drops: iptables rules in the host's own network. */
+import { join } from 'node:path';
+import { packageRoot } from '../support/package-root.js';
 import type { Node } from '../support/cluster.js';
 import { run } from '../support/exec.js';
 import { onHost } from '../support/network.js';
@@ -48,10 +50,10 @@ export async function dropLarge(host: Node, peer: Node, bytesMax: number): Promi
   await iptables(host, rule('in', match, 'DROP'));
 }
 
-/** The hosts' kernels look for a packet size that arrives when large ones do not, as README advises. */
+/** The hosts' kernels are set as `deploy/README.md` advises: they look for a packet size that arrives when large ones do not. */
 export async function probeMtu(hosts: readonly Node[]): Promise<void> {
   for (const host of hosts) {
-    const [command = '', ...rest] = onHost(host.network, ['sh', '-c', 'echo 1 > /proc/sys/net/ipv4/tcp_mtu_probing']);
+    const [command = '', ...rest] = onHost(host.network, ['sysctl', '-q', '-p', join(packageRoot(), 'deploy', 'sysctl', '60-gluon.conf')]);
     await run(command, rest, { boundMs: 30_000 });
   }
 }

@@ -41,6 +41,22 @@ void describe('the route to the primary', () => {
     assert.deepEqual(detours(route, 1), [5000]);
   });
 
+  void it('waits longer for a word after two connections in a row that fell silent soon, until one is good for long or another brick is primary', () => {
+    const route = new Route();
+    const patience = [];
+    for (const lived of [4000, 4000, 4000, 40_000]) {
+      route.connected(0);
+      route.wasSilent(lived);
+      patience.push(route.patient);
+    }
+    assert.deepEqual(patience, [false, true, true, false]);
+    route.connected(0);
+    route.wasSilent(4000);
+    assert.equal(route.patient, true);
+    route.reset();
+    assert.equal(route.patient, false);
+  });
+
   void it('asks a brick last through which the primary was silent too', () => {
     const route = new Route();
     const bricks = [{ id: 'b' }, { id: 'c' }];
