@@ -50,8 +50,16 @@ export async function dropLarge(host: Node, peer: Node, bytesMax: number): Promi
   await iptables(host, rule('in', match, 'DROP'));
 }
 
-/** The hosts' kernels are set as `deploy/README.md` advises: they look for a packet size that arrives when large ones do not. */
+/**
+ * The hosts' kernels are set as `deploy/README.md` advises: they look for a packet size that arrives when large ones do not. On a virtual link several packets
+ * pass the rules as one, which would be too large for them however small the packets are: here each passes by itself, on connections that are made from now on.
+ */
 export async function probeMtu(hosts: readonly Node[]): Promise<void> {
+  for (const host of hosts) {
+    const [link = '', ...options] = onHost(host.network, ['ip', 'link', 'set', 'dev', 'eth0', 'gso_max_segs', '1']);
+    await run(link, options, { boundMs: 30_000 });
+  }
+  for (const host of hosts) await resetConnections(host);
   for (const host of hosts) {
     const [command = '', ...rest] = onHost(host.network, ['sysctl', '-q', '-p', join(packageRoot(), 'deploy', 'sysctl', '60-gluon.conf')]);
     await run(command, rest, { boundMs: 30_000 });
