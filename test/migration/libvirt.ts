@@ -90,8 +90,9 @@ export class Libvirt {
   }
 
   get log(): string {
-    const path = join(this.node.directory, 'libvirt', 'log', 'libvirtd.log');
-    return existsSync(path) ? readFileSync(path, 'utf8').slice(-3000) : '';
+    // The second is all that there is of one that ended before it could log.
+    const paths = [join(this.node.directory, 'libvirt', 'log', 'libvirtd.log'), join(this.node.directory, 'libvirt', 'libvirtd.out')];
+    return paths.map((path) => (existsSync(path) ? readFileSync(path, 'utf8').slice(-3000) : '')).join('\n');
   }
 
   /** Any exit status. */
