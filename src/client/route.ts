@@ -23,16 +23,12 @@ const PATIENT_AFTER = 2;
 const GOOD_MS = 30_000;
 
 export class Route {
+  #failures = 0;
   /** Connections in a row that ended silent. */
   #silences = 0;
-  /** The kernel needs longer than usual to find a way for large packets: a connection that is made anew each time never lives to see it. */
-  get patient(): boolean {
-    return this.#silences >= PATIENT_AFTER;
-  }
-
-  #failures = 0;
   /** When it was connected last, or the direct way last tried while it was relayed. */
   #since = 0;
+  /** When it was connected last. */
   #attached = 0;
   /** The brick that it is reached through. */
   #through: BrickId | undefined;
@@ -43,6 +39,11 @@ export class Route {
 
   get relayed(): boolean {
     return this.#through !== undefined;
+  }
+
+  /** The kernel needs longer than usual to find a way for large packets: a connection that is made anew each time never lives to see it. */
+  get patient(): boolean {
+    return this.#silences >= PATIENT_AFTER;
   }
 
   /** The direct way is not tried first. */

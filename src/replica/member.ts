@@ -18,7 +18,7 @@ import { Standing } from './standing.js';
 import { addRegionKeys, inodeKey, nameKey, PAGE_MAX, pageOf, purgeKeys, writeKeys, type Key } from './keys.js';
 import { REGION_BYTES } from '../fops/ops.js';
 import { Soundness, SUM_BLOCK_BYTES, type Examined } from './soundness.js';
-import { BLOCK_BYTES, DIGEST_BYTES, FINE_BYTES, type Store } from './store.js';
+import { BLOCK_BYTES, DIGEST_BYTES, FINE_BYTES, NO_DIGEST_BYTE, type Store } from './store.js';
 
 /** Keys or inodes of an answer that is not in pages, at most; and the bytes of the keys in doubt, which must fit one message. */
 const LISTED_MAX = 65_536;
@@ -47,9 +47,9 @@ export interface MemberHost {
   suspected(): void;
 }
 
-/** Equal to no bytes: they are written anew. What memory shows of them the disk may lack. */
+/** Of bytes that are to be written anew: what memory shows of them the disk may lack. */
 function digestsOfNothing(count: number): Uint8Array {
-  return new Uint8Array(count * DIGEST_BYTES).fill(0xff);
+  return new Uint8Array(count * DIGEST_BYTES).fill(NO_DIGEST_BYTE);
 }
 
 export class Member {

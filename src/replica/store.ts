@@ -31,6 +31,8 @@ export interface Child {
 /** Digest of one 64 KiB block: 16 bytes. A block of zeros, in a hole or not, has an all-zero digest. */
 export const BLOCK_BYTES = 65_536;
 export const DIGEST_BYTES = 16;
+/** A digest of nothing but this is that of no bytes. */
+export const NO_DIGEST_BYTE = 0xff;
 /** Pieces of a block that are told apart when the block differs. */
 export const FINE_BYTES = 4096;
 

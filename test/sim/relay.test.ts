@@ -45,14 +45,11 @@ void describe('a client that is told no views, nor is the brick that was primary
     const scene = await Scene.begin(54);
     const { cluster, old, world } = scene;
     const before = scene.primary();
-    let longest_ms = 0;
     let writes = 0;
     let over = false;
     const write = async (): Promise<void> => {
       while (!over) {
-        const began = world.now;
         await scene.write(old, `number ${writes++ % 10}`);
-        longest_ms = Math.max(longest_ms, world.now - began);
         await old.call('getattr', { gfid: scene.gfid });
       }
     };

@@ -13,7 +13,7 @@ import {
   type Result,
 } from '../../fops/ops.js';
 import { DamagedError, SUM_BLOCK_BYTES } from '../../replica/soundness.js';
-import { BLOCK_BYTES, DIGEST_BYTES, FINE_BYTES, type Stamp } from '../../replica/store.js';
+import { BLOCK_BYTES, DIGEST_BYTES, FINE_BYTES, NO_DIGEST_BYTE, type Stamp } from '../../replica/store.js';
 import type { Descriptor } from './descriptors.js';
 import type { Inode } from './inode.js';
 import { check } from './check.js';
@@ -53,7 +53,7 @@ function checkRange(offset: number, length: number, op: string): void {
 
 const zeros = Buffer.alloc(ZEROS_BYTES);
 /** What no block has. */
-const NO_DIGEST = new Uint8Array(DIGEST_BYTES).fill(0xff);
+const NO_DIGEST = new Uint8Array(DIGEST_BYTES).fill(NO_DIGEST_BYTE);
 
 /** The count of a read that may leave the rest to the next one. */
 function orNone(count: number, op: string): number {
