@@ -1,15 +1,19 @@
 /**
  * Signs of life. Every gluond writes its node's record once a second; `ttlMs` rides in it.
  *
- *   holder    the bricks of this node may serve until  (moment the last successful beat was *sent*) + ttl - margin
- *   observer  a node is dead when its record did not change for ttl after it was *seen*
+ *   holder    the bricks of this node may serve until  (moment the beat that was taken was *sent*) + ttl - margin
+ *   observer  a node is dead when it has given no sign of life for ttl after the last one was *seen*
  *
  * The observer's time begins after the holder's, both clocks are only measured in lengths, and whoever acts on a death compares the
- * revision of the record in the same commit: so a node that is acted against has stopped serving before.
+ * revision of the record in the same commit: so a node that is acted against has stopped serving before. What it sent before and the store takes afterwards
+ * gives it nothing: a beat compares the views that the node's bricks serve by, and the view has changed.
+ *
+ * A node that is heard but hears nothing goes on sending. So beats that name the same answer (`answered`) are one sign of life: for the holder it was given
+ * when the first of them was sent, for an observer when the first of them is seen.
  */
 import { FsError, LostError } from '../base/errno.js';
 import type { Cancel, Clock } from '../env/clock.js';
-import type { ClusterStore, Write } from '../env/cluster-store.js';
+import type { ClusterStore, Compare, Write } from '../env/cluster-store.js';
 import type { Log } from '../env/log.js';
 import { encode, keys, type NodeId } from './records.js';
 import type { ClusterState } from './state.js';
@@ -18,6 +22,8 @@ import type { ClusterState } from './state.js';
 const MARGIN_FRACTION = 0.08;
 const BEATS_PER_TTL = 5;
 const RETRY_MS = 250;
+/** Before the first answer. */
+const NO_BEAT = 0;
 /** After the store could not be written for a while, everybody gets the chance to beat before anybody is called dead. */
 const SETTLE_MS = 1_500;
 /**
@@ -28,6 +34,9 @@ const SLOW_MS = 1_000;
 
 interface Seen {
   revision: number;
+  incarnation: string;
+  /** The newest answer that was named. */
+  answered: number;
   /** It changed since this gluond looks: it is no remainder of a node that died before. */
   confirmed: boolean;
   at: number;
@@ -42,6 +51,8 @@ export interface LivenessOptions {
   clock: Clock;
   log: Log;
   ttlMs(): number;
+  /** The views that this node's bricks serve by, as this gluond knows them. */
+  views(): Compare[];
   /** Written together with the first beat: what is no longer true since this gluond's predecessor. */
   firstWrites(): Write[];
 }
@@ -49,7 +60,13 @@ export interface LivenessOptions {
 export class Liveness {
   readonly #options: LivenessOptions;
   readonly #seen = new Map<NodeId, Seen>();
-  #beat = 0;
+  #beat = NO_BEAT;
+  /** The newest beat that was taken. */
+  #answered = NO_BEAT;
+  /** The first beat that names this answer, and when it was sent. */
+  #sign = { answered: -1, sentAt: 0 };
+  /** What the record says: the longest time to live that a beat may still be taken for, and when one was last sent with it. */
+  #promise = { ttlMs: 0, sentAt: 0 };
   /** A beat with the first writes was taken. */
   #introduced = false;
   #leaseUntil = 0;
@@ -136,12 +153,13 @@ export class Liveness {
       const revision = record?.revision ?? 0;
       const seen = this.#seen.get(peer.id);
       if (seen?.revision === revision) continue;
-      this.#seen.set(peer.id, {
-        revision,
-        confirmed: seen !== undefined,
-        at: clock.now(),
-        ttlMs: record?.value.ttlMs ?? this.#options.ttlMs(),
-      });
+      const { incarnation = '', answered, ttlMs = this.#options.ttlMs() } = record?.value ?? {};
+      if (seen?.incarnation === incarnation && answered !== undefined && answered <= seen.answered) {
+        // A sign of life that was seen before. With a longer time to live it is good for longer.
+        this.#seen.set(peer.id, { ...seen, revision, ttlMs: Math.max(seen.ttlMs, ttlMs) });
+        continue;
+      }
+      this.#seen.set(peer.id, { revision, incarnation, answered: answered ?? NO_BEAT, confirmed: seen !== undefined, at: clock.now(), ttlMs });
     }
     for (const id of this.#seen.keys()) if (!present.has(id)) this.#seen.delete(id);
   }
@@ -156,20 +174,25 @@ export class Liveness {
       this.#next(beat, RETRY_MS);
       return;
     }
+    const answered = this.#answered;
+    if (this.#sign.answered !== answered) this.#sign = { answered, sentAt };
+    const from = this.#sign.sentAt;
+    const promisedMs = this.#promised(ttlMs, sentAt);
     const first = !this.#introduced;
     const writes: Write[] = first ? this.#options.firstWrites() : [];
     this.#pending.set(beat, sentAt);
     this.#next(beat, SLOW_MS);
     try {
       const done = await store.commit(
-        [{ key: peer.key, revision: peer.revision }],
-        [...writes, { key: keys.node(node), value: encode({ incarnation, beat, ttlMs }) }],
+        [{ key: peer.key, revision: peer.revision }, ...this.#options.views()],
+        [...writes, { key: keys.node(node), value: encode({ incarnation, beat, answered, ttlMs: promisedMs }) }],
+        'now',
       );
       if (done) {
         this.#introduced = true;
-        this.#taken(beat, sentAt, ttlMs);
+        this.#taken(beat, sentAt, from, ttlMs);
       } else if (this.#pending.delete(beat)) {
-        // This node's record changed meanwhile (or it was detached): the watch tells.
+        // A view changed meanwhile, or this node's record (or it was detached): the watch tells.
         this.#next(beat, RETRY_MS);
       }
     } catch (error) {
@@ -183,14 +206,22 @@ export class Liveness {
     }
   }
 
-  /** The store has this beat. */
-  #taken(beat: number, sentAt: number, ttlMs: number): void {
+  /** A shorter time to live is told to the others only when nothing can be taken any more that was sent for the longer one. */
+  #promised(ttlMs: number, sentAt: number): number {
+    if (ttlMs >= this.#promise.ttlMs || sentAt >= this.#promise.sentAt + this.#promise.ttlMs) this.#promise = { ttlMs, sentAt };
+    return this.#promise.ttlMs;
+  }
+
+  /** The store has this beat, which is part of a sign of life that was given at `from`. */
+  #taken(beat: number, sentAt: number, from: number, ttlMs: number): void {
     const now = this.#options.clock.now();
-    this.#leaseUntil = Math.max(this.#leaseUntil, sentAt + ttlMs * (1 - MARGIN_FRACTION));
+    this.#leaseUntil = Math.max(this.#leaseUntil, from + ttlMs * (1 - MARGIN_FRACTION));
+    this.#answered = Math.max(this.#answered, beat);
     if (!this.#pending.has(beat)) return;
     for (const number of this.#pending.keys()) if (number <= beat) this.#pending.delete(number);
     if (this.#healthySince === undefined || now - sentAt > SLOW_MS) this.#healthySince = now;
-    this.#next(beat, Math.max(0, ttlMs / BEATS_PER_TTL - (now - sentAt)));
+    // The next one names this answer: it is a sign of life of its own.
+    this.#next(beat, from < sentAt ? 0 : Math.max(0, ttlMs / BEATS_PER_TTL - (now - sentAt)));
   }
 
   /** The next beat, in so many milliseconds, unless a newer one than `beat` is under way. */

@@ -1,9 +1,10 @@
 /** What this node knows of the cluster store: a mirror that one watch keeps up to date. Decisions compare the revisions in it. */
-import type { ClusterStore, Entry, WatchEvent } from '../env/cluster-store.js';
+import type { ClusterStore, Compare, Entry, WatchEvent } from '../env/cluster-store.js';
 import type { Log } from '../env/log.js';
 import type { BrickId, View } from '../fops/view.js';
 import {
   held,
+  keys,
   POOL_KEY,
   type BrickProcessRecord,
   type BrickRecord,
@@ -79,6 +80,12 @@ export class ClusterState {
 
   view(volume: string): Held<View> | undefined {
     return this.#one('views', volume);
+  }
+
+  /** Of the volumes that have a brick on this node: what must not have changed where something rests on these views. Revision 0: there is none yet. */
+  viewsOn(node: NodeId): Compare[] {
+    const volumes = new Set(this.bricksOf(node).map(({ volume }) => volume.id));
+    return [...volumes].map((volume) => ({ key: keys.view(volume), revision: this.view(volume)?.revision ?? 0 }));
   }
 
   brickProcess(brick: BrickId): Held<BrickProcessRecord> | undefined {

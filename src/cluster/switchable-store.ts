@@ -2,7 +2,7 @@
  * A cluster store whose implementation can be changed while it is used: the first probe moves a pool of one node into etcd, a
  * detached node returns to a store of its own. Watches are begun anew on the new one.
  */
-import type { ClusterStore, Compare, Entry, WatchEvent, Write } from '../env/cluster-store.js';
+import type { ClusterStore, CommitMode, Compare, Entry, WatchEvent, Write } from '../env/cluster-store.js';
 
 interface Watching {
   prefix: string;
@@ -54,9 +54,9 @@ export class SwitchableStore implements ClusterStore {
     return this.#store.list(prefix, signal);
   }
 
-  async commit(compares: Compare[], writes: Write[], signal?: AbortSignal): Promise<boolean> {
+  async commit(compares: Compare[], writes: Write[], mode?: CommitMode): Promise<boolean> {
     await this.#gate;
-    return this.#store.commit(compares, writes, signal);
+    return this.#store.commit(compares, writes, mode);
   }
 
   watch(prefix: string, callback: (event: WatchEvent) => void, signal: AbortSignal): void {

@@ -156,7 +156,7 @@ export class ViewKeeper {
     const volume = this.#options.state.volumeById(volumeId);
     if (volume === undefined) throw new FsError(Errno.ENOENT, 'view', `there is no volume ${volumeId}`);
     const bricks = membersOf(volume);
-    let fenced = false;
+    let fenced: Compare[] | undefined;
     for (let attempt = 0; attempt < COMMIT_ATTEMPTS; attempt++) {
       const present = await this.#read(volumeId);
       const view = present.value;
@@ -174,13 +174,14 @@ export class ViewKeeper {
         });
         return view;
       }
-      if (!fenced) {
-        for (const brick of leaving(view, change, asking)) await this.#fence(volume, brick, epoch);
-        fenced = true;
+      if (fenced === undefined) {
+        fenced = [];
+        for (const brick of leaving(view, change, asking)) fenced.push(...(await this.#fence(volume, brick, epoch)));
         continue;
       }
-      if (await this.#commit(volume, present, answer.view, change, asking, [])) return answer.view;
-      // Somebody changed the view, or this node's mirror of the volume is behind.
+      if (await this.#commit(volume, present, answer.view, change, asking, fenced)) return answer.view;
+      // Somebody changed the view, or a brick that was dead is back, or this node's mirror of the volume is behind.
+      fenced = undefined;
       if ((await this.#read(volumeId)).value.epoch === epoch) await this.#sleep(AGAIN_MS);
     }
     return (await this.#read(volumeId)).value;
@@ -203,12 +204,12 @@ export class ViewKeeper {
           `the brick cannot leave now: ${answer.refused}. 'gluon volume heal ${value.name} info' shows which bricks are not equal yet`,
           Errno.EAGAIN,
         );
-      if (view.inSync.includes(brick)) await this.#fence(value, brick, view.epoch);
+      const fenced = view.inSync.includes(brick) ? await this.#fence(value, brick, view.epoch) : [];
       const writes = [
         { key: volume.key, value: encode(next) },
         { key: present.key, value: encode(answer.view) },
       ];
-      if (await this.#options.store.commit([volume, present], writes)) {
+      if (await this.#options.store.commit([volume, present, ...fenced], writes)) {
         this.#options.log.info('a brick gave its place away', { volume: value.name, brick, view: answer.view });
         return;
       }
@@ -297,16 +298,19 @@ export class ViewKeeper {
     }
   }
 
-  async #fence(volume: VolumeRecord, brick: BrickId, epoch: number): Promise<void> {
+  /** The brick has stopped serving. Resolves with what must still be true when a change is committed because of it. */
+  async #fence(volume: VolumeRecord, brick: BrickId, epoch: number): Promise<Compare[]> {
     const { clock, log } = this.#options;
     const node = volume.bricks.find((record) => record.id === brick)?.node ?? '';
     const until = clock.now() + FENCE_MS;
     let reason = '';
-    while (this.fact(volume, brick) !== 'dead') {
+    for (;;) {
+      const { fact, compares } = this.#evidence(volume, brick);
+      if (fact === 'dead') return compares;
       try {
         await this.#options.fence(node, brick, epoch);
         log.info('a brick was fenced', { volume: volume.name, brick, epoch });
-        return;
+        return [];
       } catch (error) {
         if (!(error instanceof LostError)) throw error;
         reason = error.message;

@@ -181,6 +181,7 @@ class Gluond {
       ...common,
       incarnation: randomBytes(8).toString('hex'),
       ttlMs: () => this.#ttlMs(),
+      views: () => this.#state.viewsOn(node),
       firstWrites: () => this.#bricks.staleRecords(),
     });
     this.#volumes = new Volumes({ ...common, liveness: this.#liveness, hosts, nodes, random: this.#random });

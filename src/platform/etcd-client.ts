@@ -43,6 +43,11 @@ type ServiceName = 'KV' | 'Watch' | 'Cluster' | 'Auth' | 'Maintenance';
 const CALL_MS = 3_000;
 /** An answer takes milliseconds; one that takes longer than this may never come. */
 const SLOW_MS = 900;
+/**
+ * What is to be taken now is asked of the own member only after the others have not answered for this long. A leader that is heard and hears nothing goes
+ * on taking requests until it steps down, after two election times; the next leader would take them late.
+ */
+const OWN_MEMBER_MS = 4_000;
 
 const SERVICES = {
   KV: clientConstructor('etcd.proto', 'etcdserverpb.KV'),
@@ -77,6 +82,12 @@ function definite(service: ServiceName, error: ServiceError): boolean {
   );
 }
 
+function leaderRequired(): Metadata {
+  const metadata = new Metadata();
+  metadata.set('hasleader', 'true');
+  return metadata;
+}
+
 /** One endpoint. */
 export class EtcdEndpoint {
   readonly #clients = new Map<ServiceName, Client>();
@@ -100,8 +111,9 @@ export class EtcdEndpoint {
     return client;
   }
 
-  /** FsError EINVAL: refused by etcd. LostError: unknown. */
-  call<R>(service: ServiceName, method: string, request: object, timeoutMs = CALL_MS): Promise<R> {
+  /** FsError EINVAL: refused by etcd. LostError: unknown. `needsLeader`: a member that knows no leader refuses, and keeps nothing for the next one. */
+  call<R>(service: ServiceName, method: string, request: object, timeoutMs = CALL_MS, needsLeader = false): Promise<R> {
+    const metadata = needsLeader ? leaderRequired() : new Metadata();
     const definition = SERVICES[service].service[method]!;
     return new Promise((resolve, reject) => {
       this.#client(service).makeUnaryRequest<object, R>(
@@ -109,7 +121,7 @@ export class EtcdEndpoint {
         definition.requestSerialize as (request: object) => Buffer,
         definition.responseDeserialize as (bytes: Buffer) => R,
         request,
-        new Metadata(),
+        metadata,
         { deadline: Date.now() + timeoutMs },
         (error, response) => {
           if (error === null) resolve(response as R);
@@ -128,14 +140,12 @@ export class EtcdEndpoint {
 
   watch(): ClientDuplexStream<object, WatchResponse> {
     const definition = SERVICES.Watch.service['Watch']!;
-    const metadata = new Metadata();
     // A member that lost its leader ends the watch instead of staying silent.
-    metadata.set('hasleader', 'true');
     return this.#client('Watch').makeBidiStreamRequest<object, WatchResponse>(
       definition.path,
       definition.requestSerialize as (request: object) => Buffer,
       definition.responseDeserialize as (bytes: Buffer) => WatchResponse,
-      metadata,
+      leaderRequired(),
       {},
     );
   }
@@ -146,9 +156,16 @@ export class EtcdClient {
   #endpoints: EtcdEndpoint[] = [];
   #current = 0;
   readonly #credentials: () => ChannelCredentials;
+  readonly #own: () => string;
+  /** Counts the changes of endpoint of `callNow`. */
+  #turn = 0;
+  /** Since when no other member answered `callNow`. */
+  #othersSilentSince: number | undefined;
 
-  constructor(addresses: readonly string[], credentials: () => ChannelCredentials) {
+  /** `own`: address of the member on this machine, '' where there is none. */
+  constructor(addresses: readonly string[], credentials: () => ChannelCredentials, own: () => string = () => '') {
     this.#credentials = credentials;
+    this.#own = own;
     this.setEndpoints(addresses);
   }
 
@@ -193,6 +210,32 @@ export class EtcdClient {
       return await endpoint.call<R>(service, method, request, timeoutMs);
     } catch (error) {
       if (error instanceof LostError) this.rotate(endpoint);
+      throw error;
+    } finally {
+      clearTimeout(slow);
+    }
+  }
+
+  /** One attempt, by way of another machine while one answers; refused by a member that knows no leader. While it is slow, what follows is asked of the next one. */
+  async callNow<R>(service: ServiceName, method: string, request: object, timeoutMs?: number): Promise<R> {
+    const own = this.#own();
+    const others = this.#endpoints.filter(({ address }) => address !== own);
+    const silent = this.#othersSilentSince !== undefined && performance.now() - this.#othersSilentSince > OWN_MEMBER_MS;
+    const candidates = others.length === 0 || silent ? this.#endpoints : others;
+    const turn = this.#turn;
+    const endpoint = candidates[turn % candidates.length];
+    if (endpoint === undefined) throw new LostError('no member of the cluster store is known');
+    const leave = (): void => {
+      if (endpoint.address !== own) this.#othersSilentSince ??= performance.now();
+      if (this.#turn === turn) this.#turn++;
+    };
+    const slow = setTimeout(leave, SLOW_MS);
+    try {
+      const answer = await endpoint.call<R>(service, method, request, timeoutMs, true);
+      if (endpoint.address !== own) this.#othersSilentSince = undefined;
+      return answer;
+    } catch (error) {
+      if (error instanceof LostError) leave();
       throw error;
     } finally {
       clearTimeout(slow);

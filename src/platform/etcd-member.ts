@@ -48,6 +48,7 @@ export interface EtcdMemberFiles {
 /** A slow disk or a busy processor calls for no election with these: see DESIGN.md of cluster/. */
 const HEARTBEAT_MS = 150;
 const ELECTION_MS = 1_500;
+const TXN_OPERATIONS_MAX = 4_096;
 const RESTART_MS_MIN = 200;
 const RESTART_MS_MAX = 10_000;
 const WATCH_MS = 1_000;
@@ -223,6 +224,8 @@ export class EtcdMember {
       // It would refuse a second probe within five seconds of the first. New members begin as learners, and a detach counts who is left.
       'strict-reconfig-check': 'false',
       'log-level': 'warn',
+      // A sign of life compares the view of each volume that has a brick here.
+      'max-txn-ops': TXN_OPERATIONS_MAX,
       logger: 'zap',
     }).map(([name, value]) => `--${name}=${value}`);
     try {

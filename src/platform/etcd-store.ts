@@ -1,6 +1,6 @@
 /** The cluster store over etcd. */
 import { Errno, LostError } from '../base/errno.js';
-import type { ClusterStore, Compare, Entry, WatchEvent, Write } from '../env/cluster-store.js';
+import type { ClusterStore, CommitMode, Compare, Entry, WatchEvent, Write } from '../env/cluster-store.js';
 import type { Log } from '../env/log.js';
 import type { EtcdClient, EtcdEndpoint, KeyValue, WatchResponse } from './etcd-client.js';
 
@@ -55,7 +55,7 @@ export class EtcdStore implements ClusterStore {
     return (await this.#client.retry<RangeResponse>('KV', 'Range', rangeOf(prefix), READ_MS, signal)).kvs.map(entryOf);
   }
 
-  async commit(compares: Compare[], writes: Write[]): Promise<boolean> {
+  async commit(compares: Compare[], writes: Write[], mode: CommitMode = 'waits'): Promise<boolean> {
     const request = {
       compare: compares.map(({ key, revision }) => ({
         result: 'EQUAL',
@@ -69,7 +69,8 @@ export class EtcdStore implements ClusterStore {
           : { requestDeleteRange: { key: Buffer.from(write.key) } },
       ),
     };
-    return (await this.#client.call<{ succeeded: boolean }>('KV', 'Txn', request, COMMIT_MS)).succeeded;
+    const how = mode === 'now' ? this.#client.callNow.bind(this.#client) : this.#client.call.bind(this.#client);
+    return (await how<{ succeeded: boolean }>('KV', 'Txn', request, COMMIT_MS)).succeeded;
   }
 
   watch(prefix: string, callback: (event: WatchEvent) => void, signal: AbortSignal): void {

@@ -49,7 +49,7 @@ export class EtcdPoolBackend implements PoolBackend {
 
   /** A store over these members, the own one first. */
   openStore(addresses: readonly string[]): EtcdStore {
-    const client = new EtcdClient(this.#ordered(addresses), () => this.#credentials());
+    const client = new EtcdClient(this.#ordered(addresses), () => this.#credentials(), () => this.#options.member.clientAddress());
     this.#client = client;
     return new EtcdStore(client, this.#options.log.child({ part: 'store' }));
   }

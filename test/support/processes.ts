@@ -9,13 +9,23 @@ export interface Process {
   command: string[];
 }
 
-function describe(pid: number): Process | undefined {
+/** Undefined for a process that is gone or waits for its parent to reap it. */
+function statusOf(pid: number): { parent: number } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    const afterName = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    if (afterName[0] === 'Z') return undefined;
+    const [state = '', parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return state === 'Z' || state === 'X' ? undefined : { parent: Number(parent) };
+  } catch {
+    return undefined;
+  }
+}
+
+function describe(pid: number): Process | undefined {
+  const status = statusOf(pid);
+  if (status === undefined) return undefined;
+  try {
     const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
-    return command.length === 0 ? undefined : { pid, parent: Number(afterName[1]), command };
+    return command.length === 0 ? undefined : { pid, parent: status.parent, command };
   } catch {
     return undefined;
   }
@@ -38,8 +48,9 @@ export function processesMarked(mark: string): Process[] {
   return found;
 }
 
+/** By its state alone: in the middle of an exec, which is when spawn() returns, a process has no command line for a moment. */
 export function isAlive(pid: number): boolean {
-  return describe(pid) !== undefined;
+  return statusOf(pid) !== undefined;
 }
 
 /** Resident memory in MiB; 0 when the process is gone. */

@@ -1,4 +1,4 @@
-/** Signs of life over a store whose leader dies: what was asked of it is never answered. */
+/** Signs of life over a store whose leader dies, or that is heard and hears nothing: what was asked is never answered. */
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
 import { Errno, LostError } from '../../../src/base/errno.js';
@@ -16,6 +16,8 @@ const COMMIT_MS = 8_000;
 /** Commits hang while there is no leader, then until they time out. */
 class LeaderlessStore extends MemoryStore {
   leaderless = false;
+  /** Commits are done and nobody is told. */
+  deaf = false;
   sent = 0;
 
   constructor(
@@ -27,7 +29,8 @@ class LeaderlessStore extends MemoryStore {
 
   override commit(compares: Compare[], writes: Write[]): Promise<boolean> {
     this.sent++;
-    if (!this.leaderless) return super.commit(compares, writes);
+    if (this.deaf) void super.commit(compares, writes);
+    else if (!this.leaderless) return super.commit(compares, writes);
     return new Promise((_, reject) => this.clock.after(COMMIT_MS, () => reject(new LostError('no answer', Errno.ETIMEDOUT))));
   }
 }
@@ -38,6 +41,8 @@ describe('signs of life', () => {
   let store: LeaderlessStore;
   let liveness: Liveness;
   let first: number;
+  let ttlMs: number;
+  let views: Compare[];
 
   const put = (key: string, value: object): void => void cluster.commit([], [{ key, value: encode(value as never) }]);
 
@@ -46,6 +51,8 @@ describe('signs of life', () => {
     cluster = new MemoryCluster();
     store = new LeaderlessStore(cluster, clock);
     first = 0;
+    ttlMs = TTL_MS;
+    views = [];
     for (const id of 'ab') put(keys.peer(id), { id, hostname: id, otherNames: [], address: `${id}:1`, etcdClient: '', etcdPeer: '' });
     put(keys.node('b'), { incarnation: 'b', beat: 1, ttlMs: TTL_MS });
     const state = new ClusterState(silentLog);
@@ -53,7 +60,7 @@ describe('signs of life', () => {
       first++;
       return [{ key: 'first', value: 'written' }];
     };
-    liveness = new Liveness({ node: 'a', incarnation: 'x', state, store, clock, log: silentLog, ttlMs: () => TTL_MS, firstWrites });
+    liveness = new Liveness({ node: 'a', incarnation: 'x', state, store, clock, log: silentLog, ttlMs: () => ttlMs, views: () => views, firstWrites });
     state.start(store, new AbortController().signal);
     await settle();
     liveness.start();
@@ -106,6 +113,78 @@ describe('signs of life', () => {
     assert.equal(first, 1);
     await clock.advance(5_000);
     assert.equal(first, 1);
+  });
+
+  it('of a node that is heard and hears nothing are one, however often it repeats it', async () => {
+    await clock.advance(2_000);
+    put(keys.node('b'), { incarnation: 'b', beat: 3, answered: 2, ttlMs: TTL_MS });
+    await settle();
+    const from = clock.now();
+    for (let beat = 4; liveness.dead('b') === undefined; beat++) {
+      await clock.advance(500);
+      put(keys.node('b'), { incarnation: 'b', beat, answered: 2, ttlMs: TTL_MS });
+      await settle();
+      assert.ok(clock.now() - from < TTL_MS + 1_000, 'each repetition counts');
+    }
+    assert.ok(clock.now() - from >= TTL_MS);
+    assert.equal(liveness.dead('b')?.revision, cluster.entries.get(keys.node('b'))?.revision);
+    put(keys.node('b'), { incarnation: 'b', beat: 99, answered: 3, ttlMs: TTL_MS });
+    await settle();
+    assert.equal(liveness.dead('b'), undefined);
+    assert.ok(liveness.alive('b'));
+  });
+
+  it('that come late and out of order do not count again; those of the next process do', async () => {
+    await clock.advance(2_000);
+    for (const answered of [7, 5, 6, 7]) put(keys.node('b'), { incarnation: 'b', beat: answered + 1, answered, ttlMs: TTL_MS });
+    await settle();
+    await clock.advance(4_000);
+    put(keys.node('b'), { incarnation: 'b', beat: 7, answered: 6, ttlMs: TTL_MS });
+    await clock.advance(TTL_MS - 4_000);
+    assert.notEqual(liveness.dead('b'), undefined);
+    put(keys.node('b'), { incarnation: 'c', beat: 1, answered: 0, ttlMs: TTL_MS });
+    await settle();
+    assert.ok(liveness.alive('b'));
+  });
+
+  it('that nobody answered give no more time than the first of them, until the next answer', async () => {
+    await clock.advance(2_000);
+    const before = liveness.leaseUntil;
+    store.deaf = true;
+    const from = clock.now();
+    await clock.advance(4_000);
+    assert.equal(liveness.leaseUntil, before);
+    store.deaf = false;
+    while (liveness.leaseUntil === before) await clock.advance(10);
+    // One that was repeated is answered, and the next one at once.
+    assert.ok(liveness.leaseUntil <= clock.now() + TTL_MS);
+    await clock.advance(50);
+    assert.ok(liveness.leaseUntil > clock.now() + TTL_MS * 0.9, `${liveness.leaseUntil - clock.now()} ms left, ${clock.now() - from} ms after`);
+  });
+
+  it('give no time by a view that has changed', async () => {
+    await clock.advance(2_000);
+    put(keys.view('v'), { epoch: 2 });
+    const before = liveness.leaseUntil;
+    views = [{ key: keys.view('v'), revision: 1 }];
+    await clock.advance(4_000);
+    assert.equal(liveness.leaseUntil, before);
+    views = [{ key: keys.view('v'), revision: cluster.entries.get(keys.view('v'))?.revision ?? 0 }];
+    await clock.advance(2_000);
+    assert.ok(liveness.leaseUntil > clock.now() + 1_000);
+  });
+
+  it('promise a shorter time only when what was sent for the longer one is over', async () => {
+    const said = (): number => (JSON.parse(cluster.entries.get(keys.node('a'))?.value ?? '{}') as { ttlMs: number }).ttlMs;
+    await clock.advance(2_000);
+    const longUntil = liveness.leaseUntil;
+    ttlMs = 2_000;
+    while (said() !== ttlMs) await clock.advance(100);
+    assert.ok(clock.now() >= longUntil, `the others may call it dead in ${ttlMs} ms, and its bricks serve for another ${longUntil - clock.now()} ms`);
+    assert.ok(liveness.leaseUntil <= clock.now() + ttlMs);
+    ttlMs = 4_000;
+    await clock.advance(1_000);
+    assert.equal(said(), ttlMs);
   });
 
   it('not more beats than the store can time out are under way', async () => {

@@ -118,7 +118,7 @@ describe('keeper of the views', () => {
     };
     put(keys.volume('vol'), volume);
     const common = { node: 'a', state, store, clock, log: silentLog };
-    liveness = new Liveness({ ...common, incarnation: 'x', ttlMs: () => 5_000, firstWrites: () => [] });
+    liveness = new Liveness({ ...common, incarnation: 'x', ttlMs: () => 5_000, views: () => [], firstWrites: () => [] });
     keeper = new ViewKeeper({
       ...common,
       liveness,
@@ -147,6 +147,7 @@ describe('keeper of the views', () => {
       log: silentLog,
       incarnation: 'y',
       ttlMs: () => 5_000,
+      views: () => [],
       firstWrites: () => [],
     });
     fresh.start();
@@ -234,6 +235,24 @@ describe('keeper of the views', () => {
     await keeper.change('v', now().epoch, { kind: 'drop', brick: 'c' }, 'a');
     await keeper.change('v', now().epoch, { kind: 'catchUp', brick: 'c' }, 'c');
     assert.deepEqual(fences, []);
+  });
+
+  it('does not go on without a brick that was gone and is back before the view is changed', async () => {
+    // It would drop the brick by itself.
+    keeper.stop();
+    brick('c', 'down');
+    await settle();
+    let comesBack = true;
+    const plain = store.commit.bind(store);
+    store.commit = async (compares, writes) => {
+      if (comesBack) brick('c', 'up');
+      comesBack = false;
+      return plain(compares, writes);
+    };
+    const changing = keeper.change('v', 1, { kind: 'drop', brick: 'c' }, 'a');
+    await clock.advance(1_000);
+    assert.deepEqual((await changing).inSync, ['a', 'b']);
+    assert.deepEqual(fences, ['c/c@1']);
   });
 
   it('does not change the view when the fence fails', async () => {
