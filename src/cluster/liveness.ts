@@ -2,14 +2,13 @@
  * Signs of life. Every gluond writes its node's record once a second; `ttlMs` rides in it.
  *
  *   holder    the bricks of this node may serve until  (moment the beat that was taken was *sent*) + ttl - margin
- *   observer  a node is dead when it has given no sign of life for ttl after the last one was *seen*
+ *   observer  a node is dead when its record did not change for ttl after it was *seen*
  *
  * The observer's time begins after the holder's, both clocks are only measured in lengths, and whoever acts on a death compares the
  * revision of the record in the same commit: so a node that is acted against has stopped serving before. What it sent before and the store takes afterwards
  * gives it nothing: a beat compares the views that the node's bricks serve by, and the view has changed.
  *
- * A node that is heard but hears nothing goes on sending. So beats that name the same answer (`answered`) are one sign of life: for the holder it was given
- * when the first of them was sent, for an observer when the first of them is seen.
+ * A node that is heard but hears nothing must fall silent. So after a beat without an answer the next one goes out only when the store has answered a question.
  */
 import { FsError, LostError } from '../base/errno.js';
 import type { Cancel, Clock } from '../env/clock.js';
@@ -22,21 +21,16 @@ import type { ClusterState } from './state.js';
 const MARGIN_FRACTION = 0.08;
 const BEATS_PER_TTL = 5;
 const RETRY_MS = 250;
-/** Before the first answer. */
-const NO_BEAT = 0;
 /** After the store could not be written for a while, everybody gets the chance to beat before anybody is called dead. */
 const SETTLE_MS = 1_500;
 /**
- * A beat that takes longer says that the store is slow: for everybody. The next one goes out all the same: what was asked of a leader that died is
- * never answered, while the next leader takes a new beat at once.
+ * A beat that takes longer says that the store is slow: for everybody. It is not waited for: what was asked of a leader that died is never answered, while the
+ * next leader takes a new beat at once.
  */
 const SLOW_MS = 1_000;
 
 interface Seen {
   revision: number;
-  incarnation: string;
-  /** The newest answer that was named. */
-  answered: number;
   /** It changed since this gluond looks: it is no remainder of a node that died before. */
   confirmed: boolean;
   at: number;
@@ -60,11 +54,9 @@ export interface LivenessOptions {
 export class Liveness {
   readonly #options: LivenessOptions;
   readonly #seen = new Map<NodeId, Seen>();
-  #beat = NO_BEAT;
-  /** The newest beat that was taken. */
-  #answered = NO_BEAT;
-  /** The first beat that names this answer, and when it was sent. */
-  #sign = { answered: -1, sentAt: 0 };
+  #beat = 0;
+  /** Beats go out without a question: the newest one was answered, or none was sent. */
+  #hears = true;
   /** What the record says: the longest time to live that a beat may still be taken for, and when one was last sent with it. */
   #promise = { ttlMs: 0, sentAt: 0 };
   /** A beat with the first writes was taken. */
@@ -87,7 +79,7 @@ export class Liveness {
       if (changed.has('nodes') || changed.has('peers')) this.#look();
     });
     this.#look();
-    void this.#run();
+    this.#go();
   }
 
   stop(): void {
@@ -101,7 +93,7 @@ export class Liveness {
   beatNow(): void {
     if (this.#stopped) return;
     this.#timer();
-    void this.#run();
+    this.#go();
   }
 
   /** Clock time until which bricks of this node may be allowed to serve. */
@@ -153,18 +145,39 @@ export class Liveness {
       const revision = record?.revision ?? 0;
       const seen = this.#seen.get(peer.id);
       if (seen?.revision === revision) continue;
-      const { incarnation = '', answered, ttlMs = this.#options.ttlMs() } = record?.value ?? {};
-      if (seen?.incarnation === incarnation && answered !== undefined && answered <= seen.answered) {
-        // A sign of life that was seen before. With a longer time to live it is good for longer.
-        this.#seen.set(peer.id, { ...seen, revision, ttlMs: Math.max(seen.ttlMs, ttlMs) });
-        continue;
-      }
-      this.#seen.set(peer.id, { revision, incarnation, answered: answered ?? NO_BEAT, confirmed: seen !== undefined, at: clock.now(), ttlMs });
+      this.#seen.set(peer.id, {
+        revision,
+        confirmed: seen !== undefined,
+        at: clock.now(),
+        ttlMs: record?.value.ttlMs ?? this.#options.ttlMs(),
+      });
     }
     for (const id of this.#seen.keys()) if (!present.has(id)) this.#seen.delete(id);
   }
 
-  async #run(): Promise<void> {
+  #go(): void {
+    if (this.#hears) void this.#beatOnce();
+    else void this.#ask();
+  }
+
+  /** A beat goes out when the store answers; until then it is asked again and again. */
+  async #ask(): Promise<void> {
+    const { store, node, log } = this.#options;
+    const beat = this.#beat;
+    const due = (): boolean => beat === this.#beat && !this.#hears && !this.#stopped;
+    this.#next(beat, SLOW_MS);
+    try {
+      await store.get(keys.node(node));
+      if (!due()) return;
+      this.#hears = true;
+      this.#next(beat, 0);
+    } catch (error) {
+      if (!(error instanceof LostError || error instanceof FsError)) log.error('asking the cluster store failed', { error });
+      if (due()) this.#next(beat, RETRY_MS);
+    }
+  }
+
+  async #beatOnce(): Promise<void> {
     const { clock, log, node, state, store, incarnation } = this.#options;
     const ttlMs = this.#options.ttlMs();
     const beat = ++this.#beat;
@@ -174,24 +187,23 @@ export class Liveness {
       this.#next(beat, RETRY_MS);
       return;
     }
-    const answered = this.#answered;
-    if (this.#sign.answered !== answered) this.#sign = { answered, sentAt };
-    const from = this.#sign.sentAt;
     const promisedMs = this.#promised(ttlMs, sentAt);
     const first = !this.#introduced;
     const writes: Write[] = first ? this.#options.firstWrites() : [];
     this.#pending.set(beat, sentAt);
+    this.#hears = false;
     this.#next(beat, SLOW_MS);
     try {
       const done = await store.commit(
         [{ key: peer.key, revision: peer.revision }, ...this.#options.views()],
-        [...writes, { key: keys.node(node), value: encode({ incarnation, beat, answered, ttlMs: promisedMs }) }],
+        [...writes, { key: keys.node(node), value: encode({ incarnation, beat, ttlMs: promisedMs }) }],
         'now',
       );
       if (done) {
         this.#introduced = true;
-        this.#taken(beat, sentAt, from, ttlMs);
+        this.#taken(beat, sentAt, ttlMs);
       } else if (this.#pending.delete(beat)) {
+        this.#hears = true;
         // A view changed meanwhile, or this node's record (or it was detached): the watch tells.
         this.#next(beat, RETRY_MS);
       }
@@ -212,22 +224,21 @@ export class Liveness {
     return this.#promise.ttlMs;
   }
 
-  /** The store has this beat, which is part of a sign of life that was given at `from`. */
-  #taken(beat: number, sentAt: number, from: number, ttlMs: number): void {
+  /** The store has this beat. */
+  #taken(beat: number, sentAt: number, ttlMs: number): void {
     const now = this.#options.clock.now();
-    this.#leaseUntil = Math.max(this.#leaseUntil, from + ttlMs * (1 - MARGIN_FRACTION));
-    this.#answered = Math.max(this.#answered, beat);
+    this.#leaseUntil = Math.max(this.#leaseUntil, sentAt + ttlMs * (1 - MARGIN_FRACTION));
     if (!this.#pending.has(beat)) return;
+    this.#hears = true;
     for (const number of this.#pending.keys()) if (number <= beat) this.#pending.delete(number);
     if (this.#healthySince === undefined || now - sentAt > SLOW_MS) this.#healthySince = now;
-    // The next one names this answer: it is a sign of life of its own.
-    this.#next(beat, from < sentAt ? 0 : Math.max(0, ttlMs / BEATS_PER_TTL - (now - sentAt)));
+    this.#next(beat, Math.max(0, ttlMs / BEATS_PER_TTL - (now - sentAt)));
   }
 
   /** The next beat, in so many milliseconds, unless a newer one than `beat` is under way. */
   #next(beat: number, ms: number): void {
     if (this.#stopped || beat < this.#beat) return;
     this.#timer();
-    this.#timer = this.#options.clock.after(ms, () => void this.#run());
+    this.#timer = this.#options.clock.after(ms, () => this.#go());
   }
 }

@@ -36,11 +36,6 @@ export interface NodeRecord {
   /** Of this gluond process: a new one begins a new count. */
   incarnation: string;
   beat: number;
-  /**
-   * The newest beat that was answered when this one was sent. Of those that have the same here, only the first counts: whoever is heard and hears nothing
-   * gives no sign of life. Absent: each counts (of a gluond that does not write it).
-   */
-  answered?: number;
   /** The node's bricks serve for less than this after the beat was sent. */
   ttlMs: number;
 }

@@ -6,7 +6,7 @@ import { Liveness } from '../../../src/cluster/liveness.js';
 import { MemoryCluster, MemoryStore } from '../../../src/cluster/memory-store.js';
 import { encode, keys } from '../../../src/cluster/records.js';
 import { ClusterState } from '../../../src/cluster/state.js';
-import type { Compare, WatchEvent, Write } from '../../../src/env/cluster-store.js';
+import type { Compare, Entry, WatchEvent, Write } from '../../../src/env/cluster-store.js';
 import { silentLog } from '../../../src/env/log.js';
 import { diceOf } from '../../faults/dice.js';
 import type { Dice } from '../../faults/fault.js';
@@ -43,6 +43,16 @@ class RoughStore extends MemoryStore {
       this.#pass(this.out, () => {
         const done = this.shared.commit(compares, writes);
         this.#pass(this.back, () => resolve(done));
+      });
+    });
+  }
+
+  override get(key: string): Promise<Entry | undefined> {
+    return new Promise((resolve, reject) => {
+      this.clock.after(COMMIT_MS, () => reject(new LostError('no answer', Errno.ETIMEDOUT)));
+      this.#pass(this.out, () => {
+        const entry = this.shared.entries.get(key);
+        this.#pass(this.back, () => resolve(entry));
       });
     });
   }
