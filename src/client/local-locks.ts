@@ -231,8 +231,9 @@ export class LocalLocks {
     this.#host.send(unsent);
   }
 
+  /** The file that was used last goes first: a guest's disk before the image that is behind it, for which who takes the disk over is known then (replica/lock-leases.ts). */
   flushAll(): void {
-    for (const gfid of [...this.#unsent.keys()]) this.flush(gfid);
+    for (const gfid of [...this.#unsent.keys()].reverse()) this.flush(gfid);
   }
 
   /** What a process before this one gave, and had no answer to. */

@@ -305,6 +305,12 @@ export class Copy {
     this.journal.writeAnswers();
   }
 
+  /** A lease that was announced since is not forgotten for one before it, of which this copy hears late. */
+  lockLeaseGiven(gfid: Gfid, lease: number, session: string): void {
+    const known = this.lockLeases.get(gfid);
+    if (known === undefined || known.lease < lease) this.lockLeases.set(gfid, { lease, session });
+  }
+
   lockLeaseOver(gfid: Gfid, lease: number): void {
     if (this.lockLeases.get(gfid)?.lease === lease) this.lockLeases.delete(gfid);
   }

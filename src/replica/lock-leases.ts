@@ -11,13 +11,16 @@
  * (`granted`) a moment later, or when it is called in, and yields when all of that is answered. So whoever comes later finds it in the table. A client that does not yield is
  * waited for until it is silent, and then revoked: what it gave and did not tell goes with its session.
  *
- * Every in-sync brick knows that a lease was given, before it is (`leased` in the change that set the lock), and learns when it is over. A new primary takes such leases over:
+ * A lease is also offered, unasked, to the one session that has an inode open on which another one just gave locks up: the destination of a migration, which is about to take them.
+ *
+ * Every in-sync brick knows that a lease was given, before it is (`leased` in the change that set the lock, or `lockLeaseGiven`), and learns when it is over. A new primary takes such leases over:
  * it decides about no lock of the inode before that client has claimed what it holds, what it gave included, or is revoked.
  */
 import type { Cancel } from '../env/clock.js';
 import type { Gfid } from '../base/ids.js';
 import { heldLock, type HeldLock } from '../fops/held-lock.js';
 import type { Args } from '../fops/ops.js';
+import { LOCK_NONE } from './file-locks.js';
 import type { Lock, Ticket } from './inode-locks.js';
 import type { LeaseNumbers } from './lease-numbers.js';
 import { fileLockLock } from './plan.js';
@@ -28,6 +31,8 @@ const LEASES_MAX = 4096;
 /** Locks that the client is told of, at most: an inode with more is not worth a lease. */
 const LOCKS_MAX = 256;
 const LOOK_MS = 100;
+/** Files that one session gives up within this time go to the same successor. */
+const TOGETHER_MS = 50;
 
 interface LockLease {
   readonly lease: number;
@@ -44,6 +49,9 @@ export class LockLeases {
   /** Leases that the bricks are told of with a change that is under way. */
   readonly #announced = new Map<Gfid, { lease: number; session: string }>();
   readonly #numbers: LeaseNumbers;
+  /** The session to which a lease on the inode was offered last. Another offer to it would hold up who goes on using the file. */
+  readonly #offered = new Map<Gfid, string>();
+  #latest = { from: '', to: '', until: 0 };
 
   constructor(primary: Primary, numbers: LeaseNumbers) {
     this.#primary = primary;
@@ -88,6 +96,37 @@ export class LockLeases {
     }
     this.#hold(announced.lease, gfid, session.id, lock);
     session.channel?.send({ kind: 'lockLease', gfid, lease: announced.lease, own: this.#locksOn(gfid, session.id, true), others: this.#locksOn(gfid, session.id, false) });
+  }
+
+  // ---------------------------------------------------------------- offering
+
+  /** These locks are in the table of every brick: where they were given up without asking, the lease goes to who is likely to take them. */
+  offer(from: Session, { gfid, granted }: Args<'setLock'>): void {
+    if (granted?.at(-1)?.type !== LOCK_NONE) return;
+    const to = this.#successor(from, gfid);
+    if (to === undefined || this.#offered.get(gfid) === to.id || this.#announced.has(gfid)) return;
+    if (!this.#mayHave(to, gfid) || !this.#primary.locks.free(this.#lockOf(gfid, to.id))) return;
+    const { host, followers } = this.#primary;
+    if (this.#offered.size >= LEASES_MAX) this.#offered.clear();
+    this.#offered.set(gfid, to.id);
+    this.#latest = { from: from.id, to: to.id, until: host.clock.now() + TOGETHER_MS };
+    const lease = this.#numbers.next(host.clock);
+    this.#announced.set(gfid, { lease, session: to.id });
+    host.copy.lockLeaseGiven(gfid, lease, to.id);
+    void followers.everywhere('lockLeaseGiven', () => ({ gfid, lease, session: to.id })).then((known) => {
+      if (known && this.#announced.get(gfid)?.lease === lease) this.answered(to, gfid, lease);
+      else if (!this.#primary.stopped) this.#tellOver(gfid, lease);
+    });
+  }
+
+  /** The only other session that has the inode open; or who was offered what this one gave up a moment ago, and may have opened this as well without asking. */
+  #successor(from: Session, gfid: Gfid): Session | undefined {
+    const { host, leases } = this.#primary;
+    const { from: before, to, until } = this.#latest;
+    const latest = before === from.id && host.clock.now() < until ? host.sessions.get(to) : undefined;
+    if (latest !== undefined && (latest.opens.has(gfid) || leases.mayHold(gfid, latest))) return latest;
+    const others = host.sessions.whoOpened(gfid).filter((session) => session !== from);
+    return others.length === 1 ? others[0] : undefined;
   }
 
   #locksOn(gfid: Gfid, session: string, own: boolean): HeldLock[] {
@@ -165,6 +204,7 @@ export class LockLeases {
     for (const lease of this.#byGfid.values()) lease.cancel();
     this.#byGfid.clear();
     this.#announced.clear();
+    this.#offered.clear();
   }
 
   #free(lease: LockLease): void {

@@ -404,6 +404,11 @@ export class Member {
       case 'locksKnown':
         this.#copy.locksKnown = true;
         return {};
+      case 'lockLeaseGiven': {
+        const { gfid, lease, session } = args as PeerArgs<'lockLeaseGiven'>;
+        this.#copy.lockLeaseGiven(gfid, lease, session);
+        return {};
+      }
       case 'lockLeaseOver': {
         const { gfid, lease } = args as PeerArgs<'lockLeaseOver'>;
         this.#copy.lockLeaseOver(gfid, lease);

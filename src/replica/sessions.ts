@@ -126,6 +126,11 @@ export class Sessions {
     return this.#sessions.get(id);
   }
 
+  /** Those that have the inode open, as far as they had to ask for that, and are connected. */
+  whoOpened(gfid: Gfid): Session[] {
+    return [...this.#sessions.values()].filter((session) => session.opens.has(gfid) && session.channel !== undefined);
+  }
+
   /** The session of that id, made when it is new; its earlier connection is closed. */
   connect(id: string, channel: Channel<Message>, now: number): Session {
     let session = this.#sessions.get(id);

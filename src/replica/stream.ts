@@ -184,6 +184,7 @@ export class Stream {
     else mutations.finish(request, 0, result, true);
     flight.after?.();
     if (flight.leased !== undefined) this.#primary.lockLeases.answered(request.session, (request.args as Args<'setLock'>).gfid, flight.leased);
+    else if (request.op === 'setLock') this.#primary.lockLeases.offer(request.session, request.args as Args<'setLock'>);
   }
 
   /** Tells the members soon what is committed, in case no mutation follows to carry it. */

@@ -22,7 +22,7 @@ import type { Args, OpName, Result } from '../fops/ops.js';
 import { brickIds, viewKind } from './kinds.js';
 import type { PeerArgs, PeerOpName, PeerResult } from './peer-ops.js';
 
-export const PROTOCOL_VERSION = 6;
+export const PROTOCOL_VERSION = 7;
 /** Header bytes of one frame, at most. */
 export const HEADER_BYTES_MAX = 4 << 20;
 /** Payload bytes of one frame, at most. */

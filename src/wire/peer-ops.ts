@@ -128,6 +128,8 @@ export const PEER_OPS = {
   answers: op(38, { from: f.size }, { records: keyList, next: f.size }),
   /** Answers to changes that the brick may be given when it is made equal (see replica/supposed.ts), as records of a journal. */
   suppose: op(39, { records: keyList }, {}),
+  /** This session is about to get this lock lease on the inode. */
+  lockLeaseGiven: op(40, { gfid: f.gfid, lease: f.size, session: f.token }, {}),
 } satisfies Record<string, PeerOpSpec>;
 
 export type PeerOpName = keyof typeof PEER_OPS;

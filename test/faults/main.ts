@@ -116,7 +116,7 @@ class Runner {
     mkdirSync(into, { recursive: true });
     cpSync(join(bed.cluster.root, 'histories'), join(into, 'histories'), { recursive: true });
     for (const host of bed.hosts) {
-      const logs = (path: string): boolean => !/\.(?:img|old)$|\/(?:mnt|disk|sys)$/.test(path);
+      const logs = (path: string): boolean => !/\.(?:img|old|sock)$|\/(?:mnt|disk|sys)$/.test(path);
       cpSync(host.directory, join(into, basename(host.directory)), { recursive: true, filter: logs });
       // The node's own mounts: what gluond, the brick and etcd logged.
       if (host.network.mountsOf === undefined) continue;

@@ -59,13 +59,14 @@ async function restoreMembers(scene: Scene): Promise<void> {
   const { cluster, client: spare } = bed;
   const { brickPath: replaced } = victim;
   const source = cluster.brickName(spare);
+  // It has left the volume. After a whole list of faults the disk has not room for two copies.
+  await cluster.on(victim, ['rm', '-rf', replaced]);
   victim.brickPath = join(bed.disksOf(victim).brick.at, `brick-${++places}`);
   await operate(scene, victim, ['volume', 'replace-brick', cluster.volume, source, cluster.brickName(victim), 'commit', 'force']);
   cluster.brickHosts = cluster.nodes;
   await cluster.waitUntilHealed(RESTORE_MS);
   await operate(scene, victim, ['volume', 'reset', cluster.volume, OPTION]);
   await operate(scene, victim, ['peer', 'detach', spare.network.address]);
-  await cluster.on(victim, ['rm', '-rf', replaced]);
   await endSpare(scene);
 }
 

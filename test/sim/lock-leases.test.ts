@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Errno, type FsError } from '../../src/base/errno.js';
+import { ROOT_GFID } from '../../src/base/ids.js';
 import { LOCK_NONE, LOCK_READ, LOCK_WRITE } from '../../src/replica/file-locks.js';
 import { Scene } from './scene.js';
 import { SimClient } from './sim-cluster.js';
@@ -502,5 +503,92 @@ void describe('a lock lease', () => {
     cluster.network.cuts.clear();
     assert.equal(await scene.settle(waits), Errno.EINTR);
     assert.equal((await scene.settle(holder(scene, other, 7))).type, LOCK_NONE);
+  });
+
+  void it('is offered to the only other session that has the file open when locks on it are given up', async () => {
+    const scene = await leased(140);
+    const { old, other } = scene;
+    await scene.pass(500);
+    await scene.settle(byte(scene, old, 1, LOCK_NONE));
+    await scene.pass(20);
+    await atOnce(scene, byte(scene, other, 1, LOCK_WRITE));
+    await refused(scene, byte(scene, old, 1, LOCK_READ));
+  });
+
+  void it('is offered to a session once as long as nobody else is offered one: who goes on using the file would have to call it in each time', async () => {
+    const scene = await leased(141);
+    const { old, other, world } = scene;
+    for (let n = 0; n < 2; n++) {
+      await scene.pass(500);
+      await scene.settle(byte(scene, old, 1, LOCK_NONE));
+      await scene.pass(500);
+      await scene.settle(byte(scene, old, 1, LOCK_READ));
+    }
+    await scene.pass(500);
+    await scene.settle(byte(scene, old, 1, LOCK_NONE));
+    await scene.pass(20);
+    const { now } = world;
+    await scene.settle(byte(scene, other, 1, LOCK_WRITE));
+    assert.notEqual(world.now, now);
+  });
+
+  void it('that is offered brings no second holder, whenever the primary dies', async () => {
+    for (let messages = 0; messages <= 30; messages++) {
+      const scene = await leased(200 + messages);
+      const { old, other } = scene;
+      await scene.pass(500);
+      if (messages > 0) scene.primary().doom({ power: messages % 2 === 0, calls: 0, messages });
+      await scene.settle(byte(scene, old, 1, LOCK_NONE));
+      await scene.pass(messages % 3 === 0 ? 20 : messages % 7);
+      const taken = await Promise.all([other, old].map(async (client) => {
+        const outcome = await scene.settle(byte(scene, client, 1, LOCK_WRITE).then(() => true, () => false));
+        return outcome;
+      }));
+      assert.deepEqual(taken.filter(Boolean).length, 1, `the primary died at message ${messages}`);
+      await scene.pass(3000);
+      const [winner, loser] = taken[0] === true ? [other, old] : [old, other];
+      await refused(scene, byte(scene, loser, 1, LOCK_READ));
+      await scene.settle(byte(scene, winner, 1, LOCK_NONE));
+      await scene.settle(byte(scene, loser, 1, LOCK_WRITE));
+      assert.equal(old.revocations + other.revocations, 0);
+    }
+  });
+
+  void it('that is offered is known to the next primary', async () => {
+    const scene = await leased(260);
+    const { old, other } = scene;
+    await scene.pass(500);
+    await scene.settle(byte(scene, old, 1, LOCK_NONE));
+    await scene.pass(20);
+    // What it gives is on the way for longer than the next primary needs.
+    scene.silence(other);
+    await atOnce(scene, byte(scene, other, 1, LOCK_WRITE));
+    const primary = scene.primary();
+    primary.crash(true);
+    await scene.until(() => scene.cluster.view.primary !== primary.id && old.volume.connected);
+    const wanted = byte(scene, old, 1, LOCK_WRITE);
+    await scene.pass(1000);
+    scene.hear(other);
+    await refused(scene, wanted);
+  });
+
+  void it('is offered on a file behind it as well, to who may have opened that without asking', async () => {
+    const scene = await Scene.begin(270);
+    const { old, other } = scene;
+    const image = scene.gfid;
+    const { attr } = await scene.settle(old.call('create', { parent: ROOT_GFID, name: 'base', mode: 0o644, exclusive: true, truncate: false, uid: 0, gid: 0 }));
+    await scene.pass(300);
+    const lock = (client: SimClient, gfid: string, type: number): Promise<unknown> =>
+      client.call('setLock', { gfid, owner: 'qemu', kind: 0, type, start: 100, end: 100, pid: 1, wait: false });
+    await scene.settle(lock(old, attr.gfid, LOCK_READ));
+    await scene.settle(lock(old, image, LOCK_READ));
+    await scene.settle(other.call('getattr', { gfid: attr.gfid }));
+    await scene.pass(500);
+    await scene.settle(other.call('getattr', { gfid: attr.gfid }));
+    await scene.settle(lock(old, attr.gfid, LOCK_NONE));
+    await scene.settle(lock(old, image, LOCK_NONE));
+    await scene.pass(20);
+    await atOnce(scene, lock(other, attr.gfid, LOCK_READ));
+    await atOnce(scene, lock(other, image, LOCK_READ));
   });
 });

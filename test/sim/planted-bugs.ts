@@ -319,6 +319,13 @@ export const PLANTED_BUGS: PlantedBug[] = [
     from: 1,
   },
   {
+    name: 'a lease that was offered is known to the primary only',
+    directed: 'lock-leases.test.js',
+    scenario: 'that is offered is known to the next primary',
+    patches: [['replica/lock-leases.js', "followers.everywhere('lockLeaseGiven', () => ({ gfid, lease, session: to.id }))", 'Promise.resolve(followers !== undefined)']],
+    from: 1,
+  },
+  {
     name: 'a lock whose program was interrupted begins to wait',
     directed: 'lock-leases.test.js',
     scenario: 'keeps nobody waiting whose program was interrupted',

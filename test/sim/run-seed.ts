@@ -38,6 +38,9 @@ const READER_CHANCE = 0.2;
 const LATE_MS_MAX = 9000;
 /** Faults go on for so long after a loss of all power, while what is left is read. */
 const DARK_MS_MAX = 60_000;
+/** From this seed on most clients have the file of the lock open, so that they are offered leases on it. Kept seeds are older, and go as they went. */
+const OPEN_LOCKS_FROM = 38_000_000;
+const OPEN_LOCK_CHANCE = 0.7;
 const SESSION_REVOKED = 'a silent session was revoked';
 
 class Run implements ActorHost {
@@ -193,6 +196,7 @@ class Run implements ActorHost {
     const client = new SimClient(this.cluster, `c${++this.#clients}`);
     this.mortals.push(client);
     client.reads = this.world.random.chance(READER_CHANCE);
+    if (this.seed >= OPEN_LOCKS_FROM && this.world.random.chance(OPEN_LOCK_CHANCE)) void client.volume.call('open', { gfid: this.tree.lock, truncate: false, killPriv: false }).catch(() => undefined);
     const actor = new SharedActor(this, client, OPERATIONS_AT_END);
     this.#actors.add(actor);
     actor.run().catch((error: unknown) => this.failed(client, error));

@@ -152,4 +152,14 @@ void describe('a member', () => {
     await asked.ask('fsync', { gfid: FILE, dataOnly: false }, Errno.ESTALE);
     assert.deepEqual([asked.copy.anySuspect, asked.suspected], [false, 0]);
   });
+
+  void it('does not forget a lock lease for one before it of which it hears late', async () => {
+    const asked = member();
+    await asked.ask('seal', { view: VIEW });
+    asked.copy.lockLeases.set(FILE, { lease: 8, session: 'now' });
+    await asked.ask('lockLeaseGiven', { gfid: FILE, lease: 7, session: 'before' });
+    assert.deepEqual(asked.copy.lockLeases.get(FILE), { lease: 8, session: 'now' });
+    await asked.ask('lockLeaseGiven', { gfid: FILE, lease: 9, session: 'next' });
+    assert.deepEqual(asked.copy.lockLeases.get(FILE), { lease: 9, session: 'next' });
+  });
 });
